@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * libllavamed: OUT = BASE + DELTA for checkpoints released as delta weights.
+ *
+ * One call, llavamed_merge(), does the whole job of the program llavamed-apply: it opens both sources, plans from
+ * their headers, streams every tensor through a fixed pool of buffers, and publishes a directory that appears
+ * complete and verified, or not at all.
+ *
+ *     struct llavamed_settings settings;
+ *     llavamed_settings_init(&settings);
+ *     settings.base = "/models/llama-7b";
+ *     settings.delta = "/models/llava-med-7b-delta";
+ *     settings.out = "/models/llava-med-7b";
+ *     struct llavamed_result result = {0};
+ *     struct llavamed_error error = {0};
+ *     enum llavamed_status status = llavamed_merge(&settings, NULL, &result, &error);
+ *     llavamed_result_free(&result);
+ *
+ * Conventions, here and everywhere in the library: a function that can fail returns a status, fills *error when
+ * that is not LLAVAMED_OK, and writes its outputs only on success unless it says otherwise. Nothing prints, nothing
+ * exits, nothing installs a signal handler. Strings are UTF-8. "bytes" are bytes, never KiB.
+ */
+#ifndef LLAVAMED_H
+#define LLAVAMED_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* ---- Status ------------------------------------------------------------------------------------------------ */
+
+/*
+ * Every reason that a caller or a test may want to tell apart, with the exit status of the programs for it
+ * (0 done; 1 verification failed; 2 usage; 3 input; 4 base and delta do not belong together; 5 output; 6 stopped
+ * part-way by I/O or memory; 70 a bug; 128 + the signal's number for INTERRUPTED, which the table holds as 128).
+ */
+#define LLAVAMED_STATUS_LIST(X)                                                                                        \
+    X(CRC_MISMATCH, 1)          /* a stored CRC-32 differs from that of the bytes read */                              \
+    X(USAGE, 2)                 /* a setting that makes no sense */                                                    \
+    X(NOT_SUPPORTED_YET, 2)     /* an option or form that a later version will know */                                 \
+    X(MEMORY_TOO_SMALL, 2)      /* max_memory below the least that works */                                            \
+    X(INPUT_MISSING, 3)         /* no such file or directory, or nothing usable inside it */                           \
+    X(INPUT_UNREADABLE, 3)      /* permission, not a regular file, and the like */                                     \
+    X(INPUT_UNSUPPORTED, 3)     /* recognised, and not something this program merges */                                \
+    X(INPUT_TRUNCATED, 3)       /* the file ends before its header says */                                             \
+    X(INPUT_TRAILING, 3)        /* bytes after the end that the header tells */                                        \
+    X(INPUT_LIMIT, 3)           /* a count, length or depth above its cap */                                           \
+    X(JSON_INVALID, 3)          /* not JSON, not UTF-8, or not the JSON expected here */                               \
+    X(JSON_DUPLICATE_KEY, 3)                                                                                           \
+    X(HEADER_TOO_LARGE, 3)      /* safetensors: header above its cap or above the file */                              \
+    X(DTYPE_UNKNOWN, 3)         /* a dtype name nobody has defined */                                                  \
+    X(SHAPE_INVALID, 3)         /* rank or product of the shape overflows or exceeds its cap */                        \
+    X(OFFSET_INVALID, 3)        /* safetensors: end before begin, a hole or an overlap */                              \
+    X(SIZE_MISMATCH, 3)         /* bytes of a tensor differ from shape times dtype */                                  \
+    X(TENSOR_DUPLICATE, 3)      /* one name twice in a checkpoint */                                                   \
+    X(TENSOR_NAME, 3)           /* empty, too long, NUL inside, not UTF-8 */                                           \
+    X(INDEX_INVALID, 3)         /* the shard index is not one, or leaves its directory */                              \
+    X(INDEX_DISAGREES, 3)       /* index and shards name different tensors or files */                                 \
+    X(ZIP_INVALID, 3)           /* structure of the archive */                                                         \
+    X(ZIP_COMPRESSED, 3)        /* an entry that is not stored */                                                      \
+    X(ZIP_ENCRYPTED, 3)                                                                                                \
+    X(ZIP_DUPLICATE, 3)         /* one entry name twice */                                                             \
+    X(ZIP_DISAGREES, 3)         /* local header against central directory */                                           \
+    X(ZIP_OVERLAP, 3)                                                                                                  \
+    X(TORCH_INVALID, 3)         /* a zip that is not what torch.save writes */                                         \
+    X(TORCH_STORAGE, 3)         /* a storage is missing, or has another size than its pickle says */                   \
+    X(TORCH_VIEW, 3)            /* a view that leaves its storage, or one not supported */                             \
+    X(TORCH_BYTE_ORDER, 3)                                                                                             \
+    X(PICKLE_OPCODE, 3)         /* an opcode outside the allow-list */                                                 \
+    X(PICKLE_GLOBAL, 3)         /* a global outside the allow-list: named, never imported */                           \
+    X(PICKLE_MALFORMED, 3)      /* truncated, stack underflow, wrong operand types, trailing bytes */                  \
+    X(PAIR_MISMATCH, 4)         /* names, shapes or dtypes: error.problems lists them */                               \
+    X(PAIR_SAME, 4)             /* base and delta are the same checkpoint */                                           \
+    X(PAIR_BASE_MERGED, 4)      /* the base already holds an mm_projector */                                           \
+    X(OUT_EXISTS, 5)                                                                                                   \
+    X(OUT_BUSY, 5)              /* another run is writing it */                                                        \
+    X(OUT_OVERLAPS_INPUT, 5)    /* equal to, inside or around an input */                                              \
+    X(OUT_SPACE, 5)             /* file system full or quota reached, foreseen or met */                               \
+    X(OUT_UNWRITABLE, 5)        /* permission, read-only, missing parent, mount point, write error */                  \
+    X(IO, 6)                    /* a read failed part-way */                                                           \
+    X(INPUT_CHANGED, 6)         /* an input changed while it was read */                                               \
+    X(NO_MEMORY, 6)                                                                                                    \
+    X(INTERRUPTED, 128)         /* *settings.stop_signal became non-zero */                                            \
+    X(INTERNAL, 70)             /* a bug in this library */
+
+enum llavamed_status {
+    LLAVAMED_OK = 0,
+#define LLAVAMED_STATUS_ENUM(name, exit_status) LLAVAMED_STATUS_##name,
+    LLAVAMED_STATUS_LIST(LLAVAMED_STATUS_ENUM)
+#undef LLAVAMED_STATUS_ENUM
+};
+
+#define LLAVAMED_MESSAGE_BYTES 1024
+#define LLAVAMED_PROBLEM_BYTES 512
+#define LLAVAMED_PROBLEMS_MAX 20
+
+/*
+ * What went wrong, ready to print after "error: " and "hint: ": "PATH: what is wrong (got X, want Y)", lower case,
+ * no full stop, control characters and bytes that are not UTF-8 replaced by '?'. No memory is owned: plain data.
+ * `problems` holds the first LLAVAMED_PROBLEMS_MAX of `n_problems` when there is a list (PAIR_MISMATCH).
+ * `signal_number` is set with INTERRUPTED.
+ */
+struct llavamed_error {
+    enum llavamed_status status;
+    int signal_number;
+    char message[LLAVAMED_MESSAGE_BYTES];
+    char hint[LLAVAMED_MESSAGE_BYTES];
+    size_t n_problems;
+    char problems[LLAVAMED_PROBLEMS_MAX][LLAVAMED_PROBLEM_BYTES];
+};
+
+/* The enumerator's name without its prefix ("CRC_MISMATCH"), "ok" for LLAVAMED_OK: the "code" of --json. Static. */
+const char *llavamed_status_name(enum llavamed_status status);
+
+/* The exit status of the programs for this error; 128 + signal_number for INTERRUPTED. */
+int llavamed_exit_status(const struct llavamed_error *error);
+
+/* ---- Settings ---------------------------------------------------------------------------------------------- */
+
+enum llavamed_result_dtype {
+    LLAVAMED_RESULT_DTYPE_DELTA, /* each tensor's own in the delta */
+    LLAVAMED_RESULT_DTYPE_FLOAT16,
+    LLAVAMED_RESULT_DTYPE_BFLOAT16,
+    LLAVAMED_RESULT_DTYPE_FLOAT32,
+};
+
+enum llavamed_inv_freq { LLAVAMED_INV_FREQ_KEEP, LLAVAMED_INV_FREQ_DROP };
+
+enum llavamed_verify { LLAVAMED_VERIFY_AUTO, LLAVAMED_VERIFY_NONE };
+
+enum llavamed_cpu {
+    LLAVAMED_CPU_BEST,
+    LLAVAMED_CPU_REF,
+    LLAVAMED_CPU_AVX2,
+    LLAVAMED_CPU_AVX512,
+    LLAVAMED_CPU_NEON,
+};
+
+/* All strings are borrowed until llavamed_merge() returns. */
+struct llavamed_settings {
+    const char *base;                  /* SOURCE: a directory or one weights file */
+    const char *delta;                 /* SOURCE */
+    const char *out;                   /* directory to create */
+    enum llavamed_result_dtype dtype;  /* default DELTA */
+    enum llavamed_inv_freq inv_freq;   /* default KEEP */
+    enum llavamed_verify verify;       /* default AUTO: every CRC-32 of the inputs is checked */
+    enum llavamed_cpu cpu;             /* default BEST */
+    uint64_t max_shard_bytes;          /* default 5,000,000,000 */
+    uint64_t max_memory_bytes;         /* all buffers together; default 256 MiB */
+    unsigned n_threads;                /* workers; 0 (default): all usable cores */
+    bool force;                        /* replace an OUT that this library wrote, or that is empty */
+    bool dry_run;                      /* stop after the plan; result is filled, nothing is created */
+    const volatile int *stop_signal;   /* NULL, or polled: non-zero ends the run as INTERRUPTED with that number;
+                                          a handler may store into it (declare it volatile sig_atomic_t) */
+};
+
+void llavamed_settings_init(struct llavamed_settings *settings);
+
+/* ---- Observing a run --------------------------------------------------------------------------------------- */
+
+struct llavamed_progress {
+    uint64_t done_bytes;  /* output bytes computed, hashed and handed to the system */
+    uint64_t total_bytes; /* of the plan, exact from the start */
+    uint64_t elapsed_ns;  /* since the first tile was claimed, monotonic clock */
+};
+
+struct llavamed_shard_report {
+    char *name;             /* file name, owned by the result */
+    uint64_t file_bytes;    /* header and data */
+    size_t n_tensors;
+    char sha256[65];        /* lower-case hex; empty in a dry run */
+};
+
+/*
+ * Callbacks, any of them NULL. All are called on the thread that called llavamed_merge(), never from a worker;
+ * pointers are borrowed for the call. `progress` comes about five times a second and once at the end.
+ */
+struct llavamed_observer {
+    void *context;
+    void (*progress)(void *context, const struct llavamed_progress *progress);
+    void (*shard_done)(void *context, const struct llavamed_shard_report *shard, size_t n_done, size_t n_shards);
+    void (*warning)(void *context, const char *text);
+    void (*note)(void *context, const char *text); /* what -v shows: choices made, the kernel, memory, threads */
+};
+
+/* ---- Result ------------------------------------------------------------------------------------------------ */
+
+struct llavamed_action_report {
+    const char *action; /* static: "add", "add-top-left", "copy-delta", "inv-freq", "drop" */
+    size_t n_tensors;
+    uint64_t out_bytes;
+};
+
+/* Filled as far as the run came, on failure too. Free with llavamed_result_free(). */
+struct llavamed_result {
+    struct llavamed_shard_report *shards; /* owned */
+    size_t n_shards;
+    struct llavamed_action_report *actions; /* owned */
+    size_t n_actions;
+    size_t n_tensors;
+    uint64_t planned_read_bytes;
+    uint64_t planned_write_bytes;
+    uint64_t read_bytes;
+    uint64_t written_bytes;
+    uint64_t reused_bytes; /* 0: runs are not continued yet */
+    uint64_t pool_bytes;   /* buffers allocated for tiles */
+    uint64_t free_bytes;   /* on the output's volume when planned */
+    unsigned n_threads;
+    const char *cpu; /* static: "ref", "avx2", ... */
+    uint64_t plan_ns;
+    uint64_t merge_ns;   /* first tile claimed to last tile hashed */
+    uint64_t total_ns;   /* whole call */
+    uint64_t n_nan;      /* elements of the result */
+    uint64_t n_infinite;
+    uint64_t n_rounded;  /* sums that the result's dtype cannot hold exactly */
+    char *manifest_sha256; /* hex, owned; NULL unless published */
+    char **warnings;     /* owned */
+    size_t n_warnings;
+};
+
+void llavamed_result_free(struct llavamed_result *result);
+
+/* OUT = BASE + DELTA. `observer` may be NULL. Blocks until all is published or nothing is left. */
+enum llavamed_status llavamed_merge(const struct llavamed_settings *settings, const struct llavamed_observer *observer,
+                                    struct llavamed_result *result, struct llavamed_error *error)
+    __attribute__((warn_unused_result));
+
+/* ---- Build information ------------------------------------------------------------------------------------- */
+
+#define LLAVAMED_VERSION "0.1.0"
+
+/* Kernel that LLAVAMED_CPU_BEST chooses here: "ref", "avx2", "avx512" or "neon". Static storage. */
+const char *llavamed_cpu_best(void);
+
+/* One line "zlib 1.2.13, cJSON 1.7.15, OpenSSL 3.0.19": versions of the libraries in use. Static storage. */
+const char *llavamed_libraries(void);
+
+#endif

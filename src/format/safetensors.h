@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * safetensors: bytes <-> tensor descriptors. No files here.
+ *
+ *   file   = u64 little-endian N | N bytes of UTF-8 JSON, padded with spaces to a multiple of 8 | data
+ *   header = {"__metadata__":{text:text,...},"NAME":{"dtype":"F16","shape":[2,3],"data_offsets":[begin,end]},...}
+ *
+ * Offsets count from the start of the data. Format: https://github.com/huggingface/safetensors (README, "Format");
+ * the rules are those of safetensors/src/tensor.rs.
+ */
+#ifndef FORMAT_SAFETENSORS_H
+#define FORMAT_SAFETENSORS_H
+
+#include "core/buffer.h"
+#include "tensor/tensor.h"
+
+#define SAFETENSORS_HEADER_BYTES_MAX 100000000
+#define SAFETENSORS_PREFIX_BYTES 8
+
+struct safetensors_header {
+    struct tensor_set set;  /* sorted by data offset, then (zero bytes) by name; not sealed: the caller does */
+    uint64_t *data_offsets; /* owned, one per tensor of the set: from the start of the data */
+    uint64_t data_start;    /* file offset of the data: 8 + N */
+    char *metadata_format;  /* owned: "__metadata__"."format", NULL when absent */
+};
+
+void safetensors_header_deinit(struct safetensors_header *header);
+
+/*
+ * Reads N from the first 8 bytes of a file of file_bytes bytes. INPUT_TRUNCATED (fewer than 8 bytes or N leaves the
+ * file), HEADER_TOO_LARGE.
+ */
+enum llavamed_status safetensors_header_bytes(const char *path, const uint8_t prefix[SAFETENSORS_PREFIX_BYTES],
+                                              uint64_t file_bytes, uint64_t *header_bytes,
+                                              struct llavamed_error *error) LLAVAMED_CHECK;
+
+/*
+ * Parses and validates the N header bytes. As strict as the Rust library: UTF-8, no duplicate names (also refused
+ * between escaped spellings), no unknown or missing fields, integers written as integers, dtype known, metadata values
+ * all strings, offsets contiguous from 0 and covering data exactly to file_bytes, sizes equal to shape times dtype,
+ * all in checked arithmetic. Each error names path and tensor. *header is filled only on success.
+ */
+enum llavamed_status safetensors_parse(const char *path, const char *json, size_t json_bytes, uint64_t file_bytes,
+                                       struct safetensors_header *header, struct llavamed_error *error) LLAVAMED_CHECK;
+
+/* One shard as it will be written. `order[i]` is the index of the i-th tensor in file order. */
+struct safetensors_layout {
+    size_t *order;           /* owned, n_tensors of them: dtype rank descending, then name ascending */
+    uint64_t *file_offsets;  /* owned: file offset of the i-th tensor in file order */
+    size_t n_tensors;
+    char *head;              /* owned: the 8-byte length and the padded header, byte for byte what the library writes
+                                for metadata {"format":"pt"} */
+    size_t head_bytes;
+    uint64_t file_bytes;
+};
+
+/* Lays a shard out. `tensors` are borrowed for the call, names unique. NO_MEMORY, HEADER_TOO_LARGE. */
+enum llavamed_status safetensors_layout_build(const struct tensor *const *tensors, size_t n_tensors,
+                                              struct safetensors_layout *layout, struct llavamed_error *error)
+    LLAVAMED_CHECK;
+
+void safetensors_layout_deinit(struct safetensors_layout *layout);
+
+#endif

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* SHA-256 streams (OpenSSL libcrypto) and CRC-32 (zlib). */
+#ifndef INTEGRITY_DIGEST_H
+#define INTEGRITY_DIGEST_H
+
+#include "core/error.h"
+
+#define SHA256_HEX_BYTES 65 /* with the NUL */
+
+struct sha256_stream; /* opaque */
+
+enum llavamed_status sha256_create(struct sha256_stream **out, struct llavamed_error *error) LLAVAMED_CHECK;
+void sha256_free(struct sha256_stream *stream); /* NULL is fine */
+enum llavamed_status sha256_update(struct sha256_stream *stream, const void *bytes, size_t n_bytes,
+                                   struct llavamed_error *error) LLAVAMED_CHECK;
+
+/* Lower-case hex. The stream can only be freed afterwards. */
+enum llavamed_status sha256_finish(struct sha256_stream *stream, char hex[SHA256_HEX_BYTES],
+                                   struct llavamed_error *error) LLAVAMED_CHECK;
+
+/* All at once. */
+enum llavamed_status sha256_of(const void *bytes, size_t n_bytes, char hex[SHA256_HEX_BYTES],
+                               struct llavamed_error *error) LLAVAMED_CHECK;
+
+#endif

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Reading a regular file at any position, from several threads. Only pread(2): no mmap, which network file systems
+ * serve at a crawl and which turns a shrinking file into SIGBUS.
+ */
+#ifndef IO_INPUT_FILE_H
+#define IO_INPUT_FILE_H
+
+#include "core/error.h"
+
+struct input_file; /* opaque */
+
+/*
+ * Opens `path` for reading; *out is owned by the caller. INPUT_MISSING, INPUT_UNREADABLE (also for a directory, a
+ * device, a FIFO: opened O_NONBLOCK and refused unless regular).
+ */
+enum llavamed_status input_file_open(const char *path, struct input_file **out, struct llavamed_error *error)
+    LLAVAMED_CHECK;
+
+void input_file_close(struct input_file *file); /* NULL is fine */
+
+const char *input_file_path(const struct input_file *file); /* as given to open; lives as long as file */
+uint64_t input_file_bytes(const struct input_file *file);   /* size when opened */
+uint64_t input_file_device(const struct input_file *file);
+uint64_t input_file_inode(const struct input_file *file);
+
+/*
+ * Reads exactly n_bytes at `offset`, retrying short reads and EINTR. Thread-safe. INPUT_TRUNCATED when the range
+ * leaves the size at opening; INPUT_CHANGED when the file ends earlier than it did; IO for a failed read.
+ */
+enum llavamed_status input_file_read(struct input_file *file, uint64_t offset, void *buffer, size_t n_bytes,
+                                     struct llavamed_error *error) LLAVAMED_CHECK;
+
+/* Tells the system that the range will be read soon; never fails. */
+void input_file_will_need(struct input_file *file, uint64_t offset, uint64_t n_bytes);
+
+/* INPUT_CHANGED when size, modification time or inode differ from those at opening. */
+enum llavamed_status input_file_check_unchanged(struct input_file *file, struct llavamed_error *error) LLAVAMED_CHECK;
+
+/*
+ * A whole small file into memory: *bytes is owned by the caller, NUL-terminated (the NUL not counted). INPUT_LIMIT
+ * above max_bytes.
+ */
+enum llavamed_status input_file_read_whole(const char *path, size_t max_bytes, char **bytes, size_t *n_bytes,
+                                           struct llavamed_error *error) LLAVAMED_CHECK;
+
+#endif

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The order of tensors in a LLaMA / LLaVA v1 state dict (the order of its modules, transformers <= 4.31):
+ * model.embed_tokens.weight; per layer q, k, v, o_proj, rotary_emb.inv_freq, gate, down, up_proj, input_layernorm,
+ * post_attention_layernorm; model.norm.weight; model.mm_projector.weight, .bias; lm_head.weight.
+ */
+#ifndef MERGE_MODEL_ORDER_H
+#define MERGE_MODEL_ORDER_H
+
+#include "tensor/tensor.h"
+
+enum model_role {
+    MODEL_EMBED_TOKENS,
+    MODEL_LAYER_WEIGHT, /* any weight or norm of a layer */
+    MODEL_INV_FREQ,
+    MODEL_NORM,
+    MODEL_PROJECTOR, /* model.mm_projector.* */
+    MODEL_LM_HEAD,
+    MODEL_OTHER, /* a name that is not one of these */
+};
+
+enum model_role model_role_of(const char *name);
+
+/*
+ * Fills order[0..n_tensors) with indices into set->tensors: the known names in module order, then the others in the
+ * set's own order. A set whose names are all known thus has one order whatever file it came from.
+ */
+enum llavamed_status model_order(const struct tensor_set *set, size_t *order, struct llavamed_error *error)
+    LLAVAMED_CHECK;
+
+#endif

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The plan of a merge: pure, from tensor descriptors alone. Pairs names, checks shapes and dtypes with the semantics of
+ * the reference (LLaVA's apply_delta on transformers 4.28), finds every problem before a byte is written, puts the
+ * result in model order and cuts it into shards.
+ */
+#ifndef MERGE_PLAN_H
+#define MERGE_PLAN_H
+
+#include "format/safetensors.h"
+#include "tensor/tensor.h"
+
+enum plan_action {
+    PLAN_ADD,          /* same shape: convert both to the result's dtype, add */
+    PLAN_ADD_TOP_LEFT, /* embeddings that grew: base added to [0:rows, 0:cols) of it, the rest is the delta's */
+    PLAN_COPY_DELTA,   /* integers, bools, and mm_projector.* that the base lacks: the delta's, converted to dtype */
+    PLAN_INV_FREQ,     /* rotary buffer: always F32, see plan_build() */
+    PLAN_ACTION_COUNT
+};
+
+const char *plan_action_name(enum plan_action action); /* "add", "add-top-left", "copy-delta", "inv-freq" */
+
+struct plan_tensor {
+    struct tensor out;        /* the result: name (owned), dtype, shape */
+    enum plan_action action;
+    size_t delta_index;       /* into the delta's set */
+    size_t base_index;        /* into the base's set, or TENSOR_NOT_FOUND */
+    size_t shard;             /* index into shards */
+};
+
+struct plan_shard {
+    char *name;                       /* owned: "model-00001-of-00003.safetensors" */
+    size_t *tensors;                  /* owned: indices into plan.tensors, in model order */
+    size_t n_tensors;
+    struct safetensors_layout layout; /* layout.order[i] indexes this shard's `tensors` */
+};
+
+struct plan {
+    struct plan_tensor *tensors; /* owned, in model order */
+    size_t n_tensors;
+    struct plan_shard *shards; /* owned */
+    size_t n_shards;
+    char *index_name;         /* owned: "model.safetensors.index.json"; NULL for a single shard */
+    enum dtype model_dtype;   /* T of the model: inv_freq is rounded through it */
+    uint64_t data_bytes;      /* of all result tensors: the index's total_size */
+    uint64_t file_bytes;      /* of all shards, headers included */
+    uint64_t base_read_bytes;
+    uint64_t delta_read_bytes;
+    size_t n_dropped;         /* inv_freq left out by choice */
+    char **warnings;          /* owned */
+    size_t n_warnings;
+};
+
+struct plan_options {
+    enum llavamed_result_dtype dtype;
+    enum llavamed_inv_freq inv_freq;
+    uint64_t max_shard_bytes;
+};
+
+/*
+ * Builds the plan. `base_spec` and `delta_spec` name the sources in messages.
+ *
+ * PAIR_MISMATCH with every problem listed in error->problems, in model order: a name in one but not in the other (except
+ * mm_projector.* in the delta alone and inv_freq), shapes that differ (except embed_tokens and lm_head larger in the
+ * delta), a vocabulary smaller in the delta, a dtype that cannot be added. PAIR_BASE_MERGED: the base holds
+ * mm_projector. PAIR_SAME is not decided here.
+ *
+ * inv_freq: none in the delta, none in the result; else F32, base's values (or the formula's) and the delta's, each
+ * rounded through model_dtype, added in F32.
+ */
+enum llavamed_status plan_build(const struct tensor_set *base, const char *base_spec, const struct tensor_set *delta,
+                                const char *delta_spec, const struct plan_options *options, struct plan *plan,
+                                struct llavamed_error *error) LLAVAMED_CHECK;
+
+void plan_deinit(struct plan *plan);
+
+#endif
