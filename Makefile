@@ -12,7 +12,13 @@ CC := $(CROSS)gcc
 endif
 AR := $(CROSS)ar
 PKG_CONFIG ?= pkg-config
+PYTHON ?= python3
 BUILD ?= build
+PREFIX ?= /usr/local
+# What runs a program built for another machine (check-aarch64).
+EMULATOR ?=
+# Seconds for each fuzzer.
+FUZZ_SECONDS ?= 20
 
 CFLAGS ?= -O2 -g
 WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wundef -Wvla -Wformat=2 -Wcast-qual -Wstrict-prototypes \
@@ -24,11 +30,10 @@ ALL_CFLAGS := -std=c11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -Iinclude -Isrc $(WA
               -ffp-contract=off -pthread $(CFLAGS)
 ALL_LDFLAGS := -pie -Wl,-z,relro,-z,now $(SANITIZERS) -pthread $(LDFLAGS)
 
-library_flags = $(shell $(PKG_CONFIG) --$(1) $(2) 2>/dev/null || echo $(if $(filter libs,$(1)),$(3)))
-ifeq ($(CROSS),)
-LIBS := $(call library_flags,libs,libcjson,-lcjson) $(call library_flags,libs,libcrypto,-lcrypto) \
-        $(call library_flags,libs,zlib,-lz) -lm
-endif
+# pkg-config speaks for this machine alone; a cross compiler finds its own libraries by name.
+library_flags = $(shell $(if $(CROSS),false,$(PKG_CONFIG)) --libs $(1) 2>/dev/null || echo $(2))
+LIBS := $(call library_flags,libcjson,-lcjson) $(call library_flags,libcrypto,-lcrypto) \
+        $(call library_flags,zlib,-lz) -lm
 
 OBJ := $(BUILD)/obj/$(shell printf '%s' '$(CC) $(ALL_CFLAGS)' | cksum | cut -d' ' -f1)
 Q := $(if $(V),,@)
@@ -41,17 +46,23 @@ UNIT_SRC := $(sort $(wildcard tests/unit/test_*.c))
 TOOL_SRC := $(sort $(wildcard tests/tools/*.c))
 BENCH_SRC := $(sort $(wildcard tests/bench/*.c))
 KERNEL_TEST_SRC := $(sort $(wildcard tests/kernel/*.c))
+FUZZ_SRC := $(sort $(filter-out %/fuzz_main.c,$(wildcard tests/fuzz/fuzz_*.c)))
 
 objects = $(patsubst %.c,$(OBJ)/%.o,$(1))
 LIB := $(OBJ)/libllavamed.a
+UNIT_TESTS := $(patsubst %.c,$(OBJ)/%,$(UNIT_SRC))
+KERNEL_TEST := $(OBJ)/tests/kernel/checkkern
+FUZZERS := $(patsubst %.c,$(OBJ)/%,$(FUZZ_SRC))
 
 ## all: the programs, in build/ (the default)
 .PHONY: all
 all: $(addprefix $(BUILD)/,$(PROGRAMS))
 
-# One instruction set per file, its flags set by the file's suffix.
+# One instruction set per file, its flags set by the suffix; the files of another architecture compile to nothing.
+ifneq ($(filter x86_64% i%86-%,$(shell $(CC) -dumpmachine)),)
 $(OBJ)/%_avx2.o: ISA_CFLAGS := -mavx2 -mf16c -mno-fma
 $(OBJ)/%_avx512.o: ISA_CFLAGS := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mf16c -mno-fma
+endif
 
 $(OBJ)/%.o: %.c
 	@mkdir -p $(@D)
@@ -62,35 +73,167 @@ $(LIB): $(call objects,$(LIB_SRC))
 	$(Q)rm -f $@
 	$(Q)$(AR) rcs $@ $^
 
+link = $(Q)$(CC) $(ALL_LDFLAGS) $(1) -o $@ $(filter %.o %.a,$^) $(LIBS)
+
 $(OBJ)/llavamed-%: $(OBJ)/src/%.o $(call objects,$(CLI_SRC)) $(LIB)
 	$(if $(V),,@echo '  LINK  $@')
-	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+	$(call link)
 
-$(BUILD)/llavamed-%: $(OBJ)/llavamed-%
+# build/NAME follows the flags of this run, not only the time of the last one.
+CONFIGURATION := $(BUILD)/.configuration
+ifneq ($(shell cat $(CONFIGURATION) 2>/dev/null),$(OBJ))
+.PHONY: $(CONFIGURATION)
+endif
+$(CONFIGURATION):
+	@mkdir -p $(@D)
+	@echo '$(OBJ)' > $@
+$(BUILD)/llavamed-%: $(OBJ)/llavamed-% $(CONFIGURATION)
 	$(Q)cp -f $< $@
 
 $(OBJ)/tests/%: $(OBJ)/tests/%.o $(LIB)
 	$(if $(V),,@echo '  LINK  $@')
-	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+	$(call link)
+
+$(KERNEL_TEST): $(call objects,$(KERNEL_TEST_SRC)) $(LIB)
+	$(if $(V),,@echo '  LINK  $@')
+	$(call link)
+
+# With FUZZER=1 (and clang) libFuzzer brings the main(); else fuzz_main.c runs the files it is given.
+$(OBJ)/tests/fuzz/fuzz_%: $(OBJ)/tests/fuzz/fuzz_%.o $(if $(FUZZER),,$(OBJ)/tests/fuzz/fuzz_main.o) $(LIB)
+	$(if $(V),,@echo '  LINK  $@')
+	$(call link,$(if $(FUZZER),-fsanitize=fuzzer))
+
+# ---- Tests. Every one ends with "N passed, N failed"; tests/run_check.sh adds these up. --------------------------
+
+RUN_CHECK := BUILD=$(BUILD) MAKE='$(MAKE)' tests/run_check.sh
+INSTALL_DEPS := tests/tools/install_deps.sh
+JOBS := $(shell nproc 2>/dev/null || echo 2)
+SUITE := 'unit=$$MAKE unit' 'kernel=$$MAKE kernel' 'cli=$$MAKE cli'
+
+## check: all tests that need no network: unit, kernel, programs, fuzzing corpora, lint; a few minutes
+.PHONY: check
+check:
+	@$(INSTALL_DEPS) check
+	@$(MAKE) --no-print-directory -j$(JOBS) check-build
+	@$(RUN_CHECK) $(SUITE) 'fuzz-regress=$$MAKE fuzz-regress' 'lint=$$MAKE lint-basic'
+
+## suite: unit, kernel and program tests alone, for any SANITIZE=, CC= and CFLAGS=
+.PHONY: suite
+suite:
+	@$(MAKE) --no-print-directory -j$(JOBS) check-build
+	@$(RUN_CHECK) $(SUITE)
+
+.PHONY: check-build
+check-build: all tools $(UNIT_TESTS) $(KERNEL_TEST) $(FUZZERS)
 
 # `make unit-json` builds and runs tests/unit/test_json.c alone.
 unit-%: $(OBJ)/tests/unit/test_%
-	./$<
+	$(EMULATOR) $(abspath $<)
 
 ## unit: build and run the unit tests
 .PHONY: unit
-unit: $(patsubst %.c,$(OBJ)/%,$(UNIT_SRC))
-	@set -e; for test in $^; do echo "== $$(basename $$test)"; ./$$test; done
+unit: $(UNIT_TESTS)
+	@bad=0; for test in $(abspath $^); do echo "== $$(basename $$test)"; $(EMULATOR) $$test || bad=1; done; exit $$bad
+
+## kernel: every kernel against the reference one, bit for bit; kernel-long: on all inputs (an hour)
+.PHONY: kernel kernel-long
+kernel: $(KERNEL_TEST)
+	@$(EMULATOR) $(abspath $<)
+kernel-long: $(KERNEL_TEST)
+	@$(EMULATOR) $(abspath $<) --long
+
+## check-long: check, then the kernels on all inputs
+.PHONY: check-long
+check-long:
+	@$(RUN_CHECK) 'check=$$MAKE check' 'kernel-long=$$MAKE kernel-long'
+
+## cli: the programs as a user runs them
+.PHONY: cli
+cli: all tools
+	@BUILD=$(BUILD) tests/cli/run.sh
+
+## sanitize: the suite under AddressSanitizer with UndefinedBehaviorSanitizer, then under ThreadSanitizer
+.PHONY: sanitize
+sanitize:
+	@$(RUN_CHECK) 'asan=$$MAKE suite fuzz-regress SANITIZE=address,undefined BUILD=$$BUILD/asan' \
+	    'tsan=$$MAKE suite SANITIZE=thread BUILD=$$BUILD/tsan'
+
+## fuzz: each fuzzer for FUZZ_SECONDS (20), from its corpus; needs clang
+.PHONY: fuzz
+fuzz:
+	@$(MAKE) --no-print-directory -j$(JOBS) fuzz-run CC=clang FUZZER=1 BUILD=$(BUILD)/fuzz \
+	    SANITIZE=fuzzer-no-link,address,undefined
+.PHONY: fuzz-run
+fuzz-run: $(FUZZERS)
+	@tests/fuzz/run.sh fuzz $(FUZZ_SECONDS) $(BUILD) $^
+
+## fuzz-regress: the fuzzers' corpora once, without a fuzzer
+.PHONY: fuzz-regress
+fuzz-regress: $(FUZZERS)
+	@tests/fuzz/run.sh regress 0 $(BUILD) $^
+
+## check-aarch64: build for aarch64, run unit and kernel tests under qemu-user
+AARCH64 := CROSS=aarch64-linux-gnu- BUILD=$$BUILD/aarch64 EMULATOR=qemu-aarch64
+.PHONY: check-aarch64
+check-aarch64:
+	@BUILD=$(BUILD) sh -c '$(MAKE) --no-print-directory -j$(JOBS) check-build $(AARCH64)'
+	@$(RUN_CHECK) 'aarch64-unit=$$MAKE unit $(AARCH64)' 'aarch64-kernel=$$MAKE kernel $(AARCH64)'
+
+## interop: against the real torch, safetensors and transformers, today's and those of 2023, in virtual environments
+.PHONY: interop
+interop:
+	@$(INSTALL_DEPS) interop
+	@$(MAKE) --no-print-directory -j$(JOBS) all
+	@BUILD=$(BUILD) PYTHON=$(PYTHON) tests/interop/run.sh
+
+## lint-basic: the house rules, with a shell and the compiler alone
+.PHONY: lint-basic
+lint-basic:
+	@CC=$(CC) tests/lint/run.sh basic
+
+## lint: all of lint: gcc, clang, clang-tidy, cppcheck, shellcheck, clang-format, and that each rule can fail
+.PHONY: lint
+lint:
+	@BUILD=$(BUILD) MAKE='$(MAKE)' tests/lint/run.sh all
+
+## format: rewrite the sources with clang-format; format-check: tell what it would change
+.PHONY: format format-check
+format:
+	clang-format -i $$(tests/lint/files.sh c)
+format-check:
+	@tests/lint/check_format.sh
+
+# ---- Showing, measuring ------------------------------------------------------------------------------------------
+
+## demo: make a small base and delta, merge them, check the result
+.PHONY: demo
+demo:
+	@$(INSTALL_DEPS) build
+	@$(MAKE) --no-print-directory -j$(JOBS) all tools
+	@BUILD=$(BUILD) tests/tools/demo.sh
+
+## bench: the main job against a plain program that reads and writes as many bytes
+.PHONY: bench
+bench: all tools
+	@BUILD=$(BUILD) tests/bench/run.sh
 
 ## tools: the makers of synthetic models and the like, in build/tools/
 .PHONY: tools
-tools: $(patsubst tests/tools/%.c,$(BUILD)/tools/%,$(TOOL_SRC)) $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(BENCH_SRC))
-$(BUILD)/tools/%: $(OBJ)/tests/tools/%
+tools: $(patsubst tests/tools/%.c,$(BUILD)/tools/%,$(TOOL_SRC)) \
+       $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(BENCH_SRC))
+$(BUILD)/tools/%: $(OBJ)/tests/tools/% $(CONFIGURATION)
 	@mkdir -p $(@D)
 	$(Q)cp -f $< $@
-$(BUILD)/bench/%: $(OBJ)/tests/bench/%
+$(BUILD)/bench/%: $(OBJ)/tests/bench/% $(CONFIGURATION)
 	@mkdir -p $(@D)
 	$(Q)cp -f $< $@
+
+## install: the programs and manual pages, below DESTDIR and PREFIX (/usr/local)
+.PHONY: install
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1
+	install -m 755 $(addprefix $(BUILD)/,$(PROGRAMS)) $(DESTDIR)$(PREFIX)/bin
+	$(if $(wildcard docs/*.1),install -m 644 $(wildcard docs/*.1) $(DESTDIR)$(PREFIX)/share/man/man1)
 
 ## clean: remove everything built
 .PHONY: clean
@@ -100,7 +243,7 @@ clean:
 ## help: this list
 .PHONY: help
 help:
-	@sed -n 's/^## \([a-z-]*\): /\1\t/p' Makefile | expand -t 16
+	@sed -n 's/^## \([a-z0-9-]*\): /\1\t/p' Makefile | expand -t 16
 
 .SECONDARY:
 -include $(shell find $(OBJ) -name '*.d' 2>/dev/null)

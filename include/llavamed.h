@@ -188,7 +188,7 @@ struct llavamed_observer {
 struct llavamed_action_report {
     const char *action; /* static: "add", "add-top-left", "copy-delta", "inv-freq", "drop" */
     size_t n_tensors;
-    uint64_t out_bytes;
+    uint64_t out_bytes; /* 0 for "drop" */
 };
 
 /* Filled as far as the run came, on failure too. Free with llavamed_result_free(). */

@@ -3,8 +3,10 @@
  * JSON from strangers, on top of cJSON. The text is first walked by a strict scanner of our own, because cJSON keeps
  * numbers as doubles without their spelling, finds keys case-insensitively, lets the first duplicate win and cuts
  * strings at \u0000. What the scanner refuses never reaches cJSON: bytes that are not UTF-8, \u0000, lone surrogates,
- * raw control characters, anything outside RFC 8259, nesting beyond JSON_DEPTH_MAX, more than JSON_NODES_MAX values.
- * Objects with one key twice (also in two spellings) are refused after parsing.
+ * raw control characters, anything outside RFC 8259 (a byte order mark too), nesting beyond JSON_DEPTH_MAX, more than
+ * JSON_NODES_MAX values, numbers longer than cJSON's buffer for them. Objects with one key twice (also in two
+ * spellings) are refused after parsing. A document takes a node of 64 bytes per value, so JSON_NODES_MAX bounds its
+ * memory, plus the strings.
  */
 #ifndef CORE_JSON_H
 #define CORE_JSON_H
@@ -13,15 +15,18 @@
 
 #define JSON_DEPTH_MAX 32
 #define JSON_NODES_MAX 8000000
+#define JSON_NUMBER_BYTES_MAX 63
+#define JSON_INTEGER_MAX ((UINT64_C(1) << 53) - 1) /* the largest up to which a double tells all integers apart */
 
-struct json;  /* opaque document */
+struct json;       /* opaque document */
 struct json_value; /* opaque node, borrowed from its document */
 
 enum json_kind { JSON_NULL, JSON_BOOL, JSON_NUMBER, JSON_STRING, JSON_ARRAY, JSON_OBJECT };
 
 /*
- * integers_only: every number must be spelled as an integer without sign, fraction or exponent, and be at most 2^53.
- * JSON_INVALID (with the byte offset), JSON_DUPLICATE_KEY (with the key), INPUT_LIMIT, NO_MEMORY; `path` names the file.
+ * integers_only: every number must be spelled as an integer without sign, fraction or exponent, and be at most
+ * JSON_INTEGER_MAX. The text need not end in a NUL and is not kept; `path` names the file. O(n log n) time.
+ * JSON_INVALID (with the byte offset), JSON_DUPLICATE_KEY (with the key), INPUT_LIMIT, NO_MEMORY.
  */
 enum llavamed_status json_parse(const char *path, const char *text, size_t n_bytes, bool integers_only,
                                 struct json **out, struct llavamed_error *error) LLAVAMED_CHECK;
@@ -42,10 +47,15 @@ const struct json_value *json_member(const struct json_value *object, const char
 
 const char *json_string(const struct json_value *value); /* NULL unless a string */
 
-/* true and *out when value is a number that is an integer from 0 to 2^53. */
+/* true and *out when value is an integer from 0 to JSON_INTEGER_MAX, however spelled (1e3 is one, where allowed). */
 bool json_integer(const struct json_value *value, uint64_t *out);
 
+/* Version of cJSON in use, "1.7.15". Static storage. */
+const char *json_library_version(void);
+
 /* ---- Writing: text fragments, escapes as the libraries that are followed byte for byte write them ---- */
+
+/* Bytes that are not UTF-8 (a file name may hold some) become U+FFFD, one each, in both. */
 
 /* "..." as Python's json.dumps(ensure_ascii=True): \uXXXX (lower-case hex) for everything outside printable ASCII. */
 void json_append_ascii(struct buffer *out, const char *utf8);
@@ -55,8 +65,8 @@ void json_append_utf8(struct buffer *out, const char *utf8);
 
 /*
  * Where the value of a key of the root object stands in the text: [*begin, *end) of the raw value. For textual edits
- * that leave every other byte alone. false when the root is not an object or lacks the key. The text must have passed
- * json_parse().
+ * that leave every other byte alone. Keys are compared as decoded: "\u0061" is "a". false when the root is not an
+ * object or lacks the key. The text must have passed json_parse().
  */
 bool json_find_root_value(const char *text, size_t n_bytes, const char *key, size_t *begin, size_t *end);
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The index beside a sharded checkpoint ("model.safetensors.index.json", "pytorch_model.bin.index.json"):
- * {"metadata": {...}, "weight_map": {"TENSOR": "SHARD FILE", ...}}. Metadata is optional and not trusted.
+ * {"metadata": {...}, "weight_map": {"TENSOR": "SHARD FILE", ...}}. Metadata is an object or absent, and not trusted;
+ * other keys are passed over.
  */
 #ifndef FORMAT_SHARD_INDEX_H
 #define FORMAT_SHARD_INDEX_H
@@ -17,7 +18,7 @@ struct shard_index_entry {
 };
 
 struct shard_index {
-    char **files; /* owned, each once, sorted by bytes; plain names without '/', not "." or ".." */
+    char **files; /* owned, each once, sorted by bytes; plain names: 1 to 255 bytes, no '/', '\\' or leading '.' */
     size_t n_files;
     struct shard_index_entry *entries; /* owned, sorted by tensor name, no name twice */
     size_t n_entries;
@@ -25,9 +26,12 @@ struct shard_index {
 
 void shard_index_deinit(struct shard_index *index);
 
-/* JSON_INVALID, JSON_DUPLICATE_KEY, INDEX_INVALID (no weight_map, a file name that leaves the directory), INPUT_LIMIT. */
-enum llavamed_status shard_index_parse(const char *path, const char *json, size_t json_bytes,
-                                       struct shard_index *index, struct llavamed_error *error) LLAVAMED_CHECK;
+/*
+ * JSON_INVALID, JSON_DUPLICATE_KEY, INDEX_INVALID (no weight_map or an empty one, a file name that is not plain),
+ * TENSOR_NAME, INPUT_LIMIT, NO_MEMORY. `index` is filled only on success. O(n log n).
+ */
+enum llavamed_status shard_index_parse(const char *path, const char *json, size_t json_bytes, struct shard_index *index,
+                                       struct llavamed_error *error) LLAVAMED_CHECK;
 
 struct shard_index_row {
     const char *tensor; /* borrowed */

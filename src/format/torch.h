@@ -2,7 +2,8 @@
 /*
  * A file written by torch.save in its zip form (torch 1.6 and later): zip + pickle = tensors with the place of their
  * bytes. Layout: FOLDER/data.pkl, FOLDER/data/KEY (one record per storage), FOLDER/version, and in newer versions
- * FOLDER/byteorder, FOLDER/.format_version, FOLDER/.storage_alignment, FOLDER/.data/serialization_id.
+ * FOLDER/byteorder, FOLDER/.format_version, FOLDER/.storage_alignment, FOLDER/.data/serialization_id. Records that no
+ * storage refers to are ignored, as torch does.
  */
 #ifndef FORMAT_TORCH_H
 #define FORMAT_TORCH_H
@@ -25,10 +26,12 @@ struct torch_file {
 void torch_file_deinit(struct torch_file *file);
 
 /*
- * Reads directory and pickle, and checks that every storage has a record of exactly n_elems times its dtype's size, that
- * byte order is little, that the version is 1 to 10, that no constants.pkl makes it TorchScript, that all entries are in
- * one folder; the small records (data.pkl, version, byteorder) are checked against their CRC-32 here (CRC_MISMATCH,
- * unless check_crc is false); storages are not read. TORCH_*, ZIP_*, PICKLE_*, INPUT_*.
+ * Reads directory and pickle, and checks that every storage has a record of exactly n_elems times its dtype's size,
+ * that byte order is little, that the version is 1 to 10, that no constants.pkl makes it TorchScript, that all entries
+ * are in one folder; the small records (data.pkl, version, byteorder) are checked against their CRC-32 here
+ * (CRC_MISMATCH, unless check_crc is false or the CRC is absent); storages are not read. INPUT_UNSUPPORTED for the
+ * forms of torch.save that are known but not read (legacy, TorchScript). CRC_MISMATCH, TORCH_*, ZIP_*, PICKLE_*,
+ * INPUT_*, and what pickle_read_state_dict() gives.
  */
 enum llavamed_status torch_file_read(struct input_file *file, bool check_crc, struct torch_file *out,
                                      struct llavamed_error *error) LLAVAMED_CHECK;

@@ -1,9 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The directory of a zip archive whose entries are all stored (what torch.save writes), zip64 included. Central
- * directory and local headers are read and compared; data is only located, never touched here. Strict on purpose:
- * nothing before the first entry, nothing after the end record, no overlap, no encryption, no compression, no
- * duplicate name, no disagreement between a local header and its central entry. APPNOTE.TXT 6.3.x names the fields.
+ * directory, local headers and data descriptors are read and compared; data is only located, never touched here.
+ * APPNOTE.TXT 6.3.x names the fields. Strict on purpose, so that every reader of the file sees the same entries:
+ *
+ *     file  = entry... | central directory | [zip64 end record (56), its locator (20)] | end record (22)
+ *     entry = local header | data | descriptor (16 or 24 bytes with its signature) when flag bit 3 is set
+ *
+ * The parts tile the file: nothing before the first entry, no hole or overlap between entries (padding is in the extra
+ * field of a local header), nothing after the end record, no comments. No compression, no encryption, no name twice
+ * (letter case aside: torch looks records up that way), no disagreement between a local header, its central entry and
+ * its descriptor, nor between the two end records. Flags other than bit 3 and bit 11 (UTF-8) are refused.
+ * Deliberately not looked at, because torch or other real writers leave anything there: versions, times, attributes,
+ * extra fields other than the central zip64 one.
  */
 #ifndef FORMAT_ZIP_H
 #define FORMAT_ZIP_H
@@ -16,16 +25,16 @@
 #define ZIP_DIRECTORY_BYTES_MAX 268435456
 
 struct zip_entry {
-    char *name;         /* owned; NUL-terminated, no NUL inside */
+    char *name;           /* owned; NUL-terminated, no NUL inside, 1 to ZIP_NAME_BYTES_MAX bytes, any encoding */
     uint64_t data_offset; /* in the file */
     uint64_t n_bytes;
-    uint32_t crc32;     /* of the data; 0 may mean "absent": see torch.h */
+    uint32_t crc32; /* of the data; 0 may mean "absent": see torch.h */
 };
 
 struct zip_directory {
-    struct zip_entry *entries; /* owned, in central-directory order */
+    struct zip_entry *entries; /* owned, in central-directory order; at least one */
     size_t n_entries;
-    size_t *by_name; /* owned, sorted by name */
+    size_t *by_name; /* owned; indices into entries, sorted by name without regard to the case of ASCII letters */
 };
 
 void zip_directory_deinit(struct zip_directory *directory);
@@ -33,13 +42,17 @@ void zip_directory_deinit(struct zip_directory *directory);
 /* Whether the first four bytes are those of a local file header ("PK\3\4"). */
 bool zip_looks_like(const uint8_t *bytes, size_t n_bytes);
 
-/* ZIP_*, INPUT_TRUNCATED, INPUT_TRAILING, INPUT_LIMIT, or what reading gives. */
+/*
+ * Memory O(entries), time O(entries log entries); the directory is read in large pieces, each local header and each
+ * descriptor with one small read. No allocation before the counts fit the file. ZIP_*, INPUT_TRUNCATED (no end record),
+ * INPUT_TRAILING, INPUT_LIMIT, NO_MEMORY, or what reading gives.
+ */
 enum llavamed_status zip_directory_read(struct input_file *file, struct zip_directory *directory,
                                         struct llavamed_error *error) LLAVAMED_CHECK;
 
 #define ZIP_NOT_FOUND SIZE_MAX
 
-/* Exact name, case matters. O(log n). */
+/* Index of the entry with exactly this name, case included, or ZIP_NOT_FOUND. O(log n). */
 size_t zip_find(const struct zip_directory *directory, const char *name);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* SHA-256 streams (OpenSSL libcrypto) and CRC-32 (zlib). */
+/* SHA-256 streams, from OpenSSL's libcrypto (3.0 or later). A stream belongs to one thread at a time. */
 #ifndef INTEGRITY_DIGEST_H
 #define INTEGRITY_DIGEST_H
 
@@ -21,5 +21,8 @@ enum llavamed_status sha256_finish(struct sha256_stream *stream, char hex[SHA256
 /* All at once. */
 enum llavamed_status sha256_of(const void *bytes, size_t n_bytes, char hex[SHA256_HEX_BYTES],
                                struct llavamed_error *error) LLAVAMED_CHECK;
+
+/* Version of the libcrypto in use: "3.0.19". Static storage. */
+const char *digest_library_version(void);
 
 #endif

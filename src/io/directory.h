@@ -42,11 +42,25 @@ void directory_listing_deinit(struct directory_listing *listing);
 /* mkdir, 0777 & ~umask. OUT_EXISTS, OUT_SPACE, OUT_UNWRITABLE. */
 enum llavamed_status directory_create(const char *path, struct llavamed_error *error) LLAVAMED_CHECK;
 
-/* fsync of the directory; file systems that cannot (EINVAL, ENOTSUP) count as done. */
+/*
+ * fsync of the directory. File systems that cannot (EINVAL, ENOTSUP) count as done, and so does a directory that may be
+ * written but not opened for reading (EACCES): nothing more can be had there. OUT_SPACE, OUT_UNWRITABLE.
+ */
 enum llavamed_status directory_sync(const char *path, struct llavamed_error *error) LLAVAMED_CHECK;
 
-/* Removes a directory and the plain files in it, not following links and not entering sub-directories, then itself. */
+/*
+ * Removes the plain files and links in a directory except the one named `keep` (NULL: all). Does not follow links, the
+ * path itself included, and does not enter sub-directories: when there is one nothing is removed. OUT_UNWRITABLE.
+ */
+enum llavamed_status directory_empty_flat(const char *path, const char *keep, struct llavamed_error *error)
+    LLAVAMED_CHECK;
+
+/* directory_empty_flat() of all, then removes the directory. OUT_UNWRITABLE. */
 enum llavamed_status directory_remove_flat(const char *path, struct llavamed_error *error) LLAVAMED_CHECK;
+
+/* Whether the directory is the root of a mounted volume, bind mounts included where /proc tells. OUT_UNWRITABLE. */
+enum llavamed_status directory_is_mount_point(const char *path, bool *is_mount_point, struct llavamed_error *error)
+    LLAVAMED_CHECK;
 
 /* Bytes that an unprivileged writer may still put on the volume holding `path` (statvfs f_bavail). */
 enum llavamed_status volume_free_bytes(const char *path, uint64_t *bytes, struct llavamed_error *error) LLAVAMED_CHECK;

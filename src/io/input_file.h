@@ -26,7 +26,8 @@ uint64_t input_file_inode(const struct input_file *file);
 
 /*
  * Reads exactly n_bytes at `offset`, retrying short reads and EINTR. Thread-safe. INPUT_TRUNCATED when the range
- * leaves the size at opening; INPUT_CHANGED when the file ends earlier than it did; IO for a failed read.
+ * leaves the size at opening; INPUT_CHANGED when the file ends earlier than it did; IO for a failed read. The pages read
+ * are given back to the system when the file was not in the page cache at opening: the cache is left as it was found.
  */
 enum llavamed_status input_file_read(struct input_file *file, uint64_t offset, void *buffer, size_t n_bytes,
                                      struct llavamed_error *error) LLAVAMED_CHECK;

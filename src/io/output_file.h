@@ -23,7 +23,7 @@ void output_file_close(struct output_file *file);
 
 /*
  * Writes all bytes at `offset`, retrying short writes and EINTR, then asks the system to start writing them to
- * storage without waiting. Thread-safe for ranges that do not overlap. OUT_SPACE (ENOSPC, EDQUOT; says how many bytes
+ * storage; waits at times for a range written a few calls ago and gives its pages back. Thread-safe for ranges that do not overlap. OUT_SPACE (ENOSPC, EDQUOT; says how many bytes
  * of the file were still to come), OUT_UNWRITABLE for any other failure.
  */
 enum llavamed_status output_file_write(struct output_file *file, uint64_t offset, const void *bytes, size_t n_bytes,
@@ -32,7 +32,7 @@ enum llavamed_status output_file_write(struct output_file *file, uint64_t offset
 /* Waits until every byte is on storage (fsync), then closes. The pointer is dead afterwards, on failure too. */
 enum llavamed_status output_file_finish(struct output_file *file, struct llavamed_error *error) LLAVAMED_CHECK;
 
-/* create + write + finish for a small file in memory. */
+/* create + write + finish for a small file in memory. On failure the file is removed, unless it was there before. */
 enum llavamed_status output_file_write_whole(const char *path, const void *bytes, size_t n_bytes,
                                              struct llavamed_error *error) LLAVAMED_CHECK;
 

@@ -4,18 +4,26 @@
  * the same bits for all inputs, counts included.
  *
  * Result law
- * - F16, BF16: widen both to fp32, one IEEE-754 addition, one narrowing, round to nearest even. That equals the
- *   correctly rounded sum, since fp32's 24 bits >= 2p + 2 for p = 11 and p = 8.
- * - F32, F64: one IEEE addition in their own width, round to nearest even.
+ * - A sum is the real sum of the two operands, rounded once to the result's dtype: to nearest, ties to even, overflow
+ *   to infinity. For F32 and F64 that is one IEEE-754 addition. For F16 and BF16 it equals what PyTorch does on a CPU
+ *   (widen both to fp32, one addition, one narrowing), since fp32's 24 bits are at least 2p + 2 for p = 11 and p = 8.
+ * - A sum of exactly zero is +0, unless both operands are -0: then -0.
  * - Subnormals are kept on input and output, in every type.
  * - NaN: any NaN operand, or inf + -inf, gives the canonical quiet NaN of the result's dtype, sign clear:
  *   F16 0x7e00, BF16 0x7fc0, F32 0x7fc00000, F64 0x7ff8000000000000. (PyTorch's payload depends on CPU and operand
  *   order, so there is no reference to follow.) Conversions of a NaN give the same canonical NaN.
- * - Conversions widen exactly; narrow with one round-to-nearest-even, overflow to infinity; F64 to a 16-bit type goes
- *   through F32 (two roundings), as torch does.
+ * - Conversions widen exactly; narrow with one rounding to nearest even, overflow to infinity; between F16 and BF16
+ *   as well. F64 to a 16-bit type goes through F32 (two roundings), as torch does.
  *
  * Functions take any n_elems including 0, any alignment, `dst` may equal either source (for conversions only when both
- * element sizes are equal), no other overlap. They hold no state and cannot fail. `counts` is added to, never cleared.
+ * element sizes are equal), no other overlap between dst and a source; the sources may overlap. They hold no state and
+ * cannot fail. `counts` and `n_overflow` are added to, never cleared.
+ *
+ * Floating-point environment: `ref` works on integers and does not care. The others use the machine's adder, so the
+ * calling thread must be in the default environment: round to nearest, exceptions masked, no flush-to-zero (x86 FTZ and
+ * DAZ, aarch64 FPCR.FZ). A program that links with -ffast-math, or sets these for its own sake, breaks F32, F64 and
+ * BF16 results near zero; a new thread inherits its creator's state. fesetenv(FE_DFL_ENV) at the start of a worker
+ * thread puts all of it right.
  */
 #ifndef KERNEL_KERNEL_H
 #define KERNEL_KERNEL_H
@@ -49,18 +57,22 @@ enum kernel_isa { KERNEL_ISA_REF, KERNEL_ISA_AVX2, KERNEL_ISA_AVX512, KERNEL_ISA
 
 /*
  * The set for one instruction set, or NULL when this build or this machine (CPU and operating system state: CPUID and
- * XGETBV on x86, HWCAP on aarch64) lacks it. KERNEL_ISA_REF is never NULL. Static storage, thread-safe.
+ * XGETBV on x86; NEON is part of every aarch64) lacks it. KERNEL_ISA_REF is never NULL. Static storage, thread-safe.
+ * Asks the CPU each time, which a virtual machine can make slow: call it once per job, not once per tile.
  */
 const struct kernel_set *kernel_get(enum kernel_isa isa);
 
 /* The fastest that this machine has. */
 const struct kernel_set *kernel_best(void);
 
-/* Counts over finished elements, for tensors that are copied or were converted: n_nan and n_infinite alone. */
+/*
+ * Counts over finished elements, for tensors that are copied or were converted: n_nan and n_infinite alone, the other
+ * two stay as they are. Any alignment.
+ */
 typedef void kernel_scan_fn(const void *src, size_t n_elems, struct kernel_counts *counts);
 kernel_scan_fn *kernel_scan(enum kernel_type type); /* plain C, one for all instruction sets */
 
-/* false when dtype is not one of the four. */
+/* false, and *type untouched, when dtype is not one of the four. */
 bool kernel_type_of(enum dtype dtype, enum kernel_type *type);
 
 #endif

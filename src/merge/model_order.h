@@ -2,16 +2,20 @@
 /*
  * The order of tensors in a LLaMA / LLaVA v1 state dict (the order of its modules, transformers <= 4.31):
  * model.embed_tokens.weight; per layer q, k, v, o_proj, rotary_emb.inv_freq, gate, down, up_proj, input_layernorm,
- * post_attention_layernorm; model.norm.weight; model.mm_projector.weight, .bias; lm_head.weight.
+ * post_attention_layernorm; model.norm.weight; model.mm_projector.weight, .bias (or 0.weight, 0.bias, 2.weight...);
+ * lm_head.weight.
  */
 #ifndef MERGE_MODEL_ORDER_H
 #define MERGE_MODEL_ORDER_H
+
+#include <stdbool.h>
+#include <stdint.h>
 
 #include "tensor/tensor.h"
 
 enum model_role {
     MODEL_EMBED_TOKENS,
-    MODEL_LAYER_WEIGHT, /* any weight or norm of a layer */
+    MODEL_LAYER_WEIGHT, /* any of the nine weights and norms of a layer listed above */
     MODEL_INV_FREQ,
     MODEL_NORM,
     MODEL_PROJECTOR, /* model.mm_projector.* */
@@ -20,6 +24,9 @@ enum model_role {
 };
 
 enum model_role model_role_of(const char *name);
+
+/* Whether the name is one of a layer's, and of which; *layer is written only then. */
+bool model_layer_of(const char *name, uint32_t *layer);
 
 /*
  * Fills order[0..n_tensors) with indices into set->tensors: the known names in module order, then the others in the

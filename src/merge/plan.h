@@ -60,10 +60,15 @@ struct plan_options {
 /*
  * Builds the plan. `base_spec` and `delta_spec` name the sources in messages.
  *
- * PAIR_MISMATCH with every problem listed in error->problems, in model order: a name in one but not in the other (except
- * mm_projector.* in the delta alone and inv_freq), shapes that differ (except embed_tokens and lm_head larger in the
- * delta), a vocabulary smaller in the delta, a dtype that cannot be added. PAIR_BASE_MERGED: the base holds
- * mm_projector. PAIR_SAME is not decided here.
+ * PAIR_MISMATCH with every problem listed in error->problems, in model order: a name in one but not in the other
+ * (except mm_projector.* in the delta alone and inv_freq), shapes that differ (except embed_tokens and lm_head larger
+ * in the delta), a vocabulary smaller in the delta, a dtype that cannot be added, integers whose dtypes differ, an
+ * inv_freq longer than INV_FREQ_ELEMS_MAX, nothing to merge at all. PAIR_BASE_MERGED: the base holds mm_projector.
+ * USAGE: max_shard_bytes so small that the result would have more than SHARD_COUNT_MAX shards. SHAPE_INVALID and
+ * INPUT_LIMIT: sizes that do not fit 64 bits. PAIR_SAME is not decided here.
+ *
+ * Index rows in the order that huggingface_hub gives them are those of shards[0].tensors, shards[1].tensors and so on;
+ * that is not plan.tensors' order where a tensor larger than max_shard_bytes went ahead of the shard being filled.
  *
  * inv_freq: none in the delta, none in the result; else F32, base's values (or the formula's) and the delta's, each
  * rounded through model_dtype, added in F32.

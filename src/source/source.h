@@ -59,8 +59,8 @@ size_t source_remarks(const struct source *source, const struct source_remark **
 
 /*
  * Reads elements [first, first + n_elems) of tensor `index` (into source_tensors()->tensors), row-major, little-endian,
- * in the tensor's own dtype. Thread-safe. Each element is meant to be read once: the CRC-32 of its bytes is noted on the
- * way, for source_finish().
+ * in the tensor's own dtype. Thread-safe. Each element is meant to be read once: the CRC-32 of its bytes is noted on
+ * the way, for source_finish(). The range must lie inside the tensor, and its dtype be of whole bytes.
  */
 enum llavamed_status source_read(struct source *source, size_t index, uint64_t first_elem, uint64_t n_elems,
                                  void *buffer, struct llavamed_error *error) LLAVAMED_CHECK;

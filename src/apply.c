@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* llavamed-apply: OUT = BASE + DELTA. Arguments in, one library call, a report out; the exit status is main()'s. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cli/args.h"
+#include "cli/messages.h"
+#include "cli/meter.h"
+#include "cli/plan_table.h"
+#include "cli/report.h"
+#include "cli/text.h"
+#include "cli/version.h"
+
+/* The signal that asked the run to stop, 0 until then. */
+static volatile sig_atomic_t stop_signal;
+
+static void note_signal(int signal_number)
+{
+    stop_signal = signal_number;
+}
+
+/*
+ * A signal that was ignored from the start (nohup, a background job) stays ignored. A closed pipe and a file size limit
+ * are to come back as errors of the write.
+ */
+static void install_signal_handlers(void)
+{
+    static const int stopping[] = {SIGINT, SIGTERM, SIGHUP, SIGUSR1};
+    struct sigaction action = {.sa_handler = note_signal, .sa_flags = SA_RESTART};
+    (void)sigemptyset(&action.sa_mask);
+    for (size_t i = 0; i < sizeof stopping / sizeof stopping[0]; i++) {
+        struct sigaction before;
+        if (sigaction(stopping[i], NULL, &before) == 0 && before.sa_handler != SIG_IGN) {
+            (void)sigaction(stopping[i], &action, NULL);
+        }
+    }
+    (void)signal(SIGPIPE, SIG_IGN);
+    (void)signal(SIGXFSZ, SIG_IGN);
+}
+
+/*
+ * Standard descriptors that came closed would be given to the next files opened, and messages would end up inside the
+ * model. Each is occupied by /dev/null, opened so that using it fails as it would have.
+ */
+static bool occupy_standard_descriptors(void)
+{
+    for (int fd = 0; fd <= 2; fd++) {
+        bool is_closed = fcntl(fd, F_GETFD) == -1 && errno == EBADF;
+        if (is_closed && open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY) != fd) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static uint64_t clock_ns(void *context)
+{
+    (void)context;
+    struct timespec now = {0};
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+static unsigned terminal_columns(void *context)
+{
+    (void)context;
+    struct winsize size = {0};
+    return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
+}
+
+/*
+ * The kernel's high-water mark of this program's memory. getrusage() is second choice: its figure survives exec, so
+ * that it can be that of a large program which started this one.
+ */
+static uint64_t peak_rss_bytes(void)
+{
+    uint64_t kibibytes = 0;
+    FILE *file = fopen("/proc/self/status", "re");
+    if (file != NULL) {
+        static const char field[] = "VmHWM:";
+        char line[256];
+        while (kibibytes == 0 && fgets(line, sizeof line, file) != NULL) {
+            if (strncmp(line, field, sizeof field - 1) == 0) {
+                kibibytes = strtoull(line + sizeof field - 1, NULL, 10);
+            }
+        }
+        (void)fclose(file);
+    }
+    struct rusage usage;
+    if (kibibytes == 0 && getrusage(RUSAGE_SELF, &usage) == 0) {
+        kibibytes = (uint64_t)usage.ru_maxrss;
+    }
+    return kibibytes * 1024;
+}
+
+/* What the observer's callbacks need. */
+struct display {
+    bool shows_meter;
+    bool shows_shards;
+    bool shows_warnings;
+    bool shows_notes;
+    struct meter meter;
+};
+
+static void display_init(struct display *display, const struct args *args)
+{
+    const struct meter_environment environment = {.stream = stderr, .now_ns = clock_ns, .columns = terminal_columns};
+    meter_init(&display->meter, &environment);
+    bool wanted =
+        args->progress == ARGS_PROGRESS_ALWAYS || (args->progress == ARGS_PROGRESS_AUTO && isatty(STDERR_FILENO) == 1);
+    display->shows_meter = !args->quiet && wanted;
+    display->shows_shards = !args->quiet && !wanted && args->progress == ARGS_PROGRESS_AUTO;
+    display->shows_warnings = !args->quiet;
+    display->shows_notes = args->verbose;
+}
+
+static void show_line(struct display *display, const char *kind, const char *text)
+{
+    meter_clear(&display->meter);
+    messages_line(stderr, kind, text);
+}
+
+static void on_progress(void *context, const struct llavamed_progress *progress)
+{
+    struct display *display = context;
+    if (display->shows_meter) {
+        meter_update(&display->meter, progress->done_bytes, progress->total_bytes);
+    }
+}
+
+static void on_shard_done(void *context, const struct llavamed_shard_report *shard, size_t n_done, size_t n_shards)
+{
+    struct display *display = context;
+    if (display->shows_shards) {
+        char figure[CLI_FIGURE_BYTES];
+        char line[LLAVAMED_MESSAGE_BYTES];
+        cli_format_bytes(figure, shard->file_bytes);
+        cli_format(line, sizeof line, "%s, %s (%zu of %zu)", shard->name, figure, n_done, n_shards);
+        show_line(display, "shard", line);
+    }
+}
+
+static void on_warning(void *context, const char *text)
+{
+    struct display *display = context;
+    if (display->shows_warnings) {
+        show_line(display, "warning", text);
+    }
+}
+
+static void on_note(void *context, const char *text)
+{
+    struct display *display = context;
+    if (display->shows_notes) {
+        show_line(display, "note", text);
+    }
+}
+
+/* Closes stdout after something was written to it: `exit_status`, or that of a failed write when it was 0. */
+static int finish_stdout(int exit_status)
+{
+    bool failed = ferror(stdout) != 0;
+    errno = 0;
+    if (fclose(stdout) == 0 && !failed) {
+        return exit_status;
+    }
+    const char *reason = errno == 0 ? "an earlier write failed" : strerror(errno);
+    struct llavamed_error error;
+    (void)cli_fail(&error, LLAVAMED_STATUS_OUT_UNWRITABLE, "standard output: cannot write: %s", reason);
+    messages_error(stderr, &error);
+    return exit_status == 0 ? llavamed_exit_status(&error) : exit_status;
+}
+
+/* Everything that is printed once the run has ended, well or not. */
+static int report_run(const struct args *args, const struct report *report)
+{
+    int exit_status = llavamed_exit_status(report->error);
+    bool dry_run = args->settings.dry_run;
+    bool prints_plan = dry_run && !args->quiet && !args->json && report->result->n_shards > 0;
+    if (prints_plan) {
+        plan_table_print(stdout, &args->settings, report->result);
+        (void)fflush(stdout);
+    }
+    if (exit_status != 0) {
+        messages_error(stderr, report->error);
+    } else if (!args->quiet && !dry_run) {
+        report_print_summary(stderr, report, args->verbose);
+        messages_research_notice(stderr);
+    }
+    if (args->json) {
+        report_print_json(stdout, report);
+    }
+    return prints_plan || args->json ? finish_stdout(exit_status) : exit_status;
+}
+
+static int run(const struct args *args)
+{
+    struct display display;
+    display_init(&display, args);
+    const struct llavamed_observer observer = {
+        .context = &display,
+        .progress = on_progress,
+        .shard_done = on_shard_done,
+        .warning = on_warning,
+        .note = on_note,
+    };
+    struct llavamed_settings settings = args->settings;
+    settings.stop_signal = &stop_signal;
+    install_signal_handlers();
+    struct llavamed_result result = {0};
+    struct llavamed_error error = {0};
+    if (llavamed_merge(&settings, &observer, &result, &error) == LLAVAMED_OK) {
+        memset(&error, 0, sizeof error);
+    }
+    meter_clear(&display.meter);
+    const struct report report = {&settings, &result, &error, peak_rss_bytes()};
+    int exit_status = report_run(args, &report);
+    llavamed_result_free(&result);
+    return exit_status;
+}
+
+/* The arguments were not understood. */
+static int refuse(const struct args *args, const struct llavamed_error *error)
+{
+    const struct llavamed_result result = {0};
+    messages_error(stderr, error);
+    if (!args->json) {
+        return llavamed_exit_status(error);
+    }
+    const struct report report = {&args->settings, &result, error, peak_rss_bytes()};
+    report_print_json(stdout, &report);
+    return finish_stdout(llavamed_exit_status(error));
+}
+
+int main(int argc, char *argv[])
+{
+    if (!occupy_standard_descriptors()) {
+        return 6;
+    }
+    struct args args;
+    struct llavamed_error error = {0};
+    if (args_parse(argc, argv, &args, &error) != LLAVAMED_OK) {
+        return refuse(&args, &error);
+    }
+    switch (args.action) {
+    case ARGS_HELP:
+        args_print_help(stdout);
+        return finish_stdout(0);
+    case ARGS_VERSION:
+        version_print(stdout);
+        return finish_stdout(0);
+    case ARGS_RUN:
+        break;
+    }
+    return run(&args);
+}

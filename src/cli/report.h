@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a run leaves to read at its end: the summary for people, the JSON document for programs. */
+#ifndef CLI_REPORT_H
+#define CLI_REPORT_H
+
+#include <stdio.h>
+
+#include "llavamed.h"
+
+struct report {
+    const struct llavamed_settings *settings; /* strings may be NULL when the arguments were not understood */
+    const struct llavamed_result *result;
+    const struct llavamed_error *error; /* all zero when the run succeeded */
+    uint64_t peak_rss_bytes;
+};
+
+/*
+ * The document of --json:
+ *
+ *     status (exit status), code (llavamed_status_name), message, hint, n_problems, problems[]
+ *     base, delta, out, dry_run
+ *     result {tensors, shards[] {name, bytes, tensors, sha256}, actions[] {action, tensors, bytes},
+ *             counts {nan, infinite, rounded}, manifest_sha256}
+ *     timings {plan_seconds, merge_seconds, total_seconds}
+ *     bytes {planned_read, planned_write, read, written, reused, free}
+ *     memory {pool, peak_rss}, threads, cpu, warnings[], version
+ *
+ * Texts that do not apply are null. Write errors are left on the stream.
+ */
+void report_print_json(FILE *stream, const struct report *report);
+
+/* After a run that published OUT: what was made, how fast, what is remarkable in it, what to run next. */
+void report_print_summary(FILE *stream, const struct report *report, bool verbose);
+
+#endif

@@ -1,0 +1,345 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * From the machine's result to a state dict: names, storages and views, each checked where the name of the tensor is
+ * known, so that an error can say it. The machine is in pickle_machine.c, torch's objects are in pickle_torch.c.
+ */
+#include "format/pickle.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/checked.h"
+#include "format/pickle_machine.h"
+
+/* How much of a key an error shows. */
+#define KEY_SHOWN_BYTES 200
+
+void pickle_state_dict_deinit(struct pickle_state_dict *dict)
+{
+    for (size_t i = 0; i < dict->n_tensors; i++) {
+        tensor_deinit(&dict->tensors[i].tensor);
+    }
+    for (size_t i = 0; i < dict->n_storages; i++) {
+        free(dict->storages[i].key);
+    }
+    free(dict->tensors);
+    free(dict->storages);
+    memset(dict, 0, sizeof *dict);
+}
+
+static int shown_bytes(const struct pickle_value *text)
+{
+    return text->count < KEY_SHOWN_BYTES ? (int)text->count : KEY_SHOWN_BYTES;
+}
+
+/* ---- Keys ---- */
+
+/* A text of the pickle with the dictionary it belongs to (0 for storages) and its position in the arena. */
+struct key_row {
+    size_t dict;
+    const char *text;
+    size_t n_bytes;
+    size_t index;
+};
+
+static int compare_keys(const struct key_row *a, const struct key_row *b)
+{
+    if (a->dict != b->dict) {
+        return a->dict < b->dict ? -1 : 1;
+    }
+    if (a->n_bytes != b->n_bytes) {
+        return a->n_bytes < b->n_bytes ? -1 : 1;
+    }
+    return memcmp(a->text, b->text, a->n_bytes);
+}
+
+static int compare_key_rows(const void *a, const void *b)
+{
+    const struct key_row *row_a = a;
+    const struct key_row *row_b = b;
+    int order = compare_keys(row_a, row_b);
+    return order != 0 ? order : (row_a->index > row_b->index) - (row_a->index < row_b->index);
+}
+
+/* Sorting, unlike hashing, has no worst case that a stranger's keys could choose. */
+static enum llavamed_status refuse_duplicate_keys(struct pickle_machine *machine, size_t top_dict)
+{
+    size_t n = machine->n_entries;
+    struct key_row *rows = calloc(n + 1, sizeof *rows);
+    if (rows == NULL) {
+        return llavamed_fail_memory(machine->error, (n + 1) * sizeof *rows, "the keys of a pickle");
+    }
+    for (size_t i = 0; i < n; i++) {
+        const struct pickle_entry *entry = &machine->entries[i];
+        rows[i] = (struct key_row){entry->dict, pickle_text(machine, &entry->key), entry->key.count, i};
+    }
+    qsort(rows, n, sizeof *rows, compare_key_rows);
+    enum llavamed_status status = LLAVAMED_OK;
+    for (size_t i = 1; i < n && status == LLAVAMED_OK; i++) {
+        if (compare_keys(&rows[i - 1], &rows[i]) == 0) {
+            bool is_top = rows[i].dict == top_dict;
+            status = llavamed_fail(
+                machine->error, is_top ? LLAVAMED_STATUS_TENSOR_DUPLICATE : LLAVAMED_STATUS_PICKLE_MALFORMED,
+                "%s: data.pkl: %s %.*s is there twice", machine->path, is_top ? "tensor" : "dictionary key",
+                shown_bytes(&machine->entries[rows[i].index].key), rows[i].text);
+        }
+    }
+    free(rows);
+    return status;
+}
+
+/* ---- Storages ---- */
+
+static enum llavamed_status fail_conflict(struct pickle_machine *machine, const struct pickle_storage_use *use)
+{
+    return llavamed_fail(machine->error, LLAVAMED_STATUS_TORCH_STORAGE,
+                         "%s: data.pkl: storage %.*s is described twice, with another dtype, size or location",
+                         machine->path, shown_bytes(&use->key), pickle_text(machine, &use->key));
+}
+
+/* Finds, for every use, the first use of the same key: first_use[i] <= i. Uses of one key must agree. */
+static enum llavamed_status join_uses(struct pickle_machine *machine, size_t *first_use)
+{
+    size_t n = machine->n_storage_uses;
+    struct key_row *rows = calloc(n + 1, sizeof *rows);
+    if (rows == NULL) {
+        return llavamed_fail_memory(machine->error, (n + 1) * sizeof *rows, "the storages of a pickle");
+    }
+    for (size_t i = 0; i < n; i++) {
+        const struct pickle_value *key = &machine->storage_uses[i].key;
+        rows[i] = (struct key_row){0, pickle_text(machine, key), key->count, i};
+    }
+    qsort(rows, n, sizeof *rows, compare_key_rows);
+    enum llavamed_status status = LLAVAMED_OK;
+    for (size_t i = 0; i < n && status == LLAVAMED_OK; i++) {
+        bool again = i > 0 && compare_keys(&rows[i - 1], &rows[i]) == 0;
+        first_use[rows[i].index] = again ? first_use[rows[i - 1].index] : rows[i].index;
+        const struct pickle_storage_use *use = &machine->storage_uses[rows[i].index];
+        const struct pickle_storage_use *first = &machine->storage_uses[first_use[rows[i].index]];
+        if (use->dtype != first->dtype || use->n_elems != first->n_elems ||
+            !pickle_text_equal(machine, &use->location, &first->location)) {
+            status = fail_conflict(machine, use);
+        }
+    }
+    free(rows);
+    return status;
+}
+
+/* Lists every storage once; *use_to_storage (owned by the caller) maps uses to that list. */
+static enum llavamed_status list_storages(struct pickle_machine *machine, struct pickle_state_dict *dict,
+                                          size_t **use_to_storage)
+{
+    size_t n = machine->n_storage_uses;
+    size_t *map = calloc(n + 1, sizeof *map);
+    dict->storages = calloc(n + 1, sizeof *dict->storages);
+    enum llavamed_status status = LLAVAMED_OK;
+    if (map == NULL || dict->storages == NULL) {
+        status = llavamed_fail_memory(machine->error, (n + 1) * sizeof *dict->storages, "the storages of a pickle");
+        goto out;
+    }
+    status = join_uses(machine, map);
+    for (size_t i = 0; i < n && status == LLAVAMED_OK; i++) {
+        if (map[i] < i) {
+            /* The first use has been replaced by the index of its storage already. */
+            map[i] = map[map[i]];
+            continue;
+        }
+        const struct pickle_storage_use *use = &machine->storage_uses[i];
+        char *key = malloc(use->key.count + 1u);
+        if (key == NULL) {
+            status = llavamed_fail_memory(machine->error, use->key.count + 1u, "the key of a storage");
+            goto out;
+        }
+        memcpy(key, pickle_text(machine, &use->key), use->key.count);
+        key[use->key.count] = '\0';
+        dict->storages[dict->n_storages] = (struct pickle_storage){key, use->dtype, use->n_elems};
+        map[i] = dict->n_storages++;
+    }
+    if (status == LLAVAMED_OK) {
+        *use_to_storage = map;
+        map = NULL;
+    }
+out:
+    free(map);
+    return status;
+}
+
+/* ---- Views ---- */
+
+static enum llavamed_status fail_view(const struct pickle_machine *machine, const struct pickle_value *name,
+                                      const char *what)
+{
+    return llavamed_fail(machine->error, LLAVAMED_STATUS_TORCH_VIEW, "%s: tensor %.*s: %s", machine->path,
+                         shown_bytes(name), pickle_text(machine, name), what);
+}
+
+static bool take_count(const struct pickle_value *value, uint64_t *out)
+{
+    if (value->kind != PICKLE_INT || value->as.integer < 0) {
+        return false;
+    }
+    *out = (uint64_t)value->as.integer;
+    return true;
+}
+
+static bool view_is_contiguous(const struct pickle_tensor *view)
+{
+    const struct tensor *tensor = &view->tensor;
+    uint64_t expected = 1;
+    for (unsigned i = tensor->rank; i > 0 && tensor->n_elems > 0; i--) {
+        if (tensor->shape[i - 1] != 1 && view->strides[i - 1] != expected) {
+            return false;
+        }
+        expected *= tensor->shape[i - 1]; /* at most n_elems */
+    }
+    return true;
+}
+
+/* offset + sum((size - 1) * stride) is the last element of a view that has any. */
+static bool view_last_elem(const struct pickle_tensor *view, uint64_t *last)
+{
+    uint64_t sum = view->offset_elems;
+    for (unsigned i = 0; i < view->tensor.rank; i++) {
+        uint64_t step = 0;
+        if (!checked_mul_u64(view->tensor.shape[i] - 1, view->strides[i], &step) || !checked_add_u64(sum, step, &sum)) {
+            return false;
+        }
+    }
+    *last = sum;
+    return true;
+}
+
+/* Fills *view, whose name is owned on success only. */
+static enum llavamed_status make_view(const struct pickle_machine *machine, const struct pickle_value *name,
+                                      const struct pickle_rebuilt *rebuilt, struct pickle_tensor *view)
+{
+    const struct pickle_storage_use *use = &machine->storage_uses[rebuilt->storage_use];
+    struct pickle_tensor made = {.storage = 0};
+    uint64_t shape[TENSOR_RANK_MAX] = {0};
+    unsigned rank = rebuilt->sizes.count;
+    if (rebuilt->strides.count != rank) {
+        return fail_view(machine, name, "it has not as many strides as dimensions");
+    }
+    if (rank > TENSOR_RANK_MAX) {
+        return llavamed_fail(machine->error, LLAVAMED_STATUS_SHAPE_INVALID,
+                             "%s: tensor %.*s: too many dimensions (got %u, want at most %d)", machine->path,
+                             shown_bytes(name), pickle_text(machine, name), rank, TENSOR_RANK_MAX);
+    }
+    bool counts = take_count(&rebuilt->offset, &made.offset_elems);
+    for (unsigned i = 0; i < rank; i++) {
+        counts = counts && take_count(&machine->children.items[rebuilt->sizes.as.at + i], &shape[i]) &&
+                 take_count(&machine->children.items[rebuilt->strides.as.at + i], &made.strides[i]);
+    }
+    if (!counts) {
+        return fail_view(machine, name, "offset, sizes or strides are not integers from 0 to 2^63-1");
+    }
+    enum llavamed_status status = tensor_init(&made.tensor, machine->path, pickle_text(machine, name), name->count,
+                                              use->dtype, shape, rank, machine->error);
+    if (status != LLAVAMED_OK) {
+        return status;
+    }
+    uint64_t last = 0;
+    if (made.tensor.n_elems > 0 && (!view_last_elem(&made, &last) || last >= use->n_elems)) {
+        tensor_deinit(&made.tensor);
+        return llavamed_fail(machine->error, LLAVAMED_STATUS_TORCH_VIEW,
+                             "%s: tensor %.*s: the view leaves its storage (storage %.*s has %llu elements)",
+                             machine->path, shown_bytes(name), pickle_text(machine, name), shown_bytes(&use->key),
+                             pickle_text(machine, &use->key), (unsigned long long)use->n_elems);
+    }
+    made.contiguous = view_is_contiguous(&made);
+    *view = made;
+    return LLAVAMED_OK;
+}
+
+/* ---- The dictionary ---- */
+
+static enum llavamed_status fail_entry(const struct pickle_machine *machine, const struct pickle_entry *entry)
+{
+    const char *name = pickle_text(machine, &entry->key);
+    int shown = shown_bytes(&entry->key);
+    enum llavamed_status status;
+    if (entry->value.kind == PICKLE_DICT) {
+        status = llavamed_fail(machine->error, LLAVAMED_STATUS_INPUT_UNSUPPORTED,
+                               "%s: entry %.*s is a dictionary: a state dict inside a dictionary is not supported yet",
+                               machine->path, shown, name);
+        llavamed_hint(machine->error, "save the inner dictionary by itself");
+    } else {
+        status = llavamed_fail(machine->error, LLAVAMED_STATUS_INPUT_UNSUPPORTED,
+                               "%s: entry %.*s is %s, not a tensor: not a state dict", machine->path, shown, name,
+                               pickle_kind_text(entry->value.kind));
+    }
+    return status;
+}
+
+static enum llavamed_status list_tensors(const struct pickle_machine *machine, size_t top_dict,
+                                         const size_t *use_to_storage, struct pickle_state_dict *dict)
+{
+    size_t n = machine->dicts[top_dict].n_entries;
+    if (n > TENSOR_COUNT_MAX) {
+        return llavamed_fail(machine->error, LLAVAMED_STATUS_INPUT_LIMIT,
+                             "%s: too many tensors (got %zu, want at most %d)", machine->path, n, TENSOR_COUNT_MAX);
+    }
+    dict->tensors = calloc(n + 1, sizeof *dict->tensors);
+    if (dict->tensors == NULL) {
+        return llavamed_fail_memory(machine->error, (n + 1) * sizeof *dict->tensors, "the tensors of a pickle");
+    }
+    for (size_t i = 0; i < machine->n_entries; i++) {
+        const struct pickle_entry *entry = &machine->entries[i];
+        if (entry->dict != top_dict) {
+            continue;
+        }
+        if (entry->value.kind != PICKLE_TENSOR) {
+            return fail_entry(machine, entry);
+        }
+        const struct pickle_rebuilt *rebuilt = &machine->rebuilt[entry->value.as.at];
+        struct pickle_tensor *view = &dict->tensors[dict->n_tensors];
+        enum llavamed_status status = make_view(machine, &entry->key, rebuilt, view);
+        if (status != LLAVAMED_OK) {
+            return status;
+        }
+        view->storage = use_to_storage[rebuilt->storage_use];
+        dict->n_tensors++;
+    }
+    return LLAVAMED_OK;
+}
+
+enum llavamed_status pickle_read_state_dict(const char *path, const uint8_t *bytes, size_t n_bytes,
+                                            struct pickle_state_dict *dict, struct llavamed_error *error)
+{
+    struct pickle_machine machine = {.path = path, .bytes = bytes, .n_bytes = n_bytes, .error = error};
+    struct pickle_state_dict made = {0};
+    struct pickle_value result = {.kind = PICKLE_UNSET};
+    size_t *use_to_storage = NULL;
+    enum llavamed_status status;
+    if (n_bytes > PICKLE_BYTES_MAX) {
+        return llavamed_fail(error, LLAVAMED_STATUS_INPUT_LIMIT,
+                             "%s: data.pkl is too large (got %zu bytes, want at most %d)", path, n_bytes,
+                             PICKLE_BYTES_MAX);
+    }
+    status = pickle_machine_run(&machine, &result);
+    if (status != LLAVAMED_OK) {
+        goto out;
+    }
+    if (result.kind != PICKLE_DICT) {
+        status = llavamed_fail(error, LLAVAMED_STATUS_INPUT_UNSUPPORTED,
+                               "%s: it holds %s, not a state dict (a dictionary of tensors)", path,
+                               pickle_kind_text(result.kind));
+        goto out;
+    }
+    status = refuse_duplicate_keys(&machine, result.as.at);
+    if (status == LLAVAMED_OK) {
+        status = list_storages(&machine, &made, &use_to_storage);
+    }
+    if (status == LLAVAMED_OK) {
+        status = list_tensors(&machine, result.as.at, use_to_storage, &made);
+    }
+    if (status == LLAVAMED_OK) {
+        *dict = made;
+        memset(&made, 0, sizeof made);
+    }
+out:
+    free(use_to_storage);
+    pickle_state_dict_deinit(&made);
+    pickle_machine_deinit(&machine);
+    return status;
+}

@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The stack machine behind pickle.h. Only pickle*.c may include this.
+ *
+ * A value is a small tag. What does not fit a tag lives in arenas that only grow and are freed at once: children of
+ * tuples, entries of dictionaries, storages and tensors as described. Values refer to arenas and to the input by index,
+ * so a memo bomb (a tuple of the same tuple twice, sixty times over) costs sixty tags, and nothing is ever walked
+ * recursively or freed one by one.
+ */
+#ifndef FORMAT_PICKLE_MACHINE_H
+#define FORMAT_PICKLE_MACHINE_H
+
+#include "core/error.h"
+#include "tensor/dtype.h"
+
+enum pickle_kind {
+    PICKLE_UNSET, /* a memo slot nobody has written */
+    PICKLE_MARK,
+    PICKLE_NONE,
+    PICKLE_BOOL,
+    PICKLE_INT,
+    PICKLE_LARGE_INT, /* does not fit int64_t */
+    PICKLE_STRING,
+    PICKLE_TUPLE,
+    PICKLE_LIST, /* what it holds is forgotten: no state dict needs it */
+    PICKLE_DICT,
+    PICKLE_GLOBAL,
+    PICKLE_STORAGE,
+    PICKLE_TENSOR,
+};
+
+struct pickle_value {
+    uint8_t kind;   /* enum pickle_kind */
+    uint8_t depth;  /* TUPLE: how deep tuples nest, 1 for a tuple without tuples; otherwise 0 */
+    uint32_t count; /* STRING: bytes; TUPLE: children */
+    union {
+        int64_t integer; /* INT */
+        size_t at;       /* STRING: offset in the input; TUPLE: first child; GLOBAL: row of the table; otherwise the
+                            index in its arena */
+    } as;
+};
+
+struct pickle_values {
+    struct pickle_value *items; /* owned */
+    size_t n;
+    size_t capacity;
+};
+
+struct pickle_dict {
+    size_t first_entry; /* valid when n_entries > 0 */
+    size_t n_entries;
+    bool ordered; /* an OrderedDict */
+};
+
+struct pickle_entry {
+    size_t dict;
+    struct pickle_value key; /* STRING */
+    struct pickle_value value;
+};
+
+/* One persistent id: the same storage may be described many times. */
+struct pickle_storage_use {
+    struct pickle_value key;      /* STRING, 1 to 20 digits */
+    struct pickle_value location; /* STRING */
+    enum dtype dtype;
+    uint64_t n_elems;
+};
+
+/* One call of _rebuild_tensor_v2. Types are checked, numbers are not. */
+struct pickle_rebuilt {
+    size_t storage_use;
+    struct pickle_value offset;  /* INT or LARGE_INT */
+    struct pickle_value sizes;   /* TUPLE */
+    struct pickle_value strides; /* TUPLE */
+};
+
+struct pickle_machine {
+    const char *path;     /* borrowed */
+    const uint8_t *bytes; /* borrowed */
+    size_t n_bytes;
+    size_t position;
+    size_t n_ops;
+    size_t n_marks; /* on the stack */
+    uint8_t op;     /* the opcode being executed and where it stands: for errors */
+    size_t op_offset;
+    struct llavamed_error *error;
+
+    struct pickle_values stack;
+    struct pickle_values memo;
+    struct pickle_values children;
+    struct pickle_dict *dicts; /* owned */
+    size_t n_dicts;
+    size_t dicts_capacity;
+    struct pickle_entry *entries; /* owned */
+    size_t n_entries;
+    size_t entries_capacity;
+    struct pickle_storage_use *storage_uses; /* owned */
+    size_t n_storage_uses;
+    size_t storage_uses_capacity;
+    struct pickle_rebuilt *rebuilt; /* owned */
+    size_t n_rebuilt;
+    size_t rebuilt_capacity;
+};
+
+/* Runs the whole pickle; *result is what STOP returns. The machine's arenas stay until pickle_machine_deinit(). */
+enum llavamed_status pickle_machine_run(struct pickle_machine *machine, struct pickle_value *result) LLAVAMED_CHECK;
+
+/* PICKLE_MALFORMED "PATH: data.pkl: WHAT (opcode NAME at byte N)". */
+enum llavamed_status pickle_fail(struct pickle_machine *machine, const char *what);
+
+/* ---- pickle_values.c ---- */
+
+void pickle_machine_deinit(struct pickle_machine *machine);
+
+/* "an integer", "a dictionary": for errors. Static. */
+const char *pickle_kind_text(uint8_t kind);
+
+/* The bytes of a STRING: not NUL-terminated, borrowed from the input; UTF-8. */
+const char *pickle_text(const struct pickle_machine *machine, const struct pickle_value *string);
+bool pickle_text_is(const struct pickle_machine *machine, const struct pickle_value *value, const char *text);
+bool pickle_text_equal(const struct pickle_machine *machine, const struct pickle_value *a,
+                       const struct pickle_value *b);
+
+/*
+ * Makes room for `need` (not 0) items in an owned array; returns it, moved or not, or NULL with the array unharmed and
+ * the machine's error filled.
+ */
+void *pickle_grow(struct pickle_machine *machine, void *items, size_t *capacity, size_t need, size_t item_bytes);
+
+/* Makes room for n values, which may be 0. */
+enum llavamed_status pickle_values_reserve(struct pickle_machine *machine, struct pickle_values *values,
+                                           size_t n) LLAVAMED_CHECK;
+
+/* Adds a dictionary to the arena; *out is its value. */
+enum llavamed_status pickle_new_dict(struct pickle_machine *machine, bool ordered,
+                                     struct pickle_value *out) LLAVAMED_CHECK;
+
+/* ---- pickle_torch.c: the objects that torch puts into a pickle ---- */
+
+/* GLOBAL: finds module and name in the table of those allowed. PICKLE_GLOBAL. */
+enum llavamed_status pickle_find_global(struct pickle_machine *machine, const char *module, const char *name,
+                                        struct pickle_value *out) LLAVAMED_CHECK;
+
+/* BINPERSID: what a persistent id stands for, REDUCE: what `callable` would make of `args`, BUILD: checks alone. */
+enum llavamed_status pickle_persistent(struct pickle_machine *machine, const struct pickle_value *id,
+                                       struct pickle_value *out) LLAVAMED_CHECK;
+enum llavamed_status pickle_reduce(struct pickle_machine *machine, const struct pickle_value *callable,
+                                   const struct pickle_value *args, struct pickle_value *out) LLAVAMED_CHECK;
+enum llavamed_status pickle_build(struct pickle_machine *machine, const struct pickle_value *object,
+                                  const struct pickle_value *state) LLAVAMED_CHECK;
+
+/* ---- pickle_opcodes.c ---- */
+
+/* "BINUNICODE", or NULL for a byte that is no opcode of protocols 0 to 5. Static. */
+const char *pickle_opcode_name(uint8_t opcode);
+
+#endif

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The memory of the stack machine: values, arenas, texts. */
+#include "format/pickle_machine.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+void pickle_machine_deinit(struct pickle_machine *machine)
+{
+    free(machine->stack.items);
+    free(machine->memo.items);
+    free(machine->children.items);
+    free(machine->dicts);
+    free(machine->entries);
+    free(machine->storage_uses);
+    free(machine->rebuilt);
+    memset(machine, 0, sizeof *machine);
+}
+
+const char *pickle_kind_text(uint8_t kind)
+{
+    static const char *const texts[] = {
+        [PICKLE_UNSET] = "nothing",     [PICKLE_MARK] = "a mark",          [PICKLE_NONE] = "None",
+        [PICKLE_BOOL] = "a bool",       [PICKLE_INT] = "an integer",       [PICKLE_LARGE_INT] = "an integer",
+        [PICKLE_STRING] = "a string",   [PICKLE_TUPLE] = "a tuple",        [PICKLE_LIST] = "a list",
+        [PICKLE_DICT] = "a dictionary", [PICKLE_GLOBAL] = "a global name", [PICKLE_STORAGE] = "a storage",
+        [PICKLE_TENSOR] = "a tensor",
+    };
+    return texts[kind];
+}
+
+const char *pickle_text(const struct pickle_machine *machine, const struct pickle_value *string)
+{
+    return (const char *)machine->bytes + string->as.at;
+}
+
+bool pickle_text_is(const struct pickle_machine *machine, const struct pickle_value *value, const char *text)
+{
+    return value->kind == PICKLE_STRING && value->count == strlen(text) &&
+           memcmp(pickle_text(machine, value), text, value->count) == 0;
+}
+
+bool pickle_text_equal(const struct pickle_machine *machine, const struct pickle_value *a, const struct pickle_value *b)
+{
+    return a->count == b->count && memcmp(pickle_text(machine, a), pickle_text(machine, b), a->count) == 0;
+}
+
+void *pickle_grow(struct pickle_machine *machine, void *items, size_t *capacity, size_t need, size_t item_bytes)
+{
+    if (need <= *capacity) {
+        return items;
+    }
+    /* Counts are bounded by PICKLE_BYTES_MAX, so neither doubling nor the product can overflow. */
+    size_t wanted = *capacity == 0 ? 16 : *capacity * 2;
+    wanted = wanted < need ? need : wanted;
+    void *moved = realloc(items, wanted * item_bytes);
+    if (moved == NULL) {
+        (void)llavamed_fail_memory(machine->error, wanted * item_bytes, "reading a pickle");
+        return NULL;
+    }
+    *capacity = wanted;
+    return moved;
+}
+
+enum llavamed_status pickle_values_reserve(struct pickle_machine *machine, struct pickle_values *values, size_t n)
+{
+    if (n <= values->capacity) {
+        return LLAVAMED_OK;
+    }
+    struct pickle_value *items = pickle_grow(machine, values->items, &values->capacity, n, sizeof *items);
+    if (items == NULL) {
+        return LLAVAMED_STATUS_NO_MEMORY;
+    }
+    values->items = items;
+    return LLAVAMED_OK;
+}
+
+enum llavamed_status pickle_new_dict(struct pickle_machine *machine, bool ordered, struct pickle_value *out)
+{
+    struct pickle_dict *dicts =
+        pickle_grow(machine, machine->dicts, &machine->dicts_capacity, machine->n_dicts + 1, sizeof *dicts);
+    if (dicts == NULL) {
+        return LLAVAMED_STATUS_NO_MEMORY;
+    }
+    machine->dicts = dicts;
+    dicts[machine->n_dicts] = (struct pickle_dict){.ordered = ordered};
+    *out = (struct pickle_value){.kind = PICKLE_DICT, .as.at = machine->n_dicts++};
+    return LLAVAMED_OK;
+}

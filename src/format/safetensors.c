@@ -1,0 +1,430 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The reading side is safetensors_parse() and what it calls; the writing side starts at safetensors_layout_build(). */
+#include "format/safetensors.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/bytes.h"
+#include "core/json.h"
+
+#define METADATA_KEY "__metadata__"
+
+/* One entry of the header. */
+struct entry {
+    struct tensor tensor; /* owned name until the set takes it */
+    uint64_t begin;
+    uint64_t end;
+};
+
+struct entry_list {
+    struct entry *entries; /* owned */
+    size_t n_entries;
+};
+
+void safetensors_header_deinit(struct safetensors_header *header)
+{
+    tensor_set_deinit(&header->set);
+    free(header->data_offsets);
+    free(header->metadata_format);
+    memset(header, 0, sizeof *header);
+}
+
+enum llavamed_status safetensors_header_bytes(const char *path, const uint8_t prefix[SAFETENSORS_PREFIX_BYTES],
+                                              uint64_t file_bytes, uint64_t *header_bytes, struct llavamed_error *error)
+{
+    if (file_bytes < SAFETENSORS_PREFIX_BYTES) {
+        return llavamed_fail(error, LLAVAMED_STATUS_INPUT_TRUNCATED,
+                             "%s: too short for a safetensors file (got %llu bytes, want at least %d)", path,
+                             (unsigned long long)file_bytes, SAFETENSORS_PREFIX_BYTES);
+    }
+    uint64_t n = load_le64(prefix);
+    if (n > SAFETENSORS_HEADER_BYTES_MAX) {
+        return llavamed_fail(error, LLAVAMED_STATUS_HEADER_TOO_LARGE,
+                             "%s: the safetensors header is too large, or this is another kind of file "
+                             "(got %llu bytes, want at most %d)",
+                             path, (unsigned long long)n, SAFETENSORS_HEADER_BYTES_MAX);
+    }
+    if (n > file_bytes - SAFETENSORS_PREFIX_BYTES) {
+        return llavamed_fail(error, LLAVAMED_STATUS_INPUT_TRUNCATED,
+                             "%s: the file ends inside its safetensors header (got %llu bytes, want at least %llu)",
+                             path, (unsigned long long)file_bytes, (unsigned long long)n + SAFETENSORS_PREFIX_BYTES);
+    }
+    *header_bytes = n;
+    return LLAVAMED_OK;
+}
+
+/* "__metadata__": text to text. Only "format" is of use. */
+static enum llavamed_status read_metadata(const char *path, const struct json_value *metadata,
+                                          struct safetensors_header *header, struct llavamed_error *error)
+{
+    if (json_kind_of(metadata) == JSON_NULL) {
+        return LLAVAMED_OK;
+    }
+    if (json_kind_of(metadata) != JSON_OBJECT) {
+        return llavamed_fail(error, LLAVAMED_STATUS_JSON_INVALID, "%s: " METADATA_KEY " is not an object", path);
+    }
+    for (const struct json_value *item = json_first(metadata); item != NULL; item = json_next(item)) {
+        const char *text = json_string(item);
+        if (text == NULL) {
+            return llavamed_fail(error, LLAVAMED_STATUS_JSON_INVALID,
+                                 "%s: the value of '%s' in " METADATA_KEY " is not text", path, json_key(item));
+        }
+        if (strcmp(json_key(item), "format") == 0) {
+            header->metadata_format = strdup(text);
+            if (header->metadata_format == NULL) {
+                return llavamed_fail_memory(error, strlen(text) + 1, "the metadata of a safetensors file");
+            }
+        }
+    }
+    return LLAVAMED_OK;
+}
+
+/* Copies the first `max` integers of an array; returns how many it has, SIZE_MAX when it is no array of integers. */
+static size_t read_integers(const struct json_value *array, uint64_t *integers, size_t max)
+{
+    if (json_kind_of(array) != JSON_ARRAY) {
+        return SIZE_MAX;
+    }
+    size_t n = 0;
+    for (const struct json_value *item = json_first(array); item != NULL; item = json_next(item)) {
+        uint64_t value;
+        if (!json_integer(item, &value)) {
+            return SIZE_MAX;
+        }
+        if (n < max) {
+            integers[n] = value;
+        }
+        n++;
+    }
+    return n;
+}
+
+static enum llavamed_status refuse_entry(const char *path, const char *name, const char *what,
+                                         struct llavamed_error *error)
+{
+    return llavamed_fail(error, LLAVAMED_STATUS_JSON_INVALID, "%s: %s: %s", path, name, what);
+}
+
+/* One member of the root object: a tensor. */
+static enum llavamed_status read_entry(const char *path, const struct json_value *value, struct entry *entry,
+                                       struct llavamed_error *error)
+{
+    const char *name = json_key(value);
+    if (json_kind_of(value) != JSON_OBJECT) {
+        return refuse_entry(path, name, "the entry is not an object", error);
+    }
+    const struct json_value *dtype_value = json_member(value, "dtype");
+    const struct json_value *shape_value = json_member(value, "shape");
+    const struct json_value *offsets_value = json_member(value, "data_offsets");
+    if (dtype_value == NULL || shape_value == NULL || offsets_value == NULL) {
+        return refuse_entry(path, name, "the entry lacks a field (want dtype, shape and data_offsets)", error);
+    }
+    const char *dtype_text = json_string(dtype_value);
+    if (dtype_text == NULL) {
+        return refuse_entry(path, name, "dtype is not text", error);
+    }
+    enum dtype dtype;
+    if (!dtype_from_name(dtype_text, strlen(dtype_text), &dtype)) {
+        return llavamed_fail(error, LLAVAMED_STATUS_DTYPE_UNKNOWN, "%s: %s: unknown dtype '%s'", path, name,
+                             dtype_text);
+    }
+    uint64_t shape[TENSOR_RANK_MAX];
+    size_t rank = read_integers(shape_value, shape, TENSOR_RANK_MAX);
+    if (rank == SIZE_MAX) {
+        return refuse_entry(path, name, "shape is not an array of integers", error);
+    }
+    uint64_t offsets[2];
+    if (read_integers(offsets_value, offsets, 2) != 2) {
+        return refuse_entry(path, name, "data_offsets is not an array of two integers", error);
+    }
+    enum llavamed_status status =
+        tensor_init(&entry->tensor, path, name, strlen(name), dtype, shape, (unsigned)rank, error);
+    entry->begin = offsets[0];
+    entry->end = offsets[1];
+    return status;
+}
+
+/* All members of the root object, in text order. */
+static enum llavamed_status read_entries(const char *path, const struct json_value *root, struct entry_list *list,
+                                         struct safetensors_header *header, struct llavamed_error *error)
+{
+    size_t n_members = 0;
+    for (const struct json_value *member = json_first(root); member != NULL; member = json_next(member)) {
+        n_members++;
+    }
+    size_t n_tensors = n_members - (json_member(root, METADATA_KEY) != NULL ? 1 : 0);
+    if (n_tensors > TENSOR_COUNT_MAX) {
+        return llavamed_fail(error, LLAVAMED_STATUS_INPUT_LIMIT, "%s: too many tensors (got %zu, want at most %d)",
+                             path, n_tensors, TENSOR_COUNT_MAX);
+    }
+    list->entries = calloc(n_tensors + 1, sizeof *list->entries);
+    if (list->entries == NULL) {
+        return llavamed_fail_memory(error, (n_tensors + 1) * sizeof *list->entries, "the tensors of a file");
+    }
+    for (const struct json_value *member = json_first(root); member != NULL; member = json_next(member)) {
+        enum llavamed_status status;
+        if (strcmp(json_key(member), METADATA_KEY) == 0) {
+            status = read_metadata(path, member, header, error);
+        } else {
+            status = read_entry(path, member, &list->entries[list->n_entries], error);
+            list->n_entries += status == LLAVAMED_OK ? 1 : 0;
+        }
+        if (status != LLAVAMED_OK) {
+            return status;
+        }
+    }
+    return LLAVAMED_OK;
+}
+
+static int compare_u64(uint64_t a, uint64_t b)
+{
+    return (a > b) - (a < b);
+}
+
+/* By place in the file; tensors of zero bytes share theirs, so the name decides and the order is always the same. */
+static int compare_entries(const void *a, const void *b)
+{
+    const struct entry *entry_a = a;
+    const struct entry *entry_b = b;
+    int order = compare_u64(entry_a->begin, entry_b->begin);
+    if (order == 0) {
+        order = compare_u64(entry_a->end, entry_b->end);
+    }
+    return order != 0 ? order : strcmp(entry_a->tensor.name, entry_b->tensor.name);
+}
+
+static enum llavamed_status check_entry(const char *path, const struct entry *entry, uint64_t expected_begin,
+                                        struct llavamed_error *error)
+{
+    const struct tensor *tensor = &entry->tensor;
+    if (entry->begin != expected_begin) {
+        return llavamed_fail(error, LLAVAMED_STATUS_OFFSET_INVALID, "%s: %s: %s (got data offset %llu, want %llu)",
+                             path, tensor->name,
+                             entry->begin > expected_begin ? "its data starts behind a hole"
+                                                           : "its data overlaps that of another tensor",
+                             (unsigned long long)entry->begin, (unsigned long long)expected_begin);
+    }
+    if (entry->end < entry->begin) {
+        return llavamed_fail(error, LLAVAMED_STATUS_OFFSET_INVALID,
+                             "%s: %s: its data ends before it begins (got data offsets %llu and %llu)", path,
+                             tensor->name, (unsigned long long)entry->begin, (unsigned long long)entry->end);
+    }
+    if (entry->end - entry->begin != tensor->n_bytes) {
+        char shape[TENSOR_SHAPE_TEXT_BYTES];
+        return llavamed_fail(error, LLAVAMED_STATUS_SIZE_MISMATCH,
+                             "%s: %s: the data offsets do not fit %s of shape %s (got %llu bytes, want %llu)", path,
+                             tensor->name, dtype_name(tensor->dtype), tensor_shape_text(tensor, shape),
+                             (unsigned long long)(entry->end - entry->begin), (unsigned long long)tensor->n_bytes);
+    }
+    return LLAVAMED_OK;
+}
+
+/* Sorts the entries, checks that they cover the data without holes, and moves them into the header's set. */
+static enum llavamed_status place_entries(const char *path, struct entry_list *list, uint64_t data_bytes,
+                                          struct safetensors_header *header, struct llavamed_error *error)
+{
+    header->data_offsets = calloc(list->n_entries + 1, sizeof *header->data_offsets);
+    if (header->data_offsets == NULL) {
+        return llavamed_fail_memory(error, (list->n_entries + 1) * sizeof *header->data_offsets,
+                                    "the tensors of a file");
+    }
+    qsort(list->entries, list->n_entries, sizeof *list->entries, compare_entries);
+    uint64_t end = 0;
+    for (size_t i = 0; i < list->n_entries; i++) {
+        struct entry *entry = &list->entries[i];
+        enum llavamed_status status = check_entry(path, entry, end, error);
+        if (status == LLAVAMED_OK) {
+            status = tensor_set_add(&header->set, &entry->tensor, error);
+        }
+        if (status != LLAVAMED_OK) {
+            return status;
+        }
+        header->data_offsets[i] = entry->begin;
+        end = entry->end;
+    }
+    if (end != data_bytes) {
+        return llavamed_fail(error, end > data_bytes ? LLAVAMED_STATUS_INPUT_TRUNCATED : LLAVAMED_STATUS_INPUT_TRAILING,
+                             "%s: %s (got %llu bytes of data, want %llu)", path,
+                             end > data_bytes ? "the file ends before its last tensor does"
+                                              : "there are bytes behind the last tensor",
+                             (unsigned long long)data_bytes, (unsigned long long)end);
+    }
+    return LLAVAMED_OK;
+}
+
+enum llavamed_status safetensors_parse(const char *path, const char *json, size_t json_bytes, uint64_t file_bytes,
+                                       struct safetensors_header *header, struct llavamed_error *error)
+{
+    uint64_t data_start = SAFETENSORS_PREFIX_BYTES + (uint64_t)json_bytes;
+    if (json_bytes > SAFETENSORS_HEADER_BYTES_MAX || data_start > file_bytes) {
+        return llavamed_fail(error, LLAVAMED_STATUS_HEADER_TOO_LARGE, "%s: the safetensors header is too large", path);
+    }
+    struct json *document = NULL;
+    struct entry_list list = {0};
+    struct safetensors_header made = {.data_start = data_start};
+    tensor_set_init(&made.set);
+    enum llavamed_status status = json_parse(path, json, json_bytes, true, &document, error);
+    if (status != LLAVAMED_OK) {
+        goto out;
+    }
+    const struct json_value *root = json_root(document);
+    if (json_kind_of(root) != JSON_OBJECT) {
+        status =
+            llavamed_fail(error, LLAVAMED_STATUS_JSON_INVALID, "%s: the safetensors header is not a JSON object", path);
+        goto out;
+    }
+    status = read_entries(path, root, &list, &made, error);
+    if (status == LLAVAMED_OK) {
+        /* The tree is by far the largest thing here: gone before the set grows. */
+        json_free(document);
+        document = NULL;
+        status = place_entries(path, &list, file_bytes - data_start, &made, error);
+    }
+    if (status == LLAVAMED_OK) {
+        *header = made;
+        memset(&made, 0, sizeof made);
+    }
+out:
+    json_free(document);
+    for (size_t i = 0; i < list.n_entries; i++) {
+        tensor_deinit(&list.entries[i].tensor);
+    }
+    free(list.entries);
+    safetensors_header_deinit(&made);
+    return status;
+}
+
+/* A tensor to be laid out; qsort() has no context argument, so the index rides along. */
+struct layout_row {
+    const struct tensor *tensor;
+    size_t index;
+};
+
+static int compare_layout_rows(const void *a, const void *b)
+{
+    const struct layout_row *row_a = a;
+    const struct layout_row *row_b = b;
+    int order = (int)row_b->tensor->dtype - (int)row_a->tensor->dtype;
+    return order != 0 ? order : strcmp(row_a->tensor->name, row_b->tensor->name);
+}
+
+static void append_entry(struct buffer *head, const struct tensor *tensor, uint64_t begin)
+{
+    buffer_append(head, ",", 1);
+    json_append_utf8(head, tensor->name);
+    buffer_printf(head, ":{\"dtype\":\"%s\",\"shape\":[", dtype_name(tensor->dtype));
+    for (unsigned i = 0; i < tensor->rank; i++) {
+        buffer_printf(head, "%s%llu", i == 0 ? "" : ",", (unsigned long long)tensor->shape[i]);
+    }
+    buffer_printf(head, "],\"data_offsets\":[%llu,%llu]}", (unsigned long long)begin,
+                  (unsigned long long)(begin + tensor->n_bytes));
+}
+
+/* The largest that one entry can be: each byte of a name may become \u00xx, each number has at most 20 digits. */
+#define ENTRY_BYTES_MAX (6 * TENSOR_NAME_BYTES_MAX + 21 * (TENSOR_RANK_MAX + 2) + 64)
+
+/* What a file, whose size is a signed 64-bit number, has room for behind the largest header. */
+#define DATA_BYTES_MAX ((uint64_t)INT64_MAX - SAFETENSORS_PREFIX_BYTES - SAFETENSORS_HEADER_BYTES_MAX)
+
+/* Appends the entries in file order, noting in data_offsets where each tensor's data begins. */
+static enum llavamed_status append_entries(const struct layout_row *rows, size_t n_rows, struct buffer *head,
+                                           uint64_t *data_offsets, struct llavamed_error *error)
+{
+    uint64_t end = 0;
+    for (size_t i = 0; i < n_rows; i++) {
+        const struct tensor *tensor = rows[i].tensor;
+        if (strcmp(tensor->name, METADATA_KEY) == 0) {
+            return llavamed_fail(error, LLAVAMED_STATUS_TENSOR_NAME,
+                                 "a safetensors file cannot hold a tensor called " METADATA_KEY);
+        }
+        if (tensor->n_bytes > DATA_BYTES_MAX - end) {
+            return llavamed_fail(error, LLAVAMED_STATUS_SHAPE_INVALID,
+                                 "%s: the tensors of one file do not fit 2^63 bytes", tensor->name);
+        }
+        data_offsets[i] = end;
+        append_entry(head, tensor, end);
+        end += tensor->n_bytes;
+        if (head->n_bytes > SAFETENSORS_PREFIX_BYTES + (size_t)SAFETENSORS_HEADER_BYTES_MAX) {
+            return llavamed_fail(error, LLAVAMED_STATUS_HEADER_TOO_LARGE,
+                                 "%s: too many tensors for one safetensors file (want a header of at most %d bytes)",
+                                 tensor->name, SAFETENSORS_HEADER_BYTES_MAX);
+        }
+    }
+    return LLAVAMED_OK;
+}
+
+/* The length, the entries and the padding. */
+static enum llavamed_status build_head(const struct layout_row *rows, size_t n_rows, struct buffer *head,
+                                       uint64_t *data_offsets, struct llavamed_error *error)
+{
+    static const char no_length_yet[SAFETENSORS_PREFIX_BYTES];
+    buffer_append(head, no_length_yet, sizeof no_length_yet);
+    buffer_append_text(head, "{\"" METADATA_KEY "\":{\"format\":\"pt\"}");
+    enum llavamed_status status = append_entries(rows, n_rows, head, data_offsets, error);
+    if (status != LLAVAMED_OK) {
+        return status;
+    }
+    static const char padding[] = "       ";
+    buffer_append(head, "}", 1);
+    buffer_append(head, padding, (8 - head->n_bytes % 8) % 8);
+    status = buffer_status(head, "the header of a safetensors file", error);
+    if (status != LLAVAMED_OK) {
+        return status;
+    }
+    size_t header_bytes = head->n_bytes - SAFETENSORS_PREFIX_BYTES;
+    if (header_bytes > SAFETENSORS_HEADER_BYTES_MAX) {
+        return llavamed_fail(error, LLAVAMED_STATUS_HEADER_TOO_LARGE,
+                             "too many tensors for one safetensors file (got a header of %zu bytes, want at most %d)",
+                             header_bytes, SAFETENSORS_HEADER_BYTES_MAX);
+    }
+    store_le64((uint8_t *)head->data, header_bytes);
+    return LLAVAMED_OK;
+}
+
+enum llavamed_status safetensors_layout_build(const struct tensor *const *tensors, size_t n_tensors,
+                                              struct safetensors_layout *layout, struct llavamed_error *error)
+{
+    struct safetensors_layout made = {.n_tensors = n_tensors};
+    struct buffer head;
+    buffer_init(&head, SAFETENSORS_HEADER_BYTES_MAX + (size_t)2 * ENTRY_BYTES_MAX);
+    struct layout_row *rows = calloc(n_tensors + 1, sizeof *rows);
+    made.order = calloc(n_tensors + 1, sizeof *made.order);
+    made.file_offsets = calloc(n_tensors + 1, sizeof *made.file_offsets);
+    enum llavamed_status status = LLAVAMED_OK;
+    if (rows == NULL || made.order == NULL || made.file_offsets == NULL) {
+        status = llavamed_fail_memory(error, (n_tensors + 1) * sizeof *rows, "the layout of a shard");
+        goto out;
+    }
+    for (size_t i = 0; i < n_tensors; i++) {
+        rows[i] = (struct layout_row){tensors[i], i};
+    }
+    qsort(rows, n_tensors, sizeof *rows, compare_layout_rows);
+    status = build_head(rows, n_tensors, &head, made.file_offsets, error);
+    if (status != LLAVAMED_OK) {
+        goto out;
+    }
+    made.head_bytes = head.n_bytes;
+    made.file_bytes = made.head_bytes;
+    for (size_t i = 0; i < n_tensors; i++) {
+        made.order[i] = rows[i].index;
+        made.file_offsets[i] += made.head_bytes;
+        made.file_bytes += rows[i].tensor->n_bytes;
+    }
+    made.head = buffer_take(&head);
+    *layout = made;
+    memset(&made, 0, sizeof made);
+out:
+    free(rows);
+    buffer_deinit(&head);
+    safetensors_layout_deinit(&made);
+    return status;
+}
+
+void safetensors_layout_deinit(struct safetensors_layout *layout)
+{
+    free(layout->order);
+    free(layout->file_offsets);
+    free(layout->head);
+    memset(layout, 0, sizeof *layout);
+}

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The records at the end of a zip archive, which say where its directory is. Used by zip.c alone. */
+#ifndef FORMAT_ZIP_END_H
+#define FORMAT_ZIP_END_H
+
+#include "core/error.h"
+#include "io/input_file.h"
+
+#define ZIP_CENTRAL_BYTES_MIN 46 /* a central entry without name and extra fields */
+#define ZIP_LOCAL_BYTES_MIN 30   /* a local header likewise */
+
+struct zip_end {
+    uint64_t n_entries; /* 1 to ZIP_ENTRIES_MAX, not more than fit the directory and the file before it */
+    uint64_t directory_offset;
+    uint64_t directory_bytes; /* 1 to ZIP_DIRECTORY_BYTES_MAX; the directory ends where the end records begin */
+};
+
+/*
+ * Reads the end record, which must be the last 22 bytes of the file, and the zip64 end record when its locator stands
+ * before it. ZIP_INVALID, ZIP_DISAGREES, INPUT_TRUNCATED, INPUT_TRAILING, INPUT_LIMIT, or what reading gives.
+ */
+enum llavamed_status zip_end_read(struct input_file *file, struct zip_end *end,
+                                  struct llavamed_error *error) LLAVAMED_CHECK;
+
+#endif

@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "io/input_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "core/checked.h"
+
+/* Linux moves at most 2 GiB less a page per call; some file systems dislike more than this. */
+#define READ_BYTES_MAX ((size_t)1 << 30)
+
+#define CACHE_SAMPLES 16
+#define CACHE_SAMPLE_STEP_MIN (UINT64_C(1) << 20)
+
+struct input_file {
+    int fd;
+    char *path;
+    uint64_t n_bytes;
+    uint64_t device;
+    uint64_t inode;
+    struct timespec modified;
+    bool drop_behind; /* it was not in the page cache when opened, so it need not be there afterwards */
+};
+
+static enum llavamed_status fail_open(struct llavamed_error *error, int errno_value, const char *path)
+{
+    bool missing = errno_value == ENOENT || errno_value == ENOTDIR;
+    return llavamed_fail_errno(error, missing ? LLAVAMED_STATUS_INPUT_MISSING : LLAVAMED_STATUS_INPUT_UNREADABLE,
+                               errno_value, "%s: cannot open for reading", path);
+}
+
+static enum llavamed_status check_regular(const char *path, const struct stat *info, struct llavamed_error *error)
+{
+    if (S_ISREG(info->st_mode) && info->st_size >= 0) {
+        return LLAVAMED_OK;
+    }
+    return llavamed_fail(error, LLAVAMED_STATUS_INPUT_UNREADABLE, "%s: not a regular file%s", path,
+                         S_ISDIR(info->st_mode) ? " (it is a directory)" : "");
+}
+
+/*
+ * Whether most of a large file is missing in the page cache, from a few samples that never wait (RWF_NOWAIT). Small
+ * files are not worth the question. A file system that cannot tell counts as "in the cache": nothing is dropped then.
+ */
+static bool is_cold(int fd, uint64_t n_bytes)
+{
+    if (n_bytes < CACHE_SAMPLES * CACHE_SAMPLE_STEP_MIN) {
+        return false;
+    }
+    int n_missing = 0;
+    for (int i = 0; i < CACHE_SAMPLES; i++) {
+        char byte;
+        struct iovec vector = {.iov_base = &byte, .iov_len = 1};
+        uint64_t offset = n_bytes / CACHE_SAMPLES * (uint64_t)i + n_bytes / CACHE_SAMPLES / 2;
+        n_missing += preadv2(fd, &vector, 1, (off_t)offset, RWF_NOWAIT) < 0 && errno == EAGAIN;
+    }
+    return n_missing > CACHE_SAMPLES / 2;
+}
+
+enum llavamed_status input_file_open(const char *path, struct input_file **out, struct llavamed_error *error)
+{
+    enum llavamed_status status;
+    struct input_file *file = calloc(1, sizeof *file);
+    char *path_copy = strdup(path);
+    int fd = -1;
+    if (file == NULL || path_copy == NULL) {
+        status = llavamed_fail_memory(error, sizeof *file + strlen(path), "an open file");
+        goto out;
+    }
+    /* O_NONBLOCK so that a FIFO without a writer is refused below instead of waited for. */
+    fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    struct stat info;
+    if (fd < 0 || fstat(fd, &info) != 0) {
+        status = fail_open(error, errno, path);
+        goto out;
+    }
+    status = check_regular(path, &info, error);
+    if (status != LLAVAMED_OK) {
+        goto out;
+    }
+    (void)fcntl(fd, F_SETFL, 0);
+    (void)posix_fadvise(fd, 0, 0, POSIX_FADV_SEQUENTIAL);
+    *file = (struct input_file){
+        .fd = fd,
+        .path = path_copy,
+        .n_bytes = (uint64_t)info.st_size,
+        .device = (uint64_t)info.st_dev,
+        .inode = (uint64_t)info.st_ino,
+        .modified = info.st_mtim,
+        .drop_behind = is_cold(fd, (uint64_t)info.st_size),
+    };
+    *out = file;
+    file = NULL;
+    path_copy = NULL;
+    fd = -1;
+out:
+    if (fd >= 0) {
+        (void)close(fd);
+    }
+    free(path_copy);
+    free(file);
+    return status;
+}
+
+void input_file_close(struct input_file *file)
+{
+    if (file != NULL) {
+        (void)close(file->fd);
+        free(file->path);
+        free(file);
+    }
+}
+
+const char *input_file_path(const struct input_file *file)
+{
+    return file->path;
+}
+
+uint64_t input_file_bytes(const struct input_file *file)
+{
+    return file->n_bytes;
+}
+
+uint64_t input_file_device(const struct input_file *file)
+{
+    return file->device;
+}
+
+uint64_t input_file_inode(const struct input_file *file)
+{
+    return file->inode;
+}
+
+enum llavamed_status input_file_read(struct input_file *file, uint64_t offset, void *buffer, size_t n_bytes,
+                                     struct llavamed_error *error)
+{
+    if (offset > file->n_bytes || n_bytes > file->n_bytes - offset) {
+        return llavamed_fail(error, LLAVAMED_STATUS_INPUT_TRUNCATED,
+                             "%s: the file ends too early (it has %llu bytes, want %llu at offset %llu)", file->path,
+                             (unsigned long long)file->n_bytes, (unsigned long long)n_bytes,
+                             (unsigned long long)offset);
+    }
+    unsigned char *to = buffer;
+    while (n_bytes > 0) {
+        size_t want = n_bytes < READ_BYTES_MAX ? n_bytes : READ_BYTES_MAX;
+        ssize_t got = pread(file->fd, to, want, (off_t)offset);
+        if (got < 0 && errno == EINTR) {
+            continue;
+        }
+        if (got < 0) {
+            return llavamed_fail_errno(error, LLAVAMED_STATUS_IO, errno, "%s: cannot read at offset %llu", file->path,
+                                       (unsigned long long)offset);
+        }
+        if (got == 0) {
+            return llavamed_fail(error, LLAVAMED_STATUS_INPUT_CHANGED,
+                                 "%s: the file became shorter while it was read (it had %llu bytes, ends at %llu)",
+                                 file->path, (unsigned long long)file->n_bytes, (unsigned long long)offset);
+        }
+        if (file->drop_behind) {
+            (void)posix_fadvise(file->fd, (off_t)offset, (off_t)got, POSIX_FADV_DONTNEED);
+        }
+        to += got;
+        offset += (uint64_t)got;
+        n_bytes -= (size_t)got;
+    }
+    return LLAVAMED_OK;
+}
+
+void input_file_will_need(struct input_file *file, uint64_t offset, uint64_t n_bytes)
+{
+    if (offset < file->n_bytes) {
+        n_bytes = min_u64(n_bytes, file->n_bytes - offset);
+        (void)posix_fadvise(file->fd, (off_t)offset, (off_t)n_bytes, POSIX_FADV_WILLNEED);
+    }
+}
+
+static bool same_content(const struct input_file *file, const struct stat *info)
+{
+    return (uint64_t)info->st_size == file->n_bytes && info->st_mtim.tv_sec == file->modified.tv_sec &&
+           info->st_mtim.tv_nsec == file->modified.tv_nsec;
+}
+
+enum llavamed_status input_file_check_unchanged(struct input_file *file, struct llavamed_error *error)
+{
+    struct stat opened;
+    struct stat named;
+    if (fstat(file->fd, &opened) != 0) {
+        return llavamed_fail_errno(error, LLAVAMED_STATUS_IO, errno, "%s: cannot look at the open file", file->path);
+    }
+    if (!same_content(file, &opened)) {
+        return llavamed_fail(error, LLAVAMED_STATUS_INPUT_CHANGED, "%s: the file changed while it was read",
+                             file->path);
+    }
+    if (stat(file->path, &named) != 0 || (uint64_t)named.st_dev != file->device ||
+        (uint64_t)named.st_ino != file->inode) {
+        return llavamed_fail(error, LLAVAMED_STATUS_INPUT_CHANGED,
+                             "%s: the file was replaced or removed while it was read", file->path);
+    }
+    return LLAVAMED_OK;
+}
+
+enum llavamed_status input_file_read_whole(const char *path, size_t max_bytes, char **bytes, size_t *n_bytes,
+                                           struct llavamed_error *error)
+{
+    struct input_file *file = NULL;
+    char *text = NULL;
+    enum llavamed_status status = input_file_open(path, &file, error);
+    if (status != LLAVAMED_OK) {
+        goto out;
+    }
+    if (file->n_bytes > max_bytes || file->n_bytes >= SIZE_MAX) {
+        status = llavamed_fail(error, LLAVAMED_STATUS_INPUT_LIMIT,
+                               "%s: the file is too large (got %llu bytes, want at most %zu)", path,
+                               (unsigned long long)file->n_bytes, max_bytes);
+        goto out;
+    }
+    size_t size = (size_t)file->n_bytes;
+    text = malloc(size + 1);
+    if (text == NULL) {
+        status = llavamed_fail_memory(error, file->n_bytes + 1, "a small file");
+        goto out;
+    }
+    status = input_file_read(file, 0, text, size, error);
+    if (status != LLAVAMED_OK) {
+        goto out;
+    }
+    text[size] = '\0';
+    *bytes = text;
+    *n_bytes = size;
+    text = NULL;
+out:
+    free(text);
+    input_file_close(file);
+    return status;
+}

@@ -1,0 +1,424 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "merge/documents.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/json.h"
+#include "format/shard_index.h"
+#include "integrity/sums.h"
+#include "io/input_file.h"
+#include "merge/config_check.h"
+#include "merge/config_edit.h"
+#include "merge/document_file.h"
+#include "merge/manifest.h"
+#include "merge/model_card.h"
+#include "merge/notice_text.h"
+#include "merge/small_files.h"
+#include "merge/warnings.h"
+
+#define COPY_BYTES ((size_t)256 << 10)
+
+/* Fixed texts, the card and the frame of the manifest, generously. */
+#define FIXED_TEXT_BYTES 65536
+/* A tensor's line in the manifest beside its names, and its shape. */
+#define TENSOR_LINE_BYTES 768
+
+struct copied_file {
+    char *path;   /* owned */
+    char *target; /* owned: the name in the result */
+    uint64_t n_bytes;
+};
+
+struct documents {
+    const struct plan *plan;
+    struct copied_file *files; /* owned */
+    size_t n_files;
+    char *config; /* owned; NULL when the delta has none */
+    size_t config_bytes;
+    bool config_edited;
+    struct warnings warnings;
+};
+
+void documents_free(struct documents *documents)
+{
+    if (documents != NULL) {
+        for (size_t i = 0; i < documents->n_files; i++) {
+            free(documents->files[i].path);
+            free(documents->files[i].target);
+        }
+        free(documents->files);
+        free(documents->config);
+        warnings_deinit(&documents->warnings);
+        free(documents);
+    }
+}
+
+size_t documents_warnings(const struct documents *documents, char *const **warnings)
+{
+    *warnings = documents->warnings.texts;
+    return documents->warnings.n_texts;
+}
+
+/* ---- While planning ---- */
+
+static enum llavamed_status prepare_copy(struct documents *documents, const struct source_small_file *file,
+                                         const char *target, struct llavamed_error *error)
+{
+    if (documents->n_files == DOCUMENTS_COPIED_MAX) {
+        return llavamed_fail(error, LLAVAMED_STATUS_INPUT_LIMIT,
+                             "%s: too many files beside the weights to copy (want at most %d)", file->path,
+                             DOCUMENTS_COPIED_MAX);
+    }
+    struct input_file *opened = NULL;
+    enum llavamed_status status = input_file_open(file->path, &opened, error);
+    if (status != LLAVAMED_OK) {
+        return status;
+    }
+    uint64_t n_bytes = input_file_bytes(opened);
+    input_file_close(opened);
+    if (n_bytes > DOCUMENTS_FILE_BYTES_MAX) {
+        return llavamed_fail(error, LLAVAMED_STATUS_INPUT_LIMIT,
+                             "%s: too large for a file beside the weights (got %llu bytes, want at most %llu)",
+                             file->path, (unsigned long long)n_bytes, (unsigned long long)DOCUMENTS_FILE_BYTES_MAX);
+    }
+    struct copied_file copied = {.path = strdup(file->path), .target = strdup(target), .n_bytes = n_bytes};
+    documents->files[documents->n_files++] = copied;
+    if (copied.path == NULL || copied.target == NULL) {
+        return llavamed_fail_memory(error, strlen(file->path) + strlen(target), "a path");
+    }
+    return LLAVAMED_OK;
+}
+
+static enum llavamed_status prepare_config(struct documents *documents, const char *path,
+                                           const struct model_facts *facts, struct llavamed_error *error)
+{
+    char *text = NULL;
+    size_t n_bytes = 0;
+    struct json *json = NULL;
+    struct buffer edited;
+    buffer_init(&edited, (size_t)DOCUMENTS_CONFIG_BYTES_MAX * 2);
+    enum llavamed_status status = input_file_read_whole(path, DOCUMENTS_CONFIG_BYTES_MAX, &text, &n_bytes, error);
+    if (status == LLAVAMED_OK) {
+        status = json_parse(path, text, n_bytes, false, &json, error);
+    }
+    if (status != LLAVAMED_OK) {
+        goto out;
+    }
+    const struct json_value *root = json_root(json);
+    if (json_kind_of(root) != JSON_OBJECT) {
+        status = llavamed_fail(error, LLAVAMED_STATUS_JSON_INVALID, "%s: not a JSON object", path);
+        goto out;
+    }
+    config_check("config.json", root, facts, &documents->warnings);
+    const char *dtype = dtype_torch_name(documents->plan->model_dtype);
+    config_edit_dtype(text, n_bytes, root, dtype, &edited, &documents->config_edited);
+    status = buffer_status(&edited, "config.json", error);
+    if (status == LLAVAMED_OK) {
+        documents->config_bytes = edited.n_bytes;
+        documents->config = buffer_take(&edited);
+    }
+out:
+    buffer_deinit(&edited);
+    json_free(json);
+    free(text);
+    return status;
+}
+
+/* Only looked at: a file that is wrong is copied all the same, with a warning. */
+static void look_at_added_tokens(struct documents *documents, const char *path, const struct model_facts *facts)
+{
+    char *text = NULL;
+    size_t n_bytes = 0;
+    struct json *json = NULL;
+    if (input_file_read_whole(path, DOCUMENTS_CONFIG_BYTES_MAX, &text, &n_bytes, NULL) == LLAVAMED_OK &&
+        json_parse(path, text, n_bytes, false, &json, NULL) == LLAVAMED_OK &&
+        json_kind_of(json_root(json)) == JSON_OBJECT) {
+        added_tokens_check("added_tokens.json", json_root(json), facts, &documents->warnings);
+    } else {
+        warnings_add(&documents->warnings, "added_tokens.json: not a JSON object of at most %d bytes",
+                     DOCUMENTS_CONFIG_BYTES_MAX);
+    }
+    json_free(json);
+    free(text);
+}
+
+static enum llavamed_status prepare_files(struct documents *documents, const struct source_small_file *small_files,
+                                          size_t n_small_files, struct llavamed_error *error)
+{
+    struct model_facts facts = model_facts_of(documents->plan);
+    for (size_t i = 0; i < n_small_files; i++) {
+        enum llavamed_status status = LLAVAMED_OK;
+        const char *target = small_file_target(small_files[i].name);
+        if (strcmp(small_files[i].name, "config.json") == 0) {
+            status = prepare_config(documents, small_files[i].path, &facts, error);
+        } else if (target != NULL) {
+            status = prepare_copy(documents, &small_files[i], target, error);
+        }
+        if (status != LLAVAMED_OK) {
+            return status;
+        }
+        if (strcmp(small_files[i].name, "added_tokens.json") == 0) {
+            look_at_added_tokens(documents, small_files[i].path, &facts);
+        }
+    }
+    return LLAVAMED_OK;
+}
+
+enum llavamed_status documents_prepare(const struct source_small_file *small_files, size_t n_small_files,
+                                       const struct plan *plan, struct documents **out, struct llavamed_error *error)
+{
+    struct documents *made = calloc(1, sizeof *made);
+    if (made != NULL) {
+        made->plan = plan;
+        made->files = calloc(DOCUMENTS_COPIED_MAX, sizeof *made->files);
+    }
+    if (made == NULL || made->files == NULL) {
+        documents_free(made);
+        return llavamed_fail_memory(error, DOCUMENTS_COPIED_MAX * sizeof *made->files, "the small files");
+    }
+    enum llavamed_status status = prepare_files(made, small_files, n_small_files, error);
+    if (status == LLAVAMED_OK && made->config == NULL) {
+        warnings_add(&made->warnings, "the delta has no config.json, so the result has none either");
+    }
+    if (status == LLAVAMED_OK) {
+        status = warnings_status(&made->warnings, error);
+    }
+    if (status != LLAVAMED_OK) {
+        documents_free(made);
+        return status;
+    }
+    *out = made;
+    return LLAVAMED_OK;
+}
+
+uint64_t documents_planned_bytes(const struct documents *documents)
+{
+    const struct plan *plan = documents->plan;
+    uint64_t total = FIXED_TEXT_BYTES + documents->config_bytes;
+    for (size_t i = 0; i < documents->n_files; i++) {
+        total += documents->files[i].n_bytes + 1024; /* and its lines in manifest and SHA256SUMS */
+    }
+    for (size_t i = 0; i < plan->n_shards; i++) {
+        total += 4 * strlen(plan->shards[i].name) + 512;
+    }
+    for (size_t i = 0; i < plan->n_tensors; i++) {
+        /* An escape makes at most six bytes of one; the name stands in the manifest and in the index. */
+        total += TENSOR_LINE_BYTES + 12 * strlen(plan->tensors[i].out.name);
+    }
+    return total;
+}
+
+/* ---- At the end ---- */
+
+static enum llavamed_status write_bytes(const char *directory, const char *name, const void *bytes, size_t n_bytes,
+                                        enum document_origin origin, struct document_list *list,
+                                        struct llavamed_error *error)
+{
+    struct document_file *document = NULL;
+    enum llavamed_status status = document_create(directory, name, &document, error);
+    if (status == LLAVAMED_OK) {
+        status = document_write(document, bytes, n_bytes, error);
+        if (status == LLAVAMED_OK) {
+            return document_finish(document, origin, list, error);
+        }
+    }
+    document_close(document);
+    return status;
+}
+
+/* In pieces: a tokenizer of tens of megabytes must not count against the memory that was promised. */
+static enum llavamed_status copy_bytes(struct input_file *input, struct document_file *document,
+                                       struct llavamed_error *error)
+{
+    enum llavamed_status status = LLAVAMED_OK;
+    uint64_t n_bytes = input_file_bytes(input);
+    char *piece = malloc(COPY_BYTES);
+    if (piece == NULL) {
+        return llavamed_fail_memory(error, COPY_BYTES, "copying a file");
+    }
+    for (uint64_t pos = 0; pos < n_bytes && status == LLAVAMED_OK; pos += COPY_BYTES) {
+        size_t n = n_bytes - pos < COPY_BYTES ? (size_t)(n_bytes - pos) : COPY_BYTES;
+        status = input_file_read(input, pos, piece, n, error);
+        if (status == LLAVAMED_OK) {
+            status = document_write(document, piece, n, error);
+        }
+    }
+    free(piece);
+    return status;
+}
+
+static enum llavamed_status copy_file(const char *directory, const struct copied_file *file, struct document_list *list,
+                                      struct llavamed_error *error)
+{
+    struct input_file *input = NULL;
+    struct document_file *document = NULL;
+    enum llavamed_status status = input_file_open(file->path, &input, error);
+    if (status == LLAVAMED_OK && input_file_bytes(input) != file->n_bytes) {
+        status = llavamed_fail(error, LLAVAMED_STATUS_INPUT_CHANGED, "%s: the file changed during the run", file->path);
+    }
+    if (status == LLAVAMED_OK) {
+        status = document_create(directory, file->target, &document, error);
+    }
+    if (status == LLAVAMED_OK) {
+        status = copy_bytes(input, document, error);
+    }
+    if (status == LLAVAMED_OK) {
+        status = document_finish(document, DOCUMENT_COPIED, list, error);
+        document = NULL;
+    }
+    document_close(document);
+    input_file_close(input);
+    return status;
+}
+
+static enum llavamed_status write_index(const struct plan *plan, const char *directory, struct document_list *list,
+                                        struct llavamed_error *error)
+{
+    struct document_file *document = NULL;
+    struct shard_index_row *rows = calloc(plan->n_tensors + 1, sizeof *rows);
+    if (rows == NULL) {
+        return llavamed_fail_memory(error, plan->n_tensors * sizeof *rows, "the shard index");
+    }
+    size_t n_rows = 0;
+    for (size_t i = 0; i < plan->n_shards; i++) {
+        const struct plan_shard *shard = &plan->shards[i];
+        for (size_t j = 0; j < shard->n_tensors; j++) {
+            rows[n_rows++] = (struct shard_index_row){plan->tensors[shard->tensors[j]].out.name, shard->name};
+        }
+    }
+    enum llavamed_status status = document_create(directory, plan->index_name, &document, error);
+    if (status == LLAVAMED_OK) {
+        shard_index_write_hub(document_text(document), plan->data_bytes, rows, n_rows);
+        status = document_finish(document, DOCUMENT_MADE, list, error);
+    }
+    free(rows);
+    return status;
+}
+
+static enum llavamed_status write_card(const struct plan *plan, const struct documents_job *job,
+                                       struct document_list *list, struct llavamed_error *error)
+{
+    struct document_file *document = NULL;
+    enum llavamed_status status = document_create(job->directory, "README.md", &document, error);
+    if (status == LLAVAMED_OK) {
+        model_card_append(document_text(document), plan, job);
+        status = document_finish(document, DOCUMENT_MADE, list, error);
+    }
+    return status;
+}
+
+static int compare_entries(const void *a, const void *b)
+{
+    const struct document_entry *entry_a = a;
+    const struct document_entry *entry_b = b;
+    return strcmp(entry_a->name, entry_b->name);
+}
+
+static enum llavamed_status write_manifest(const struct plan *plan, const struct documents_job *job,
+                                           struct document_list *list, char manifest_sha256[SHA256_HEX_BYTES],
+                                           struct llavamed_error *error)
+{
+    struct document_file *document = NULL;
+    qsort(list->entries, list->n_entries, sizeof *list->entries, compare_entries);
+    enum llavamed_status status = document_create(job->directory, MANIFEST_FILE_NAME, &document, error);
+    if (status != LLAVAMED_OK) {
+        return status;
+    }
+    status = manifest_write(document, plan, job, list, error);
+    if (status != LLAVAMED_OK) {
+        document_close(document);
+        return status;
+    }
+    status = document_finish(document, DOCUMENT_MADE, list, error);
+    if (status == LLAVAMED_OK) {
+        memcpy(manifest_sha256, list->entries[list->n_entries - 1].sha256, SHA256_HEX_BYTES);
+    }
+    return status;
+}
+
+struct sums_row {
+    const char *name;
+    const char *hex;
+};
+
+static int compare_rows(const void *a, const void *b)
+{
+    const struct sums_row *row_a = a;
+    const struct sums_row *row_b = b;
+    return strcmp(row_a->name, row_b->name);
+}
+
+static enum llavamed_status write_sums(const struct plan *plan, const struct documents_job *job,
+                                       struct document_list *list, struct llavamed_error *error)
+{
+    struct document_file *document = NULL;
+    size_t n_rows = 0;
+    struct sums_row *rows = calloc(plan->n_shards + list->n_entries + 1, sizeof *rows);
+    if (rows == NULL) {
+        return llavamed_fail_memory(error, (plan->n_shards + list->n_entries) * sizeof *rows, SUMS_FILE_NAME);
+    }
+    for (size_t i = 0; i < plan->n_shards; i++) {
+        rows[n_rows++] = (struct sums_row){plan->shards[i].name, job->outcome->shard_sha256[i]};
+    }
+    for (size_t i = 0; i < list->n_entries; i++) {
+        rows[n_rows++] = (struct sums_row){list->entries[i].name, list->entries[i].sha256};
+    }
+    qsort(rows, n_rows, sizeof *rows, compare_rows);
+    enum llavamed_status status = document_create(job->directory, SUMS_FILE_NAME, &document, error);
+    if (status == LLAVAMED_OK) {
+        for (size_t i = 0; i < n_rows; i++) {
+            sums_append(document_text(document), rows[i].hex, rows[i].name);
+        }
+        status = document_finish(document, DOCUMENT_MADE, list, error);
+    }
+    free(rows);
+    return status;
+}
+
+static enum llavamed_status write_delta_files(const struct documents *documents, const char *directory,
+                                              struct document_list *list, struct llavamed_error *error)
+{
+    enum llavamed_status status = LLAVAMED_OK;
+    for (size_t i = 0; i < documents->n_files && status == LLAVAMED_OK; i++) {
+        status = copy_file(directory, &documents->files[i], list, error);
+    }
+    if (status == LLAVAMED_OK && documents->config != NULL) {
+        enum document_origin origin = documents->config_edited ? DOCUMENT_EDITED : DOCUMENT_COPIED;
+        status = write_bytes(directory, "config.json", documents->config, documents->config_bytes, origin, list, error);
+    }
+    return status;
+}
+
+enum llavamed_status documents_write(const struct documents *documents, const struct documents_job *job,
+                                     struct documents_result *result, struct llavamed_error *error)
+{
+    const struct plan *plan = documents->plan;
+    struct document_list list = {0};
+    struct documents_result made = {0};
+    enum llavamed_status status = write_delta_files(documents, job->directory, &list, error);
+    if (status == LLAVAMED_OK && plan->index_name != NULL) {
+        status = write_index(plan, job->directory, &list, error);
+    }
+    if (status == LLAVAMED_OK) {
+        status = write_bytes(job->directory, NOTICE_FILE_NAME, notice_text, strlen(notice_text), DOCUMENT_MADE, &list,
+                             error);
+    }
+    if (status == LLAVAMED_OK) {
+        status = write_card(plan, job, &list, error);
+    }
+    if (status == LLAVAMED_OK) {
+        status = write_manifest(plan, job, &list, made.manifest_sha256, error);
+    }
+    if (status == LLAVAMED_OK) {
+        status = write_sums(plan, job, &list, error);
+    }
+    if (status == LLAVAMED_OK) {
+        for (size_t i = 0; i < list.n_entries; i++) {
+            made.written_bytes += list.entries[i].n_bytes;
+        }
+        *result = made;
+    }
+    document_list_deinit(&list);
+    return status;
+}

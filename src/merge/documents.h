@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * All that lies beside the shards in OUT: the delta's small files, config.json, the shard index, the notice, the model
+ * card, the manifest and SHA256SUMS.
+ *
+ * documents_prepare() runs while planning: it picks and opens the delta's files, so that every problem with them is
+ * found before a byte is written. documents_write() runs at the end, after source_finish() of both sources.
+ * Every byte written is a function of the inputs and of the options that determine bytes.
+ */
+#ifndef MERGE_DOCUMENTS_H
+#define MERGE_DOCUMENTS_H
+
+#include "merge/pipeline.h"
+#include "merge/plan.h"
+#include "source/source.h"
+
+/* Most files that are copied from a delta, largest of them, largest config.json. */
+#define DOCUMENTS_COPIED_MAX 100
+#define DOCUMENTS_FILE_BYTES_MAX (UINT64_C(64) << 20)
+#define DOCUMENTS_CONFIG_BYTES_MAX (1 << 20)
+
+struct documents; /* opaque */
+
+/*
+ * `small_files` are the delta's (source_small_files(), borrowed for the call), `plan` is borrowed until
+ * documents_free(). *out is owned by the caller. Which files are copied: merge/small_files.h.
+ *
+ * config.json: must be a JSON object (JSON_INVALID, JSON_DUPLICATE_KEY); "torch_dtype" or "dtype", where it is a string
+ * that does not name plan->model_dtype, is edited in the text and no other byte changes. INPUT_UNREADABLE for a file
+ * that cannot be opened, INPUT_LIMIT for one above its cap and for more than DOCUMENTS_COPIED_MAX that would be copied.
+ */
+enum llavamed_status documents_prepare(const struct source_small_file *small_files, size_t n_small_files,
+                                       const struct plan *plan, struct documents **out, struct llavamed_error *error)
+    LLAVAMED_CHECK;
+void documents_free(struct documents *documents); /* NULL is fine */
+
+/*
+ * What documents_prepare() wants to be told: no config.json, config.json or added_tokens.json that do not fit the
+ * planned tensors. Borrowed. The caller adds them to its own and passes all to documents_write().
+ */
+size_t documents_warnings(const struct documents *documents, char *const **warnings);
+
+/* At least as many bytes as documents_write() will write: for the space check. */
+uint64_t documents_planned_bytes(const struct documents *documents);
+
+/* One input as the manifest tells it. */
+struct documents_input {
+    const char *format;               /* source_format() */
+    const struct source_file *files;  /* source_files(), borrowed */
+    size_t n_files;
+    size_t n_tensors;
+    bool crc_checked;                 /* the option; a format without checksums is told as such anyway */
+};
+
+struct documents_job {
+    const char *directory; /* where the shards are already, complete */
+    const struct pipeline_outcome *outcome;
+    struct documents_input base;
+    struct documents_input delta;
+    struct plan_options options;
+    char *const *warnings; /* all of the run that are a function of the inputs, in a fixed order */
+    size_t n_warnings;
+};
+
+struct documents_result {
+    char manifest_sha256[SHA256_HEX_BYTES];
+    uint64_t written_bytes;
+};
+
+/*
+ * Writes and fsyncs every document into job->directory, SHA256SUMS last. OUT_SPACE, OUT_UNWRITABLE, OUT_EXISTS (a name
+ * taken already: a bug of the caller's or somebody else in there), IO, INPUT_CHANGED, NO_MEMORY.
+ */
+enum llavamed_status documents_write(const struct documents *documents, const struct documents_job *job,
+                                     struct documents_result *result, struct llavamed_error *error) LLAVAMED_CHECK;
+
+#endif

@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "merge/manifest.h"
+
+#include <string.h>
+
+#include "core/json.h"
+
+struct manifest_totals manifest_totals_of(const struct plan *plan, const struct pipeline_outcome *outcome)
+{
+    struct manifest_totals totals = {0};
+    for (size_t i = 0; i < plan->n_tensors; i++) {
+        const struct pipeline_tensor *tensor = &outcome->tensors[i];
+        totals.n_nan += tensor->counts.n_nan;
+        totals.n_infinite += tensor->counts.n_infinite;
+        totals.n_rounded += tensor->counts.n_rounded;
+        totals.n_overflow += tensor->n_overflow;
+    }
+    return totals;
+}
+
+const char *manifest_dtype_option(enum llavamed_result_dtype dtype)
+{
+    switch (dtype) {
+    case LLAVAMED_RESULT_DTYPE_FLOAT16:
+        return "float16";
+    case LLAVAMED_RESULT_DTYPE_BFLOAT16:
+        return "bfloat16";
+    case LLAVAMED_RESULT_DTYPE_FLOAT32:
+        return "float32";
+    case LLAVAMED_RESULT_DTYPE_DELTA:
+        break;
+    }
+    return "delta";
+}
+
+const char *manifest_inv_freq_option(enum llavamed_inv_freq inv_freq)
+{
+    return inv_freq == LLAVAMED_INV_FREQ_DROP ? "drop" : "keep";
+}
+
+static const char *origin_name(enum document_origin origin)
+{
+    switch (origin) {
+    case DOCUMENT_COPIED:
+        return "delta";
+    case DOCUMENT_EDITED:
+        return "delta-edited";
+    case DOCUMENT_MADE:
+        break;
+    }
+    return "made";
+}
+
+/* The lines of an array have their comma in front of all but the first. */
+static const char *comma(size_t i)
+{
+    return i == 0 ? "\n" : ",\n";
+}
+
+static void append_count(struct buffer *out, const char *key, uint64_t value)
+{
+    if (value != 0) {
+        buffer_printf(out, ", \"%s\": %llu", key, (unsigned long long)value);
+    }
+}
+
+static const char *record_crc(const struct documents_input *input)
+{
+    if (strcmp(input->format, "torch") != 0) {
+        return "none"; /* the format has no checksums */
+    }
+    return input->crc_checked ? "checked" : "not-checked";
+}
+
+static void append_input(struct buffer *out, const char *role, const struct documents_input *input)
+{
+    buffer_printf(out,
+                  "    \"%s\": {\n      \"format\": \"%s\",\n      \"identity\": \"unknown\",\n"
+                  "      \"record_crc32\": \"%s\",\n      \"tensors\": %zu,\n      \"files\": [",
+                  role, input->format, record_crc(input), input->n_tensors);
+    for (size_t i = 0; i < input->n_files; i++) {
+        buffer_printf(out, "%s        {\"name\": ", comma(i));
+        json_append_ascii(out, input->files[i].name);
+        buffer_printf(out, ", \"bytes\": %llu}", (unsigned long long)input->files[i].n_bytes);
+    }
+    buffer_append_text(out, "\n      ]\n    }");
+}
+
+static void append_head(struct buffer *out, const struct plan *plan, const struct documents_job *job)
+{
+    buffer_printf(out,
+                  "{\n  \"format\": \"" MANIFEST_FORMAT "\",\n  \"version\": %d,\n"
+                  "  \"tool\": {\"name\": \"llavamed-apply\", \"version\": \"" LLAVAMED_VERSION "\"},\n"
+                  "  \"options\": {\"format\": \"safetensors\", \"dtype\": \"%s\", \"inv_freq\": \"%s\", "
+                  "\"max_shard_size\": %llu},\n  \"inputs\": {\n",
+                  MANIFEST_VERSION, manifest_dtype_option(job->options.dtype),
+                  manifest_inv_freq_option(job->options.inv_freq), (unsigned long long)job->options.max_shard_bytes);
+    append_input(out, "base", &job->base);
+    buffer_append_text(out, ",\n");
+    append_input(out, "delta", &job->delta);
+    struct manifest_totals totals = manifest_totals_of(plan, job->outcome);
+    buffer_printf(out,
+                  "\n  },\n  \"result\": {\"dtype\": \"%s\", \"tensors\": %zu, \"tensor_bytes\": %llu, "
+                  "\"shard_bytes\": %llu, \"inv_freq_dropped\": %zu, \"nan\": %llu, \"infinite\": %llu, "
+                  "\"rounded\": %llu, \"overflowed\": %llu},\n",
+                  dtype_name(plan->model_dtype), plan->n_tensors, (unsigned long long)plan->data_bytes,
+                  (unsigned long long)plan->file_bytes, plan->n_dropped, (unsigned long long)totals.n_nan,
+                  (unsigned long long)totals.n_infinite, (unsigned long long)totals.n_rounded,
+                  (unsigned long long)totals.n_overflow);
+}
+
+static void append_files(struct buffer *out, const struct plan *plan, const struct pipeline_outcome *outcome,
+                         const struct document_list *list)
+{
+    buffer_append_text(out, "  \"shards\": [");
+    for (size_t i = 0; i < plan->n_shards; i++) {
+        buffer_printf(out, "%s    {\"name\": ", comma(i));
+        json_append_ascii(out, plan->shards[i].name);
+        buffer_printf(out, ", \"bytes\": %llu, \"sha256\": \"%s\"}",
+                      (unsigned long long)plan->shards[i].layout.file_bytes, outcome->shard_sha256[i]);
+    }
+    buffer_append_text(out, "\n  ],\n  \"documents\": [");
+    for (size_t i = 0; i < list->n_entries; i++) {
+        const struct document_entry *entry = &list->entries[i];
+        buffer_printf(out, "%s    {\"name\": ", comma(i));
+        json_append_ascii(out, entry->name);
+        buffer_printf(out, ", \"bytes\": %llu, \"sha256\": \"%s\", \"from\": \"%s\"}",
+                      (unsigned long long)entry->n_bytes, entry->sha256, origin_name(entry->origin));
+    }
+    buffer_append_text(out, "\n  ],\n");
+}
+
+static void append_tensor(struct buffer *out, const struct plan *plan, size_t index,
+                          const struct pipeline_tensor *found)
+{
+    const struct plan_tensor *tensor = &plan->tensors[index];
+    char shape[TENSOR_SHAPE_TEXT_BYTES];
+    buffer_append_text(out, "    {\"name\": ");
+    json_append_ascii(out, tensor->out.name);
+    buffer_printf(out, ", \"action\": \"%s\", \"dtype\": \"%s\", \"shape\": %s, \"shard\": ",
+                  plan_action_name(tensor->action), dtype_name(tensor->out.dtype),
+                  tensor_shape_text(&tensor->out, shape));
+    json_append_ascii(out, plan->shards[tensor->shard].name);
+    buffer_printf(out, ", \"crc32\": \"%08x\"", (unsigned)found->crc32);
+    append_count(out, "nan", found->counts.n_nan);
+    append_count(out, "infinite", found->counts.n_infinite);
+    append_count(out, "rounded", found->counts.n_rounded);
+    append_count(out, "delta_zero", found->counts.n_delta_zero);
+    append_count(out, "overflowed", found->n_overflow);
+    buffer_append_text(out, "}");
+}
+
+static void append_warnings(struct buffer *out, const struct documents_job *job)
+{
+    buffer_append_text(out, "  \"warnings\": [");
+    for (size_t i = 0; i < job->n_warnings; i++) {
+        buffer_printf(out, "%s    ", comma(i));
+        json_append_ascii(out, job->warnings[i]);
+    }
+    buffer_append_text(out, job->n_warnings == 0 ? "]\n}\n" : "\n  ]\n}\n");
+}
+
+enum llavamed_status manifest_write(struct document_file *document, const struct plan *plan,
+                                    const struct documents_job *job, const struct document_list *list,
+                                    struct llavamed_error *error)
+{
+    struct buffer *out = document_text(document);
+    append_head(out, plan, job);
+    append_files(out, plan, job->outcome, list);
+    buffer_append_text(out, "  \"tensors\": [");
+    for (size_t i = 0; i < plan->n_tensors; i++) {
+        buffer_append_text(out, comma(i));
+        append_tensor(out, plan, i, &job->outcome->tensors[i]);
+        if (i % 1024 == 1023) {
+            enum llavamed_status status = document_flush(document, error);
+            if (status != LLAVAMED_OK) {
+                return status;
+            }
+        }
+    }
+    buffer_append_text(out, "\n  ],\n");
+    append_warnings(out, job);
+    return document_flush(document, error);
+}

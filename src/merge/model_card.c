@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "merge/model_card.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "merge/manifest.h"
+#include "merge/model_order.h"
+#include "merge/notice_text.h"
+
+/* File names are chosen by strangers: no mark-up of theirs works in the card. */
+static void append_plain(struct buffer *out, const char *text)
+{
+    for (const char *p = text; *p != '\0'; p++) {
+        char c = *p;
+        if ((unsigned char)c < 0x20 || c == 0x7f) {
+            c = '?';
+        }
+        if (strchr("\\`*_{}[]<>()#+!|~&$", c) != NULL) {
+            buffer_append(out, "\\", 1);
+        }
+        buffer_append(out, &c, 1);
+    }
+}
+
+static bool has_projector(const struct plan *plan)
+{
+    for (size_t i = 0; i < plan->n_tensors; i++) {
+        if (model_role_of(plan->tensors[i].out.name) == MODEL_PROJECTOR) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void append_front_matter(struct buffer *out, bool is_llava)
+{
+    buffer_append_text(out, "---\nlanguage:\n- en\nlicense: other\nlicense_name: llava-med-research-only\n"
+                            "license_link: " NOTICE_FILE_NAME "\n");
+    buffer_append_text(out, is_llava ? "pipeline_tag: image-text-to-text\ntags:\n- llava\n- medical\n- biology\n"
+                                     : "pipeline_tag: text-generation\ntags:\n- llama\n");
+    buffer_append_text(out, "- delta-weights\n- research-only\n---\n\n");
+}
+
+static void append_introduction(struct buffer *out)
+{
+    buffer_append_text(out,
+                       "# Merged weights: base + delta\n\n"
+                       "**For research only. Never for clinical care or clinical decisions.** The terms of everything "
+                       "that went into\nthese weights apply: see [" NOTICE_FILE_NAME "](" NOTICE_FILE_NAME ").\n\n"
+                       "This directory holds the sum of base weights and delta weights, computed by llavamed-apply "
+                       LLAVAMED_VERSION ". The result is what\nthe addition in PyTorch on a CPU gives, bit for bit "
+                       "(the payload of NaN aside).\n\n");
+}
+
+static void append_input_rows(struct buffer *out, const char *role, const struct documents_input *input)
+{
+    for (size_t i = 0; i < input->n_files; i++) {
+        buffer_printf(out, "| %s | ", role);
+        append_plain(out, input->files[i].name);
+        buffer_printf(out, " | %s | %llu |\n", input->format, (unsigned long long)input->files[i].n_bytes);
+    }
+}
+
+static const char *action_text(enum plan_action action)
+{
+    switch (action) {
+    case PLAN_ADD:
+        return "base + delta";
+    case PLAN_ADD_TOP_LEFT:
+        return "the base added to the first rows of the delta; the other rows are the delta's";
+    case PLAN_COPY_DELTA:
+        return "the delta's, which the base does not have or which are no floating-point numbers";
+    case PLAN_INV_FREQ:
+        return "rotary frequencies, rounded through the dtype of the model";
+    case PLAN_ACTION_COUNT:
+        break;
+    }
+    return "";
+}
+
+static void append_work(struct buffer *out, const struct plan *plan, const struct documents_job *job)
+{
+    buffer_append_text(out, "## What was done\n\n| tensors | how |\n|---:|---|\n");
+    for (int action = 0; action < PLAN_ACTION_COUNT; action++) {
+        size_t n_tensors = 0;
+        for (size_t i = 0; i < plan->n_tensors; i++) {
+            n_tensors += (int)plan->tensors[i].action == action;
+        }
+        if (n_tensors > 0) {
+            buffer_printf(out, "| %zu | %s |\n", n_tensors, action_text((enum plan_action)action));
+        }
+    }
+    if (plan->n_dropped > 0) {
+        buffer_printf(out, "| %zu | rotary frequencies, left out; readers compute them |\n", plan->n_dropped);
+    }
+    struct manifest_totals totals = manifest_totals_of(plan, job->outcome);
+    buffer_printf(out,
+                  "\nThe dtype of the model is %s. Both operands were converted to the dtype of the result, then added "
+                  "once.\nElements of the result that are NaN: %llu; infinite: %llu.\n\n",
+                  dtype_torch_name(plan->model_dtype), (unsigned long long)totals.n_nan,
+                  (unsigned long long)totals.n_infinite);
+}
+
+static void append_loading(struct buffer *out, bool is_llava, const char *dtype)
+{
+    buffer_append_text(out, "## Loading\n\n");
+    if (!is_llava) {
+        buffer_printf(out,
+                      "```python\nimport torch\nfrom transformers import AutoModelForCausalLM, AutoTokenizer\n\n"
+                      "tokenizer = AutoTokenizer.from_pretrained(\".\")\n"
+                      "model = AutoModelForCausalLM.from_pretrained(\".\", torch_dtype=torch.%s)\n```\n\n",
+                      dtype);
+        return;
+    }
+    buffer_printf(out,
+                  "The tensors have the names that the LLaVA code of 2023 gives them, and so far that code is needed to "
+                  "load them: LLaVA-Med\nv1.0.0 with the release of transformers that it asks for, and the safetensors "
+                  "package. The LLaVA classes of today's\ntransformers name their tensors differently. The vision tower "
+                  "is not in here; `config.json` names it.\n\n"
+                  "```python\nimport torch\nfrom llava import LlavaLlamaForCausalLM\n"
+                  "from transformers import AutoTokenizer\n\n"
+                  "tokenizer = AutoTokenizer.from_pretrained(\".\", use_fast=False)\n"
+                  "model = LlavaLlamaForCausalLM.from_pretrained(\".\", torch_dtype=torch.%s)\n```\n\n",
+                  dtype);
+}
+
+static void append_checking(struct buffer *out)
+{
+    buffer_append_text(out, "## Checking\n\n`sha256sum -c SHA256SUMS` checks every file. `" MANIFEST_FILE_NAME
+                            "` tells what was done to each tensor,\nwith a CRC-32 of its bytes.\n");
+}
+
+static void append_warnings(struct buffer *out, const struct documents_job *job)
+{
+    if (job->n_warnings == 0) {
+        return;
+    }
+    buffer_append_text(out, "\n## Warnings\n\n");
+    for (size_t i = 0; i < job->n_warnings; i++) {
+        buffer_append_text(out, "- ");
+        append_plain(out, job->warnings[i]);
+        buffer_append_text(out, "\n");
+    }
+}
+
+void model_card_append(struct buffer *out, const struct plan *plan, const struct documents_job *job)
+{
+    bool is_llava = has_projector(plan);
+    append_front_matter(out, is_llava);
+    append_introduction(out);
+    buffer_append_text(out, "## Inputs\n\n| input | file | format | bytes |\n|---|---|---|---:|\n");
+    append_input_rows(out, "base", &job->base);
+    append_input_rows(out, "delta", &job->delta);
+    buffer_append_text(out, "\nWhether these are the files that the authors of the delta meant was not checked.\n\n");
+    append_work(out, plan, job);
+    append_loading(out, is_llava, dtype_torch_name(plan->model_dtype));
+    append_checking(out);
+    append_warnings(out, job);
+}

@@ -1,0 +1,416 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "merge/output_place.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "core/json.h"
+#include "integrity/sums.h"
+#include "io/directory.h"
+#include "io/input_file.h"
+#include "merge/manifest.h"
+
+/* Largest manifest or SHA256SUMS that is read back to recognise an OUT of ours. */
+#define READ_BACK_BYTES_MAX ((size_t)256 << 20)
+
+/* ---- Where it is ---- */
+
+void output_place_deinit(struct output_place *place)
+{
+    free(place->parent);
+    free(place->path);
+    free(place->partial);
+    *place = (struct output_place){0};
+}
+
+static enum llavamed_status fail_resolve(const char *out, int errno_value, struct llavamed_error *error)
+{
+    if (errno_value == ENOMEM) {
+        return llavamed_fail_memory(error, strlen(out), "the output's path");
+    }
+    return llavamed_fail_errno(error, LLAVAMED_STATUS_OUT_UNWRITABLE, errno_value, "%s: cannot be an output directory",
+                               out);
+}
+
+/* The nearest directory above `path` that exists, by its text; "." or "/" always does. */
+static enum llavamed_status nearest_existing(const char *out, const char *path, char **found,
+                                             struct llavamed_error *error)
+{
+    char *above = path_parent(path);
+    while (above != NULL) {
+        char *real = realpath(above, NULL);
+        if (real != NULL) {
+            free(above);
+            *found = real;
+            return LLAVAMED_OK;
+        }
+        if (errno != ENOENT || strcmp(above, ".") == 0 || strcmp(above, "/") == 0) {
+            enum llavamed_status status = fail_resolve(out, errno, error);
+            free(above);
+            return status;
+        }
+        char *higher = path_parent(above);
+        free(above);
+        above = higher;
+    }
+    return fail_resolve(out, ENOMEM, error);
+}
+
+/* OUT does not exist: its parent may. */
+static enum llavamed_status resolve_new(const char *out, struct output_place *place, struct llavamed_error *error)
+{
+    enum llavamed_status status = LLAVAMED_OK;
+    char *parent_text = path_parent(out);
+    char *base = path_base_name(out);
+    char *parent = parent_text == NULL ? NULL : realpath(parent_text, NULL);
+    if (parent_text == NULL || base == NULL) {
+        status = fail_resolve(out, ENOMEM, error);
+        goto out;
+    }
+    bool is_dots = strcmp(base, ".") == 0 || strcmp(base, "..") == 0;
+    if (parent == NULL && errno != ENOENT) {
+        status = fail_resolve(out, errno, error);
+        goto out;
+    }
+    if (parent == NULL || is_dots) {
+        status = nearest_existing(out, out, &place->parent, error);
+        goto out;
+    }
+    place->parent = parent;
+    parent = NULL;
+    place->path = path_join(place->parent, base);
+    struct stat info;
+    if (place->path == NULL) {
+        status = fail_resolve(out, ENOMEM, error);
+    } else if (lstat(place->path, &info) == 0) {
+        status = llavamed_fail(error, LLAVAMED_STATUS_OUT_EXISTS, "%s: is a symbolic link to nothing", out);
+    }
+out:
+    free(parent);
+    free(base);
+    free(parent_text);
+    return status;
+}
+
+static enum llavamed_status name_partial(const char *out, struct output_place *place, struct llavamed_error *error)
+{
+    size_t n_bytes = strlen(place->path);
+    place->partial = malloc(n_bytes + sizeof ".partial");
+    if (place->partial == NULL) {
+        return fail_resolve(out, ENOMEM, error);
+    }
+    memcpy(place->partial, place->path, n_bytes);
+    memcpy(place->partial + n_bytes, ".partial", sizeof ".partial");
+    return LLAVAMED_OK;
+}
+
+enum llavamed_status output_place_resolve(const char *out, struct output_place *place, struct llavamed_error *error)
+{
+    struct output_place made = {0};
+    enum llavamed_status status = LLAVAMED_OK;
+    if (out[0] == '\0') {
+        return llavamed_fail(error, LLAVAMED_STATUS_OUT_UNWRITABLE, "the output directory's name is empty");
+    }
+    made.path = realpath(out, NULL);
+    if (made.path != NULL) {
+        made.parent = path_parent(made.path);
+        if (made.parent == NULL) {
+            status = fail_resolve(out, ENOMEM, error);
+        }
+    } else if (errno == ENOENT) {
+        status = resolve_new(out, &made, error);
+    } else {
+        status = fail_resolve(out, errno, error);
+    }
+    if (status == LLAVAMED_OK && made.path != NULL) {
+        status = name_partial(out, &made, error);
+    }
+    if (status != LLAVAMED_OK) {
+        output_place_deinit(&made);
+        return status;
+    }
+    *place = made;
+    return LLAVAMED_OK;
+}
+
+/* ---- Whether it overlaps an input ---- */
+
+static bool identity_of(const char *path, struct path_identity *identity)
+{
+    return path_identity_of(path, identity, NULL) == LLAVAMED_OK;
+}
+
+/*
+ * Whether `path` (absolute, without links) or a directory above it is `wanted`. Names can lie (links, bind mounts,
+ * case-insensitive volumes), device and inode do not.
+ */
+static enum llavamed_status is_inside(const char *path, const struct path_identity *wanted, bool *inside,
+                                      struct llavamed_error *error)
+{
+    char *at = strdup(path);
+    *inside = false;
+    while (at != NULL && !*inside) {
+        struct path_identity here;
+        *inside = identity_of(at, &here) && here.device == wanted->device && here.inode == wanted->inode;
+        if (strcmp(at, "/") == 0) {
+            break;
+        }
+        char *above = path_parent(at);
+        free(at);
+        at = above;
+    }
+    if (at == NULL) {
+        return llavamed_fail_memory(error, strlen(path), "a path");
+    }
+    free(at);
+    return LLAVAMED_OK;
+}
+
+/*
+ * `path` is OUT, OUT.partial, or the nearest directory above an OUT whose parent is missing (`is_above`); `shown` names
+ * it in messages. A path that does not exist counts as a place inside the directories above it.
+ */
+struct overlap_place {
+    const char *path;
+    const char *shown;
+    bool is_above;
+};
+
+static enum llavamed_status check_overlap(const struct overlap_place *place, const char *input_real,
+                                          const struct output_dir_input *input, struct llavamed_error *error)
+{
+    struct path_identity input_id;
+    struct path_identity place_id;
+    bool inside = false;
+    enum llavamed_status status = path_identity_of(input_real, &input_id, error);
+    if (status == LLAVAMED_OK) {
+        status = is_inside(place->path, &input_id, &inside, error);
+    }
+    if (status != LLAVAMED_OK) {
+        return status;
+    }
+    bool exists = !place->is_above && identity_of(place->path, &place_id);
+    if (inside) {
+        bool same = exists && place_id.device == input_id.device && place_id.inode == input_id.inode;
+        return llavamed_fail(error, LLAVAMED_STATUS_OUT_OVERLAPS_INPUT, "%s: the output directory is %s the %s (%s)",
+                             place->shown, same ? "the same as" : "inside", input->role, input->path);
+    }
+    if (exists) {
+        status = is_inside(input_real, &place_id, &inside, error);
+    }
+    if (status == LLAVAMED_OK && inside) {
+        status = llavamed_fail(error, LLAVAMED_STATUS_OUT_OVERLAPS_INPUT, "%s: the output directory holds the %s (%s)",
+                               place->shown, input->role, input->path);
+    }
+    return status;
+}
+
+enum llavamed_status output_place_check_overlap(const char *out, const struct output_place *place,
+                                                const struct output_dir_input *input, struct llavamed_error *error)
+{
+    char *real = realpath(input->path, NULL);
+    if (real == NULL) {
+        bool missing = errno == ENOENT || errno == ENOTDIR;
+        return llavamed_fail_errno(error, missing ? LLAVAMED_STATUS_INPUT_MISSING : LLAVAMED_STATUS_INPUT_UNREADABLE,
+                                   errno, "%s: cannot look at it", input->path);
+    }
+    enum llavamed_status status;
+    if (place->path == NULL) {
+        status = check_overlap(&(struct overlap_place){place->parent, out, true}, real, input, error);
+    } else {
+        status = check_overlap(&(struct overlap_place){place->path, out, false}, real, input, error);
+    }
+    if (status == LLAVAMED_OK && place->partial != NULL) {
+        status = check_overlap(&(struct overlap_place){place->partial, place->partial, false}, real, input, error);
+    }
+    if (status == LLAVAMED_STATUS_OUT_OVERLAPS_INPUT) {
+        llavamed_hint(error, "choose an --out beside the inputs");
+    }
+    free(real);
+    return status;
+}
+
+/* ---- Whether it can be written ---- */
+
+enum llavamed_status output_place_check_parent(const char *out, const struct output_place *place,
+                                               struct llavamed_error *error)
+{
+    struct stat info;
+    if (place->path == NULL) {
+        char *parent = path_parent(out);
+        (void)llavamed_fail(error, LLAVAMED_STATUS_OUT_UNWRITABLE, "%s: the directory that is to hold it is missing",
+                            out);
+        llavamed_hint(error, "mkdir -p -- '%s'", parent == NULL ? "" : parent);
+        free(parent);
+        return LLAVAMED_STATUS_OUT_UNWRITABLE;
+    }
+    if (lstat(place->path, &info) == 0 && S_ISDIR(info.st_mode)) {
+        bool is_mount_point = false;
+        enum llavamed_status status = directory_is_mount_point(place->path, &is_mount_point, error);
+        if (status != LLAVAMED_OK) {
+            return status;
+        }
+        if (is_mount_point) {
+            (void)llavamed_fail(error, LLAVAMED_STATUS_OUT_UNWRITABLE,
+                                "%s: is a mount point, which cannot be replaced by rename", out);
+            llavamed_hint(error, "choose a directory below it, such as '%s/merged'", out);
+            return LLAVAMED_STATUS_OUT_UNWRITABLE;
+        }
+    }
+    if (faccessat(AT_FDCWD, place->parent, W_OK | X_OK, AT_EACCESS) != 0) {
+        return llavamed_fail_errno(error, LLAVAMED_STATUS_OUT_UNWRITABLE, errno, "%s: cannot be created in %s", out,
+                                   place->parent);
+    }
+    if (lstat(place->partial, &info) != 0 && errno != ENOENT) {
+        return fail_resolve(out, errno, error);
+    }
+    return LLAVAMED_OK;
+}
+
+/* ---- What is there ---- */
+
+static bool is_manifest(const char *path)
+{
+    char *text = NULL;
+    size_t n_bytes = 0;
+    struct json *json = NULL;
+    bool ours = false;
+    if (input_file_read_whole(path, READ_BACK_BYTES_MAX, &text, &n_bytes, NULL) == LLAVAMED_OK &&
+        json_parse(path, text, n_bytes, false, &json, NULL) == LLAVAMED_OK &&
+        json_kind_of(json_root(json)) == JSON_OBJECT) {
+        const struct json_value *format = json_member(json_root(json), "format");
+        const char *name = format == NULL ? NULL : json_string(format);
+        ours = name != NULL && strcmp(name, MANIFEST_FORMAT) == 0;
+    }
+    json_free(json);
+    free(text);
+    return ours;
+}
+
+static bool is_plain_file(const char *directory, const char *name)
+{
+    struct stat info;
+    char *path = path_join(directory, name);
+    bool plain = path != NULL && lstat(path, &info) == 0 && S_ISREG(info.st_mode);
+    free(path);
+    return plain;
+}
+
+/* The first name that is not a plain file which the sums list; NULL when there is none. Both are sorted by bytes. */
+static const char *find_foreign(const char *directory, const struct directory_listing *listing, const char *sums,
+                                size_t sums_bytes, char *row_name)
+{
+    char hex[SHA256_HEX_BYTES];
+    bool has_row = sums_next(&sums, &sums_bytes, hex, row_name);
+    for (size_t i = 0; i < listing->n_names; i++) {
+        const char *name = listing->names[i];
+        bool known = strcmp(name, SUMS_FILE_NAME) == 0;
+        while (!known && has_row && strcmp(row_name, name) < 0) {
+            has_row = sums_next(&sums, &sums_bytes, hex, row_name);
+        }
+        known = known || (has_row && strcmp(row_name, name) == 0);
+        if (!known || !is_plain_file(directory, name)) {
+            return name;
+        }
+    }
+    return NULL;
+}
+
+/* Whether a directory that holds our manifest holds nothing else; OUT_EXISTS names the first foreign thing. */
+static enum llavamed_status check_nothing_added(const char *out, const char *directory,
+                                                const struct directory_listing *listing, struct llavamed_error *error)
+{
+    enum llavamed_status status;
+    char *sums = NULL;
+    char *row_name = NULL;
+    size_t sums_bytes = 0;
+    char *sums_path = path_join(directory, SUMS_FILE_NAME);
+    if (sums_path == NULL) {
+        return llavamed_fail_memory(error, strlen(directory), "a path");
+    }
+    if (input_file_read_whole(sums_path, READ_BACK_BYTES_MAX, &sums, &sums_bytes, NULL) != LLAVAMED_OK) {
+        status = llavamed_fail(error, LLAVAMED_STATUS_OUT_EXISTS,
+                               "%s: exists, and its " SUMS_FILE_NAME " cannot be read, so it is not replaced", out);
+        goto out;
+    }
+    row_name = malloc(sums_bytes + 1);
+    if (row_name == NULL) {
+        status = llavamed_fail_memory(error, sums_bytes + 1, "a file name");
+        goto out;
+    }
+    const char *foreign = find_foreign(directory, listing, sums, sums_bytes, row_name);
+    if (foreign != NULL) {
+        status = llavamed_fail(error, LLAVAMED_STATUS_OUT_EXISTS,
+                               "%s: not replaced, because it holds '%s', which this program did not write", out,
+                               foreign);
+        llavamed_hint(error, "move '%s' out of it, or choose another --out", foreign);
+        goto out;
+    }
+    status = LLAVAMED_OK;
+out:
+    free(row_name);
+    free(sums);
+    free(sums_path);
+    return status;
+}
+
+static enum llavamed_status look_inside(const char *out, const char *path, bool force, enum output_content *content,
+                                        struct llavamed_error *error)
+{
+    struct directory_listing listing = {0};
+    enum llavamed_status status = directory_list(path, &listing, NULL);
+    if (status != LLAVAMED_OK) {
+        return llavamed_fail(error, LLAVAMED_STATUS_OUT_EXISTS, "%s: exists and cannot be looked into", out);
+    }
+    char *manifest = NULL;
+    if (listing.n_names == 0) {
+        *content = OUTPUT_EMPTY;
+        goto out;
+    }
+    manifest = path_join(path, MANIFEST_FILE_NAME);
+    if (manifest == NULL) {
+        status = llavamed_fail_memory(error, strlen(path), "a path");
+        goto out;
+    }
+    if (!is_manifest(manifest)) {
+        status = llavamed_fail(error, LLAVAMED_STATUS_OUT_EXISTS,
+                               "%s: exists, and was not written by this program (it holds no " MANIFEST_FILE_NAME ")",
+                               out);
+        llavamed_hint(error, "choose another --out, or move the directory away");
+        goto out;
+    }
+    if (!force) {
+        status = llavamed_fail(error, LLAVAMED_STATUS_OUT_EXISTS, "%s: exists, an earlier result", out);
+        llavamed_hint(error, "--force replaces it");
+        goto out;
+    }
+    status = check_nothing_added(out, path, &listing, error);
+    if (status == LLAVAMED_OK) {
+        *content = OUTPUT_OURS;
+    }
+out:
+    free(manifest);
+    directory_listing_deinit(&listing);
+    return status;
+}
+
+enum llavamed_status output_place_look(const char *out, const struct output_place *place, bool force,
+                                       enum output_content *content, struct llavamed_error *error)
+{
+    struct stat info;
+    if (lstat(place->path, &info) != 0) {
+        if (errno == ENOENT) {
+            *content = OUTPUT_MISSING;
+            return LLAVAMED_OK;
+        }
+        return fail_resolve(out, errno, error);
+    }
+    if (!S_ISDIR(info.st_mode)) {
+        return llavamed_fail(error, LLAVAMED_STATUS_OUT_EXISTS, "%s: exists, and is not a directory", out);
+    }
+    return look_inside(out, place->path, force, content, error);
+}

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Running a plan: tiles of a few hundred KiB to a few MiB go through read -> compute -> write -> hash.
+ *
+ * Every buffer comes from one allocation made before the first byte is read; that is the memory bound. Workers take
+ * whatever is next: the hash of a tile whose turn has come, else a new tile. Each output shard has one SHA-256 stream
+ * that eats its tiles in file order; several shards ("lanes") are in flight so that hashing runs on several cores.
+ * Tiles of a lane are claimed in file order together with their buffer, so the tile that a stream waits for always has
+ * one and the pool cannot deadlock. The first error wins, the others drain, nothing is published here.
+ */
+#ifndef MERGE_PIPELINE_H
+#define MERGE_PIPELINE_H
+
+#include "integrity/digest.h"
+#include "kernel/kernel.h"
+#include "merge/plan.h"
+#include "source/source.h"
+
+/* How the memory is cut. */
+struct pipeline_geometry {
+    unsigned n_workers;   /* at most what was asked for; fewer when memory is short */
+    unsigned n_buffers;   /* results waiting for their hash, or being made */
+    size_t tile_bytes;    /* of the widest dtype that takes part */
+    uint64_t pool_bytes;  /* everything that pipeline_run() allocates for tiles */
+};
+
+/*
+ * Fits buffers into max_memory_bytes. MEMORY_TOO_SMALL names the least that works. n_shards bounds the lanes.
+ */
+enum llavamed_status pipeline_geometry_choose(uint64_t max_memory_bytes, unsigned n_threads,
+                                              struct pipeline_geometry *geometry, struct llavamed_error *error)
+    LLAVAMED_CHECK;
+
+/* What became of one tensor of the plan. */
+struct pipeline_tensor {
+    uint32_t crc32; /* of its bytes in the output */
+    struct kernel_counts counts;
+    uint64_t n_overflow; /* finite values of base or delta that became infinite in conversion to the result's dtype */
+};
+
+struct pipeline_outcome {
+    struct pipeline_tensor *tensors;     /* owned, as plan->tensors */
+    char (*shard_sha256)[SHA256_HEX_BYTES]; /* owned, as plan->shards */
+    uint64_t written_bytes;
+    uint64_t elapsed_ns;
+};
+
+void pipeline_outcome_deinit(struct pipeline_outcome *outcome);
+
+struct pipeline_job {
+    const struct plan *plan;
+    struct source *base;
+    struct source *delta;
+    const char *directory; /* where the shards are created, under their final names */
+    const struct kernel_set *kernels;
+    struct pipeline_geometry geometry;
+    const volatile int *stop_signal;          /* may be NULL */
+    const struct llavamed_observer *observer; /* may be NULL; called on this thread only */
+};
+
+/*
+ * Creates, fills, hashes and fsyncs every shard. Blocks. On failure the files stay as they are (the caller abandons the
+ * directory). INTERRUPTED when *stop_signal becomes non-zero. After success source_finish() of both sources is still
+ * to be called: until then the CRC-32s of the inputs are unchecked.
+ */
+enum llavamed_status pipeline_run(const struct pipeline_job *job, struct pipeline_outcome *outcome,
+                                  struct llavamed_error *error) LLAVAMED_CHECK;
+
+#endif

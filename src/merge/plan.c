@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Nothing here looks at a file: the same descriptors always give the same plan. */
+#include "merge/plan.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "merge/plan_parts.h"
+
+static const char *const action_names[PLAN_ACTION_COUNT] = {
+    [PLAN_ADD] = "add",
+    [PLAN_ADD_TOP_LEFT] = "add-top-left",
+    [PLAN_COPY_DELTA] = "copy-delta",
+    [PLAN_INV_FREQ] = "inv-freq",
+};
+
+const char *plan_action_name(enum plan_action action)
+{
+    return action_names[action];
+}
+
+enum llavamed_status plan_build(const struct tensor_set *base, const char *base_spec, const struct tensor_set *delta,
+                                const char *delta_spec, const struct plan_options *options, struct plan *plan,
+                                struct llavamed_error *error)
+{
+    const struct plan_input input = {
+        .base = base,
+        .base_spec = base_spec,
+        .delta = delta,
+        .delta_spec = delta_spec,
+        .options = options,
+    };
+    struct plan made = {0};
+    enum llavamed_status status = plan_pair(&input, &made, error);
+    if (status == LLAVAMED_OK) {
+        status = plan_cut_shards(options->max_shard_bytes, &made, error);
+    }
+    if (status == LLAVAMED_OK) {
+        status = plan_warn(&input, &made, error);
+    }
+    if (status == LLAVAMED_OK) {
+        *plan = made;
+    } else {
+        plan_deinit(&made);
+    }
+    return status;
+}
+
+void plan_deinit(struct plan *plan)
+{
+    for (size_t i = 0; i < plan->n_tensors; i++) {
+        tensor_deinit(&plan->tensors[i].out);
+    }
+    free(plan->tensors);
+    for (size_t i = 0; i < plan->n_shards; i++) {
+        free(plan->shards[i].name);
+        free(plan->shards[i].tensors);
+        safetensors_layout_deinit(&plan->shards[i].layout);
+    }
+    free(plan->shards);
+    free(plan->index_name);
+    for (size_t i = 0; i < plan->n_warnings; i++) {
+        free(plan->warnings[i]);
+    }
+    free(plan->warnings);
+    memset(plan, 0, sizeof *plan);
+}

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Cuts the result into shards exactly as huggingface_hub's split_state_dict_into_shards_factory: greedy, in model
+ * order; a tensor larger than the limit becomes a shard of its own at once, numbered before the one still being filled.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/checked.h"
+#include "format/shard_index.h"
+#include "merge/plan_parts.h"
+
+/* Sets .shard of every tensor and returns the number of shards. `open_at` is room for n_tensors indices. */
+static size_t assign_shards(uint64_t limit, struct plan *plan, size_t *open_at)
+{
+    size_t n_shards = 0;
+    size_t n_open = 0; /* tensors of the shard being filled: plan->tensors[open_at[0 .. n_open)] */
+    uint64_t open_bytes = 0;
+    for (size_t i = 0; i <= plan->n_tensors; i++) {
+        bool at_end = i == plan->n_tensors;
+        uint64_t n_bytes = at_end ? 0 : plan->tensors[i].out.n_bytes;
+        if (!at_end && n_bytes > limit) {
+            plan->tensors[i].shard = n_shards++;
+            continue;
+        }
+        if (n_open > 0 && (at_end || n_bytes > limit - open_bytes)) {
+            for (size_t k = 0; k < n_open; k++) {
+                plan->tensors[open_at[k]].shard = n_shards;
+            }
+            n_shards++;
+            n_open = 0;
+            open_bytes = 0;
+        }
+        if (!at_end) {
+            open_at[n_open++] = i;
+            open_bytes += n_bytes;
+        }
+    }
+    return n_shards;
+}
+
+/* Allocates plan->shards with room for each one's tensors and fills them in model order. */
+static enum llavamed_status collect_shards(size_t n_shards, struct plan *plan, struct llavamed_error *error)
+{
+    plan->shards = calloc(n_shards + 1, sizeof *plan->shards);
+    if (plan->shards == NULL) {
+        return llavamed_fail_memory(error, (n_shards + 1) * sizeof *plan->shards, "the list of shards");
+    }
+    plan->n_shards = n_shards;
+    for (size_t i = 0; i < plan->n_tensors; i++) {
+        plan->shards[plan->tensors[i].shard].n_tensors++;
+    }
+    for (size_t i = 0; i < n_shards; i++) {
+        struct plan_shard *shard = &plan->shards[i];
+        shard->tensors = calloc(shard->n_tensors + 1, sizeof *shard->tensors);
+        if (shard->tensors == NULL) {
+            return llavamed_fail_memory(error, (shard->n_tensors + 1) * sizeof *shard->tensors, "a shard's tensors");
+        }
+        shard->n_tensors = 0;
+    }
+    for (size_t i = 0; i < plan->n_tensors; i++) {
+        struct plan_shard *shard = &plan->shards[plan->tensors[i].shard];
+        shard->tensors[shard->n_tensors++] = i;
+    }
+    return LLAVAMED_OK;
+}
+
+static enum llavamed_status name_shard(struct plan *plan, size_t index, struct llavamed_error *error)
+{
+    struct buffer text;
+    buffer_init(&text, 128);
+    if (plan->n_shards == 1) {
+        buffer_append_text(&text, "model.safetensors");
+    } else {
+        buffer_printf(&text, "model-%05zu-of-%05zu.safetensors", index + 1, plan->n_shards);
+    }
+    enum llavamed_status status = buffer_status(&text, "the name of a shard", error);
+    if (status == LLAVAMED_OK) {
+        plan->shards[index].name = buffer_take(&text);
+    }
+    buffer_deinit(&text);
+    return status;
+}
+
+static enum llavamed_status lay_out_shard(struct plan *plan, size_t index, const struct tensor **borrowed,
+                                          struct llavamed_error *error)
+{
+    struct plan_shard *shard = &plan->shards[index];
+    for (size_t i = 0; i < shard->n_tensors; i++) {
+        borrowed[i] = &plan->tensors[shard->tensors[i]].out;
+    }
+    enum llavamed_status status = safetensors_layout_build(borrowed, shard->n_tensors, &shard->layout, error);
+    if (status == LLAVAMED_OK) {
+        status = name_shard(plan, index, error);
+    }
+    return status;
+}
+
+static enum llavamed_status lay_out_shards(struct plan *plan, struct llavamed_error *error)
+{
+    const struct tensor **borrowed = calloc(plan->n_tensors + 1, sizeof *borrowed);
+    if (borrowed == NULL) {
+        return llavamed_fail_memory(error, (plan->n_tensors + 1) * sizeof *borrowed, "the layout of shards");
+    }
+    enum llavamed_status status = LLAVAMED_OK;
+    for (size_t i = 0; status == LLAVAMED_OK && i < plan->n_shards; i++) {
+        status = lay_out_shard(plan, i, borrowed, error);
+        if (status == LLAVAMED_OK &&
+            !checked_add_u64(plan->file_bytes, plan->shards[i].layout.file_bytes, &plan->file_bytes)) {
+            status = llavamed_fail(error, LLAVAMED_STATUS_INPUT_LIMIT,
+                                   "the sizes of all shards together do not fit 64 bits");
+        }
+    }
+    for (size_t i = 0; i < plan->n_tensors; i++) {
+        plan->data_bytes += plan->tensors[i].out.n_bytes; /* no more than file_bytes */
+    }
+    free(borrowed);
+    return status;
+}
+
+enum llavamed_status plan_cut_shards(uint64_t max_shard_bytes, struct plan *plan, struct llavamed_error *error)
+{
+    size_t *open_at = calloc(plan->n_tensors + 1, sizeof *open_at);
+    if (open_at == NULL) {
+        return llavamed_fail_memory(error, (plan->n_tensors + 1) * sizeof *open_at, "the plan of shards");
+    }
+    size_t n_shards = assign_shards(max_shard_bytes, plan, open_at);
+    free(open_at);
+    if (n_shards > SHARD_COUNT_MAX) {
+        enum llavamed_status status = llavamed_fail(
+            error, LLAVAMED_STATUS_USAGE, "shards of at most %llu bytes would be too many (got %zu, want at most %d)",
+            (unsigned long long)max_shard_bytes, n_shards, SHARD_COUNT_MAX);
+        llavamed_hint(error, "allow larger shards with --max-shard-size");
+        return status;
+    }
+    enum llavamed_status status = collect_shards(n_shards, plan, error);
+    if (status == LLAVAMED_OK) {
+        status = lay_out_shards(plan, error);
+    }
+    if (status == LLAVAMED_OK && n_shards > 1) {
+        plan->index_name = strdup("model.safetensors.index.json");
+        if (plan->index_name == NULL) {
+            status = llavamed_fail_memory(error, 64, "the name of the index");
+        }
+    }
+    return status;
+}

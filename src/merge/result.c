@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "merge/result.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+void llavamed_settings_init(struct llavamed_settings *settings)
+{
+    *settings = (struct llavamed_settings){
+        .max_shard_bytes = 5000000000u,
+        .max_memory_bytes = 268435456u,
+    };
+}
+
+void llavamed_result_free(struct llavamed_result *result)
+{
+    for (size_t i = 0; i < result->n_shards; i++) {
+        free(result->shards[i].name);
+    }
+    for (size_t i = 0; i < result->n_warnings; i++) {
+        free(result->warnings[i]);
+    }
+    free(result->shards);
+    free(result->actions);
+    free(result->manifest_sha256);
+    free(result->warnings);
+    memset(result, 0, sizeof *result);
+}
+
+static enum llavamed_status note_shards(struct llavamed_result *result, const struct plan *plan,
+                                        struct llavamed_error *error)
+{
+    result->shards = calloc(plan->n_shards + 1, sizeof *result->shards);
+    if (result->shards == NULL) {
+        return llavamed_fail_memory(error, plan->n_shards * sizeof *result->shards, "the list of shards");
+    }
+    for (size_t i = 0; i < plan->n_shards; i++) {
+        struct llavamed_shard_report *shard = &result->shards[i];
+        shard->name = strdup(plan->shards[i].name);
+        if (shard->name == NULL) {
+            return llavamed_fail_memory(error, strlen(plan->shards[i].name), "a shard's name");
+        }
+        result->n_shards = i + 1;
+        shard->file_bytes = plan->shards[i].layout.file_bytes;
+        shard->n_tensors = plan->shards[i].n_tensors;
+    }
+    return LLAVAMED_OK;
+}
+
+enum llavamed_status result_note_plan(struct llavamed_result *result, const struct plan *plan,
+                                      struct llavamed_error *error)
+{
+    enum llavamed_status status = note_shards(result, plan, error);
+    if (status != LLAVAMED_OK) {
+        return status;
+    }
+    result->actions = calloc(PLAN_ACTION_COUNT + 1, sizeof *result->actions);
+    if (result->actions == NULL) {
+        return llavamed_fail_memory(error, PLAN_ACTION_COUNT * sizeof *result->actions, "the list of actions");
+    }
+    for (int action = 0; action < PLAN_ACTION_COUNT; action++) {
+        struct llavamed_action_report *row = &result->actions[result->n_actions];
+        row->action = plan_action_name((enum plan_action)action);
+        for (size_t i = 0; i < plan->n_tensors; i++) {
+            if (plan->tensors[i].action == (enum plan_action)action) {
+                row->n_tensors++;
+                row->out_bytes += plan->tensors[i].out.n_bytes;
+            }
+        }
+        if (row->n_tensors > 0) {
+            result->n_actions++;
+        }
+    }
+    if (plan->n_dropped > 0) {
+        result->actions[result->n_actions++] =
+            (struct llavamed_action_report){.action = "drop", .n_tensors = plan->n_dropped};
+    }
+    result->n_tensors = plan->n_tensors;
+    result->planned_read_bytes = plan->base_read_bytes + plan->delta_read_bytes;
+    result->planned_write_bytes = plan->file_bytes;
+    return LLAVAMED_OK;
+}
+
+void result_note_outcome(struct llavamed_result *result, const struct plan *plan,
+                         const struct pipeline_outcome *outcome)
+{
+    for (size_t i = 0; i < result->n_shards; i++) {
+        memcpy(result->shards[i].sha256, outcome->shard_sha256[i], SHA256_HEX_BYTES);
+    }
+    for (size_t i = 0; i < plan->n_tensors; i++) {
+        const struct kernel_counts *counts = &outcome->tensors[i].counts;
+        result->n_nan += counts->n_nan;
+        result->n_infinite += counts->n_infinite;
+        result->n_rounded += counts->n_rounded;
+    }
+    result->written_bytes = outcome->written_bytes;
+    result->merge_ns = outcome->elapsed_ns;
+}
+
+enum llavamed_status result_add_warning(struct llavamed_result *result, const char *text, struct llavamed_error *error)
+{
+    char **warnings = realloc(result->warnings, (result->n_warnings + 1) * sizeof *warnings);
+    if (warnings == NULL) {
+        return llavamed_fail_memory(error, (result->n_warnings + 1) * sizeof *warnings, "the list of warnings");
+    }
+    result->warnings = warnings;
+    warnings[result->n_warnings] = strdup(text);
+    if (warnings[result->n_warnings] == NULL) {
+        return llavamed_fail_memory(error, strlen(text), "a warning");
+    }
+    result->n_warnings++;
+    return LLAVAMED_OK;
+}

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Filling struct llavamed_result from a plan and from what the pipeline found. */
+#ifndef MERGE_RESULT_H
+#define MERGE_RESULT_H
+
+#include "merge/pipeline.h"
+#include "merge/plan.h"
+
+/* Shards, actions and byte counts of the plan; frees nothing on failure (llavamed_result_free() does). NO_MEMORY. */
+enum llavamed_status result_note_plan(struct llavamed_result *result, const struct plan *plan,
+                                      struct llavamed_error *error) LLAVAMED_CHECK;
+
+/* Digests of the shards and the sums of all counts. The result must hold this plan already. */
+void result_note_outcome(struct llavamed_result *result, const struct plan *plan,
+                         const struct pipeline_outcome *outcome);
+
+/* Adds a copy of `text` to the warnings. NO_MEMORY. */
+enum llavamed_status result_add_warning(struct llavamed_result *result, const char *text, struct llavamed_error *error)
+    LLAVAMED_CHECK;
+
+#endif

@@ -1,0 +1,374 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Which files of a directory are the checkpoint. Names alone decide, from one listing, because every look at a file
+ * costs a round trip on a network file system; what the chosen files hold is then told by their content.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "source/source_parts.h"
+
+#define SHOWN_NAMES_MAX 5
+
+/* In the order of preference; an index stands for its shards. */
+static const char *const preferred[] = {
+    "model.safetensors.index.json",
+    "model.safetensors",
+    "pytorch_model.bin.index.json",
+    "pytorch_model.bin",
+};
+
+#define PREFERRED_COUNT (sizeof preferred / sizeof preferred[0])
+
+static bool has_prefix(const char *text, const char *prefix)
+{
+    return strncmp(text, prefix, strlen(prefix)) == 0;
+}
+
+static bool has_suffix(const char *text, const char *suffix)
+{
+    size_t text_bytes = strlen(text);
+    size_t suffix_bytes = strlen(suffix);
+    return text_bytes > suffix_bytes && strcmp(text + text_bytes - suffix_bytes, suffix) == 0;
+}
+
+static bool is_training_state(const char *name)
+{
+    return has_prefix(name, "optimizer") || has_prefix(name, "scheduler") || has_prefix(name, "rng_state") ||
+           strcmp(name, "training_args.bin") == 0;
+}
+
+static bool is_torch_weights(const char *name)
+{
+    return (has_suffix(name, ".bin") || has_suffix(name, ".pth") || has_suffix(name, ".pt")) && name[0] != '.' &&
+           !is_training_state(name);
+}
+
+static bool is_safetensors_weights(const char *name)
+{
+    return has_suffix(name, ".safetensors") && name[0] != '.' && !is_training_state(name);
+}
+
+static bool is_meta_shard(const char *name)
+{
+    return has_prefix(name, "consolidated.") && has_suffix(name, ".pth");
+}
+
+static bool is_meta_size(const char *name)
+{
+    return strcmp(name, "7B") == 0 || strcmp(name, "13B") == 0 || strcmp(name, "30B") == 0 || strcmp(name, "65B") == 0;
+}
+
+static int compare_names(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+static bool listing_holds(const struct directory_listing *listing, const char *name)
+{
+    return listing->n_names > 0 &&
+           bsearch(&name, listing->names, listing->n_names, sizeof listing->names[0], compare_names) != NULL;
+}
+
+/* ---- Names in messages: "a, b, c and 4 more" ---- */
+
+struct name_list {
+    struct buffer text;
+    size_t n;
+};
+
+static void name_list_add(struct name_list *list, const char *name)
+{
+    if (list->n < SHOWN_NAMES_MAX) {
+        buffer_printf(&list->text, "%s%.80s", list->n == 0 ? "" : ", ", name);
+    }
+    list->n++;
+}
+
+/* "nothing" when empty or out of memory; valid until the list is freed. */
+static const char *name_list_text(struct name_list *list)
+{
+    if (list->n > SHOWN_NAMES_MAX) {
+        buffer_printf(&list->text, " and %zu more", list->n - SHOWN_NAMES_MAX);
+    }
+    return list->text.data == NULL ? "nothing" : list->text.data;
+}
+
+static void name_list_init(struct name_list *list)
+{
+    list->n = 0;
+    buffer_init(&list->text, LLAVAMED_MESSAGE_BYTES);
+}
+
+static void name_list_deinit(struct name_list *list)
+{
+    buffer_deinit(&list->text);
+}
+
+/* ---- The choice ---- */
+
+struct candidates {
+    const char *known[PREFERRED_COUNT]; /* NULL when absent */
+    size_t n_known;
+    size_t n_safetensors; /* weights of any name, those of a set among them */
+    size_t n_torch;
+    const char *safetensors; /* the last of them */
+    const char *torch;
+    bool meta;
+};
+
+static struct candidates find_candidates(const struct directory_listing *listing)
+{
+    struct candidates found = {0};
+    for (size_t i = 0; i < PREFERRED_COUNT; i++) {
+        if (listing_holds(listing, preferred[i])) {
+            found.known[i] = preferred[i];
+            found.n_known++;
+        }
+    }
+    for (size_t i = 0; i < listing->n_names; i++) {
+        const char *name = listing->names[i];
+        if (is_safetensors_weights(name)) {
+            found.safetensors = name;
+            found.n_safetensors++;
+        } else if (is_torch_weights(name)) {
+            found.torch = name;
+            found.n_torch++;
+        }
+        found.meta = found.meta || is_meta_shard(name) || is_meta_size(name);
+    }
+    return found;
+}
+
+static enum llavamed_status refuse_directory(const struct source *source, const struct directory_listing *listing,
+                                             const struct candidates *found, struct llavamed_error *error)
+{
+    if (found->meta) {
+        enum llavamed_status status =
+            llavamed_fail(error, LLAVAMED_STATUS_NOT_SUPPORTED_YET,
+                          "%s: Meta's original layout (consolidated.*.pth) is not supported yet", source->spec);
+        llavamed_hint(error, "convert it to the Hugging Face form first");
+        return status;
+    }
+    struct name_list names;
+    name_list_init(&names);
+    bool many = found->n_safetensors + found->n_torch > 0;
+    for (size_t i = 0; i < listing->n_names; i++) {
+        const char *name = listing->names[i];
+        if (many ? is_safetensors_weights(name) || is_torch_weights(name) : name[0] != '.') {
+            name_list_add(&names, name);
+        }
+    }
+    enum llavamed_status status;
+    if (many) {
+        status = llavamed_fail(error, LLAVAMED_STATUS_INPUT_MISSING,
+                               "%s: several weights files and no index that joins them (got %s)", source->spec,
+                               name_list_text(&names));
+        llavamed_hint(error, "add the index of the shards (%s or %s), or give one file", preferred[0], preferred[2]);
+    } else {
+        status =
+            llavamed_fail(error, LLAVAMED_STATUS_INPUT_MISSING, "%s: no weights for the %s in this directory (got %s)",
+                          source->spec, source->role, name_list_text(&names));
+        llavamed_hint(error, "give the directory that holds %s, %s or their sharded form", preferred[1], preferred[3]);
+    }
+    name_list_deinit(&names);
+    return status;
+}
+
+/* Tells what else could have been meant. Shards of an index that was not chosen are not worth their names. */
+static enum llavamed_status remark_choice(struct source *source, const struct candidates *found, const char *chosen,
+                                          struct llavamed_error *error)
+{
+    struct name_list others;
+    name_list_init(&others);
+    for (size_t i = 0; i < PREFERRED_COUNT; i++) {
+        if (found->known[i] != NULL && strcmp(found->known[i], chosen) != 0) {
+            name_list_add(&others, found->known[i]);
+        }
+    }
+    bool chose_safetensors = strcmp(chosen, preferred[0]) == 0 || is_safetensors_weights(chosen);
+    if (others.n == 0 && chose_safetensors && found->n_torch > 0) {
+        name_list_add(&others, found->n_torch == 1 ? found->torch : "other .bin, .pth or .pt files");
+    }
+    if (others.n == 0 && strcmp(chosen, preferred[1]) == 0 && found->n_safetensors > 1) {
+        name_list_add(&others, "other .safetensors files");
+    }
+    if (others.n == 0 && strcmp(chosen, preferred[3]) == 0 && found->n_torch > 1) {
+        name_list_add(&others, "other .bin, .pth or .pt files");
+    }
+    enum llavamed_status status = LLAVAMED_OK;
+    if (others.n > 0) {
+        status = source_remark(source, false, error, "%s: several sets of weights: using %s, ignoring %s", source->spec,
+                               chosen, name_list_text(&others));
+    }
+    name_list_deinit(&others);
+    return status;
+}
+
+enum llavamed_status directory_choose(struct source *source, const struct directory_listing *listing,
+                                      struct directory_choice *choice, struct llavamed_error *error)
+{
+    struct candidates found = find_candidates(listing);
+    const char *chosen = NULL;
+    for (size_t i = 0; i < PREFERRED_COUNT && chosen == NULL; i++) {
+        chosen = found.known[i];
+    }
+    if (chosen == NULL && found.n_safetensors == 1) {
+        chosen = found.safetensors;
+    } else if (chosen == NULL && found.n_safetensors == 0 && found.n_torch == 1 && !is_meta_shard(found.torch)) {
+        chosen = found.torch;
+    }
+    if (chosen == NULL) {
+        return refuse_directory(source, listing, &found, error);
+    }
+    enum llavamed_status status = remark_choice(source, &found, chosen, error);
+    if (status == LLAVAMED_OK) {
+        bool is_index = has_suffix(chosen, ".index.json");
+        choice->index_name = is_index ? chosen : NULL;
+        choice->file_name = is_index ? NULL : chosen;
+    }
+    return status;
+}
+
+/* ---- The index ---- */
+
+static enum llavamed_status check_shards_present(const struct source *source, const struct directory_listing *listing,
+                                                 const char *index_path, const struct shard_index *index,
+                                                 struct llavamed_error *error)
+{
+    struct name_list missing;
+    name_list_init(&missing);
+    for (size_t i = 0; i < index->n_files; i++) {
+        if (!listing_holds(listing, index->files[i])) {
+            name_list_add(&missing, index->files[i]);
+        }
+    }
+    enum llavamed_status status = LLAVAMED_OK;
+    if (missing.n > 0) {
+        status = llavamed_fail(error, LLAVAMED_STATUS_INPUT_MISSING,
+                               "%s: %zu of the %zu files that the index names are missing (%s)", index_path, missing.n,
+                               index->n_files, name_list_text(&missing));
+        llavamed_hint(error, "complete the download of %s", source->spec);
+    }
+    name_list_deinit(&missing);
+    return status;
+}
+
+enum llavamed_status directory_read_index(const struct source *source, const struct directory_listing *listing,
+                                          const char *index_path, struct shard_index *index,
+                                          struct llavamed_error *error)
+{
+    char *json = NULL;
+    size_t json_bytes = 0;
+    struct shard_index made = {0};
+    enum llavamed_status status = input_file_read_whole(index_path, SHARD_INDEX_BYTES_MAX, &json, &json_bytes, error);
+    if (status == LLAVAMED_OK) {
+        status = shard_index_parse(index_path, json, json_bytes, &made, error);
+        free(json);
+    }
+    if (status == LLAVAMED_OK) {
+        status = check_shards_present(source, listing, index_path, &made, error);
+    }
+    if (status == LLAVAMED_OK) {
+        *index = made;
+    } else {
+        shard_index_deinit(&made);
+    }
+    return status;
+}
+
+static int compare_entry(const void *key, const void *entry)
+{
+    return strcmp(key, ((const struct shard_index_entry *)entry)->tensor);
+}
+
+/* Each tensor of the files is where the index says; *seen gets a mark for each entry met. */
+static enum llavamed_status check_tensors(const char *index_path, const struct shard_index *index,
+                                          const struct weights *weights, bool *seen, struct llavamed_error *error)
+{
+    for (size_t i = 0; i < weights->set->n_tensors; i++) {
+        const char *name = weights->set->tensors[i].name;
+        size_t file = weights->spans[i].file;
+        const struct shard_index_entry *entry =
+            index->n_entries == 0
+                ? NULL
+                : bsearch(name, index->entries, index->n_entries, sizeof index->entries[0], compare_entry);
+        if (entry == NULL) {
+            return llavamed_fail(error, LLAVAMED_STATUS_INDEX_DISAGREES,
+                                 "%s: the index lacks tensor %.200s, which is in %s", index_path, name,
+                                 index->files[file]);
+        }
+        if (entry->file != file) {
+            return llavamed_fail(error, LLAVAMED_STATUS_INDEX_DISAGREES,
+                                 "%s: tensor %.200s is in another file than the index says (got %s, want %s)",
+                                 index_path, name, index->files[file], index->files[entry->file]);
+        }
+        seen[entry - index->entries] = true;
+    }
+    return LLAVAMED_OK;
+}
+
+enum llavamed_status directory_check_index(const char *index_path, const struct shard_index *index,
+                                           const struct weights *weights, struct llavamed_error *error)
+{
+    bool *seen = calloc(index->n_entries + 1, sizeof *seen);
+    if (seen == NULL) {
+        return llavamed_fail_memory(error, index->n_entries + 1, "the check of an index");
+    }
+    enum llavamed_status status = check_tensors(index_path, index, weights, seen, error);
+    for (size_t i = 0; status == LLAVAMED_OK && i < index->n_entries; i++) {
+        if (!seen[i]) {
+            status = llavamed_fail(error, LLAVAMED_STATUS_INDEX_DISAGREES,
+                                   "%s: tensor %.200s is not in %s, where the index says it is", index_path,
+                                   index->entries[i].tensor, index->files[index->entries[i].file]);
+        }
+    }
+    free(seen);
+    return status;
+}
+
+/* ---- Small files ---- */
+
+static bool is_small_file_name(const char *name)
+{
+    static const char *const left_out[] = {".safetensors", ".bin",  ".pth",  ".pt",         ".ckpt", ".h5",
+                                           ".msgpack",     ".onnx", ".gguf", ".index.json", ".py",   ".pyc"};
+    for (size_t i = 0; i < sizeof left_out / sizeof left_out[0]; i++) {
+        if (has_suffix(name, left_out[i])) {
+            return false;
+        }
+    }
+    return name[0] != '.' && !is_training_state(name);
+}
+
+enum llavamed_status directory_find_small_files(struct source *source, const struct directory_listing *listing,
+                                                struct llavamed_error *error)
+{
+    source->small_files = calloc(listing->n_names + 1, sizeof *source->small_files);
+    if (source->small_files == NULL) {
+        return llavamed_fail_memory(error, (listing->n_names + 1) * sizeof *source->small_files, "the list of files");
+    }
+    for (size_t i = 0; i < listing->n_names; i++) {
+        if (!is_small_file_name(listing->names[i])) {
+            continue;
+        }
+        char *path = path_join(source->spec, listing->names[i]);
+        char *name = strdup(listing->names[i]);
+        if (path == NULL || name == NULL) {
+            free(path);
+            free(name);
+            return llavamed_fail_memory(error, strlen(listing->names[i]), "the name of a file");
+        }
+        /* What cannot be looked at is left out here; a file that a result needs is missed by whoever needs it. */
+        struct stat info;
+        if (stat(path, &info) == 0 && S_ISREG(info.st_mode)) {
+            source->small_files[source->n_small_files++] =
+                (struct source_small_file){.name = name, .path = path, .n_bytes = (uint64_t)info.st_size};
+        } else {
+            free(path);
+            free(name);
+        }
+    }
+    return LLAVAMED_OK;
+}

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the kinds of sources share; for src/source alone. */
+#ifndef SOURCE_SOURCE_PARTS_H
+#define SOURCE_SOURCE_PARTS_H
+
+#include "format/shard_index.h"
+#include "io/directory.h"
+#include "source/source.h"
+#include "source/weights.h"
+
+/*
+ * How elements come out of a layout. `state` is the layout's own. Ranges are checked by source.c; read must be
+ * thread-safe. A layout that joins or permutes pieces of several files implements these four and nothing else.
+ */
+struct source_layout {
+    enum llavamed_status (*read)(void *state, size_t index, uint64_t first_elem, uint64_t n_elems, void *buffer,
+                                 struct llavamed_error *error);
+    void (*will_need)(void *state, size_t index, uint64_t first_elem, uint64_t n_elems);
+    enum llavamed_status (*finish)(void *state, void *scratch, size_t scratch_bytes, struct llavamed_error *error);
+    uint64_t (*bytes_read)(const void *state);
+    void (*close)(void *state);
+};
+
+struct source {
+    const struct source_layout *layout;
+    void *state;
+    char *spec;
+    const char *role; /* static */
+    bool check_crc;
+    const char *format; /* static */
+    struct tensor_set set;
+    struct source_file *files; /* owned */
+    char **file_paths;         /* owned, as files */
+    size_t n_files;
+    struct source_small_file *small_files; /* owned */
+    size_t n_small_files;
+    struct source_remark *remarks; /* owned */
+    size_t n_remarks;
+};
+
+/* Appends a note or a warning. NO_MEMORY. */
+enum llavamed_status source_remark(struct source *source, bool is_warning, struct llavamed_error *error,
+                                   const char *format, ...) __attribute__((format(printf, 4, 5))) LLAVAMED_CHECK;
+
+/* The weights files of a directory, chosen by name alone. */
+struct directory_choice {
+    const char *index_name; /* NULL without one; borrowed from the listing or static */
+    const char *file_name;  /* the only weights file, when there is no index; borrowed from the listing */
+};
+
+/*
+ * Chooses; a remark tells of the choice when there was one. INPUT_MISSING with what was found when nothing can be
+ * used, NOT_SUPPORTED_YET for Meta's layout.
+ */
+enum llavamed_status directory_choose(struct source *source, const struct directory_listing *listing,
+                                      struct directory_choice *choice, struct llavamed_error *error) LLAVAMED_CHECK;
+
+/* Reads an index, which always names a file (shard_index.h); INPUT_MISSING lists the shards that the listing lacks. */
+enum llavamed_status directory_read_index(const struct source *source, const struct directory_listing *listing,
+                                          const char *index_path, struct shard_index *index,
+                                          struct llavamed_error *error) LLAVAMED_CHECK;
+
+/*
+ * Compares an index with what its shards (weights->files, in the order of index->files) hold, both ways.
+ * INDEX_DISAGREES names the first tensor that is elsewhere or nowhere.
+ */
+enum llavamed_status directory_check_index(const char *index_path, const struct shard_index *index,
+                                           const struct weights *weights, struct llavamed_error *error) LLAVAMED_CHECK;
+
+/* Fills source->small_files: the regular files beside the weights that are not weights, code or training state. */
+enum llavamed_status directory_find_small_files(struct source *source, const struct directory_listing *listing,
+                                                struct llavamed_error *error) LLAVAMED_CHECK;
+
+#endif

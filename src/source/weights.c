@@ -1,0 +1,306 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "source/weights.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/checked.h"
+#include "format/safetensors.h"
+#include "format/torch.h"
+#include "integrity/crc32.h"
+
+const char *weights_format_name(enum weights_format format)
+{
+    return format == WEIGHTS_TORCH ? "torch" : "safetensors";
+}
+
+enum llavamed_status weights_init(struct weights *weights, struct tensor_set *set, bool check_crc,
+                                  struct llavamed_error *error)
+{
+    memset(weights, 0, sizeof *weights);
+    weights->set = set;
+    weights->check_crc = check_crc;
+    atomic_init(&weights->bytes_read, 0);
+    if (pthread_mutex_init(&weights->mutex, NULL) != 0) {
+        return llavamed_fail_memory(error, sizeof weights->mutex, "a lock");
+    }
+    return LLAVAMED_OK;
+}
+
+void weights_deinit(struct weights *weights)
+{
+    for (size_t i = 0; i < weights->n_files; i++) {
+        input_file_close(weights->files[i].file);
+    }
+    for (size_t i = 0; i < weights->n_records; i++) {
+        free(weights->records[i].key);
+        record_crc_deinit(&weights->records[i].seen);
+    }
+    free(weights->files);
+    free(weights->spans);
+    free(weights->records);
+    (void)pthread_mutex_destroy(&weights->mutex);
+}
+
+/* Makes room for n more elements of n_bytes each behind the `used` ones; returns the array, or NULL. */
+static void *reserve(void *array, size_t used, size_t n, size_t n_bytes, size_t *capacity)
+{
+    if (array != NULL && n <= *capacity - used) {
+        return array;
+    }
+    size_t want = used + n > *capacity * 2 ? used + n : *capacity * 2;
+    void *larger = reallocarray(array, want + 1, n_bytes);
+    if (larger != NULL) {
+        *capacity = want;
+    }
+    return larger;
+}
+
+static enum llavamed_status reserve_spans(struct weights *weights, size_t n, struct llavamed_error *error)
+{
+    size_t used = weights->set->n_tensors;
+    void *spans = reserve(weights->spans, used, n, sizeof *weights->spans, &weights->spans_capacity);
+    if (spans == NULL) {
+        return llavamed_fail_memory(error, (used + n) * sizeof *weights->spans, "the places of tensors");
+    }
+    weights->spans = spans;
+    return LLAVAMED_OK;
+}
+
+/* Moves the descriptor into the set; its span must be reserved. */
+static enum llavamed_status add_tensor(struct weights *weights, struct tensor *tensor, size_t record, uint64_t offset,
+                                       struct llavamed_error *error)
+{
+    size_t index = weights->set->n_tensors;
+    enum llavamed_status status = tensor_set_add(weights->set, tensor, error);
+    if (status == LLAVAMED_OK) {
+        weights->spans[index] = (struct weights_span){.file = weights->n_files - 1, .record = record, .offset = offset};
+    }
+    return status;
+}
+
+static enum llavamed_status add_safetensors(struct weights *weights, struct input_file *file,
+                                            struct llavamed_error *error)
+{
+    const char *path = input_file_path(file);
+    uint64_t file_bytes = input_file_bytes(file);
+    uint8_t prefix[SAFETENSORS_PREFIX_BYTES];
+    size_t prefix_bytes = (size_t)min_u64(sizeof prefix, file_bytes);
+    memset(prefix, 0, sizeof prefix);
+    uint64_t json_bytes = 0;
+    struct safetensors_header header = {0};
+    char *json = NULL;
+    enum llavamed_status status = input_file_read(file, 0, prefix, prefix_bytes, error);
+    if (status == LLAVAMED_OK) {
+        status = safetensors_header_bytes(path, prefix, file_bytes, &json_bytes, error);
+    }
+    if (status != LLAVAMED_OK) {
+        goto out;
+    }
+    json = malloc((size_t)json_bytes + 1);
+    if (json == NULL) {
+        status = llavamed_fail_memory(error, json_bytes + 1, "a safetensors header");
+        goto out;
+    }
+    status = input_file_read(file, SAFETENSORS_PREFIX_BYTES, json, (size_t)json_bytes, error);
+    if (status == LLAVAMED_OK) {
+        status = safetensors_parse(path, json, (size_t)json_bytes, file_bytes, &header, error);
+    }
+    if (status == LLAVAMED_OK) {
+        status = reserve_spans(weights, header.set.n_tensors, error);
+    }
+    for (size_t i = 0; status == LLAVAMED_OK && i < header.set.n_tensors; i++) {
+        status = add_tensor(weights, &header.set.tensors[i], WEIGHTS_NO_RECORD,
+                            header.data_start + header.data_offsets[i], error);
+    }
+out:
+    safetensors_header_deinit(&header);
+    free(json);
+    return status;
+}
+
+/* Notes the records of a torch file. Those without CRC-32 are kept too, so that indices are those of its storages. */
+static enum llavamed_status add_records(struct weights *weights, struct torch_file *torch, struct weights_file *owner,
+                                        struct llavamed_error *error)
+{
+    size_t n = torch->dict.n_storages;
+    void *records =
+        reserve(weights->records, weights->n_records, n, sizeof *weights->records, &weights->records_capacity);
+    if (records == NULL) {
+        return llavamed_fail_memory(error, (weights->n_records + n) * sizeof *weights->records, "the list of records");
+    }
+    weights->records = records;
+    owner->n_records = n;
+    for (size_t i = 0; i < n; i++) {
+        const struct torch_record *record = &torch->records[i];
+        struct weights_record made = {
+            .file = weights->n_files - 1,
+            .offset = record->file_offset,
+            .n_bytes = record->n_bytes,
+            .crc32 = record->crc32,
+            .tensor = TENSOR_NOT_FOUND,
+            .has_crc = record->has_crc,
+            .key = torch->dict.storages[i].key,
+        };
+        torch->dict.storages[i].key = NULL;
+        weights->records[weights->n_records++] = made;
+        owner->n_without_crc += !record->has_crc;
+    }
+    return LLAVAMED_OK;
+}
+
+static enum llavamed_status add_view(struct weights *weights, const char *path, const struct torch_file *torch,
+                                     struct pickle_tensor *view, size_t first_record, struct llavamed_error *error)
+{
+    if (!view->contiguous && view->tensor.n_elems > 0) {
+        return llavamed_fail(error, LLAVAMED_STATUS_TORCH_VIEW,
+                             "%s: %s: a view with strides (not contiguous) is not supported yet", path,
+                             view->tensor.name);
+    }
+    const struct torch_record *record = &torch->records[view->storage];
+    struct weights_record *mine = &weights->records[first_record + view->storage];
+    if (mine->tensor == TENSOR_NOT_FOUND) {
+        mine->tensor = weights->set->n_tensors;
+    }
+    /* torch_file_read() has checked that the view lies inside its record. */
+    uint64_t offset = record->file_offset + view->offset_elems * dtype_bytes(view->tensor.dtype);
+    return add_tensor(weights, &view->tensor, first_record + view->storage, offset, error);
+}
+
+static enum llavamed_status add_torch(struct weights *weights, struct weights_file *owner, struct llavamed_error *error)
+{
+    struct torch_file torch = {0};
+    size_t first_record = weights->n_records;
+    enum llavamed_status status = torch_file_read(owner->file, weights->check_crc, &torch, error);
+    if (status != LLAVAMED_OK) {
+        return status;
+    }
+    status = add_records(weights, &torch, owner, error);
+    if (status == LLAVAMED_OK) {
+        status = reserve_spans(weights, torch.dict.n_tensors, error);
+    }
+    for (size_t i = 0; status == LLAVAMED_OK && i < torch.dict.n_tensors; i++) {
+        status = add_view(weights, input_file_path(owner->file), &torch, &torch.dict.tensors[i], first_record, error);
+    }
+    torch_file_deinit(&torch);
+    return status;
+}
+
+enum llavamed_status weights_add_file(struct weights *weights, const char *path, struct llavamed_error *error)
+{
+    void *files = reserve(weights->files, weights->n_files, 1, sizeof *weights->files, &weights->files_capacity);
+    if (files == NULL) {
+        return llavamed_fail_memory(error, (weights->n_files + 1) * sizeof *weights->files, "the list of files");
+    }
+    weights->files = files;
+    struct input_file *file = NULL;
+    enum llavamed_status status = input_file_open(path, &file, error);
+    if (status != LLAVAMED_OK) {
+        return status;
+    }
+    struct weights_file *owner = &weights->files[weights->n_files++];
+    *owner = (struct weights_file){.file = file};
+    status = weights_probe(file, &owner->format, error);
+    if (status != LLAVAMED_OK) {
+        return status;
+    }
+    return owner->format == WEIGHTS_TORCH ? add_torch(weights, owner, error) : add_safetensors(weights, file, error);
+}
+
+static uint64_t bytes_of_elems(const struct tensor *tensor, uint64_t n_elems)
+{
+    return n_elems * dtype_bytes(tensor->dtype);
+}
+
+enum llavamed_status weights_read(struct weights *weights, size_t index, uint64_t first_elem, uint64_t n_elems,
+                                  void *buffer, struct llavamed_error *error)
+{
+    const struct tensor *tensor = &weights->set->tensors[index];
+    const struct weights_span *span = &weights->spans[index];
+    uint64_t offset = span->offset + bytes_of_elems(tensor, first_elem);
+    size_t n_bytes = (size_t)bytes_of_elems(tensor, n_elems);
+    enum llavamed_status status = input_file_read(weights->files[span->file].file, offset, buffer, n_bytes, error);
+    if (status != LLAVAMED_OK) {
+        return status;
+    }
+    atomic_fetch_add_explicit(&weights->bytes_read, n_bytes, memory_order_relaxed);
+    if (span->record != WEIGHTS_NO_RECORD && weights->check_crc) {
+        struct weights_record *record = &weights->records[span->record];
+        if (record->has_crc) {
+            uint32_t crc32 = crc32_update(0, buffer, n_bytes);
+            (void)pthread_mutex_lock(&weights->mutex);
+            record_crc_note(&record->seen, offset - record->offset, n_bytes, crc32);
+            (void)pthread_mutex_unlock(&weights->mutex);
+        }
+    }
+    return LLAVAMED_OK;
+}
+
+void weights_will_need(struct weights *weights, size_t index, uint64_t first_elem, uint64_t n_elems)
+{
+    const struct tensor *tensor = &weights->set->tensors[index];
+    const struct weights_span *span = &weights->spans[index];
+    input_file_will_need(weights->files[span->file].file, span->offset + bytes_of_elems(tensor, first_elem),
+                         bytes_of_elems(tensor, n_elems));
+}
+
+/* Reads what was not read yet, or all of a record that was read in overlapping pieces. */
+static enum llavamed_status complete_record(struct weights *weights, struct weights_record *record, uint8_t *scratch,
+                                            size_t scratch_bytes, struct llavamed_error *error)
+{
+    if (record->seen.unusable) {
+        record_crc_deinit(&record->seen);
+    }
+    uint64_t offset;
+    uint64_t gap_bytes;
+    while (record_crc_gap(&record->seen, record->n_bytes, &offset, &gap_bytes)) {
+        size_t n_bytes = (size_t)min_u64(gap_bytes, scratch_bytes);
+        enum llavamed_status status =
+            input_file_read(weights->files[record->file].file, record->offset + offset, scratch, n_bytes, error);
+        if (status != LLAVAMED_OK) {
+            return status;
+        }
+        atomic_fetch_add_explicit(&weights->bytes_read, n_bytes, memory_order_relaxed);
+        record_crc_note(&record->seen, offset, n_bytes, crc32_update(0, scratch, n_bytes));
+        if (record->seen.unusable) {
+            return llavamed_fail_memory(error, sizeof *record->seen.runs, "the checksum of a record");
+        }
+    }
+    return LLAVAMED_OK;
+}
+
+static enum llavamed_status check_record(struct weights *weights, struct weights_record *record, uint8_t *scratch,
+                                         size_t scratch_bytes, struct llavamed_error *error)
+{
+    enum llavamed_status status = complete_record(weights, record, scratch, scratch_bytes, error);
+    if (status != LLAVAMED_OK) {
+        return status;
+    }
+    uint32_t got = record->seen.n_runs == 0 ? 0 : record->seen.runs[0].crc32;
+    if (got == record->crc32) {
+        return LLAVAMED_OK;
+    }
+    const char *name = record->tensor == TENSOR_NOT_FOUND ? "none" : weights->set->tensors[record->tensor].name;
+    return llavamed_fail(error, LLAVAMED_STATUS_CRC_MISMATCH,
+                         "%s: record data/%s is damaged: its CRC-32 differs (got %08x, want %08x; tensor %s)",
+                         input_file_path(weights->files[record->file].file), record->key, (unsigned)got,
+                         (unsigned)record->crc32, name);
+}
+
+enum llavamed_status weights_finish(struct weights *weights, void *scratch, size_t scratch_bytes,
+                                    struct llavamed_error *error)
+{
+    assert(scratch_bytes > 0);
+    enum llavamed_status status = LLAVAMED_OK;
+    /* First whether a file was changed: that explains a wrong CRC-32, and not the other way round. */
+    for (size_t i = 0; status == LLAVAMED_OK && i < weights->n_files; i++) {
+        status = input_file_check_unchanged(weights->files[i].file, error);
+    }
+    for (size_t i = 0; status == LLAVAMED_OK && weights->check_crc && i < weights->n_records; i++) {
+        if (weights->records[i].has_crc) {
+            status = check_record(weights, &weights->records[i], scratch, scratch_bytes, error);
+        }
+    }
+    return status;
+}

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Weights files whose tensors are contiguous runs of bytes: safetensors files and torch files. Everything a source of
+ * such files needs: headers to descriptors, elements to buffers, and the CRC-32 of torch's records.
+ */
+#ifndef SOURCE_WEIGHTS_H
+#define SOURCE_WEIGHTS_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "io/input_file.h"
+#include "source/record_crc.h"
+#include "tensor/tensor.h"
+
+enum weights_format { WEIGHTS_SAFETENSORS, WEIGHTS_TORCH };
+
+const char *weights_format_name(enum weights_format format); /* "safetensors", "torch" */
+
+struct weights_file {
+    struct input_file *file; /* owned */
+    enum weights_format format;
+    size_t n_records;     /* 0 for safetensors */
+    size_t n_without_crc; /* records that cannot be checked */
+};
+
+/* Where the bytes of a tensor are. */
+struct weights_span {
+    size_t file;
+    size_t record;   /* index into records, or WEIGHTS_NO_RECORD */
+    uint64_t offset; /* in the file */
+};
+
+#define WEIGHTS_NO_RECORD SIZE_MAX
+
+/* One record of a torch file: a storage. */
+struct weights_record {
+    size_t file;
+    char *key; /* owned: the storage's name in the archive */
+    uint64_t offset;
+    uint64_t n_bytes;
+    uint32_t crc32;
+    bool has_crc;
+    size_t tensor; /* one that lies in it, or TENSOR_NOT_FOUND */
+    struct record_crc seen;
+};
+
+struct weights {
+    struct weights_file *files; /* owned, in the order in which they were added */
+    size_t n_files;
+    size_t files_capacity;
+    struct weights_span *spans; /* owned, as the tensors of `set` */
+    size_t spans_capacity;
+    struct weights_record *records; /* owned */
+    size_t n_records;
+    size_t records_capacity;
+    struct tensor_set *set; /* borrowed: where the descriptors go */
+    bool check_crc;
+    pthread_mutex_t mutex; /* over the `seen` of all records */
+    atomic_uint_fast64_t bytes_read;
+};
+
+enum llavamed_status weights_init(struct weights *weights, struct tensor_set *set, bool check_crc,
+                                  struct llavamed_error *error) LLAVAMED_CHECK;
+void weights_deinit(struct weights *weights);
+
+/*
+ * Opens `path`, tells its format by its first bytes, reads its headers and appends its tensors to the set (not sealed
+ * here). After a failure the whole is only good for weights_deinit(). What opening, safetensors_parse() and
+ * torch_file_read() give; INPUT_UNSUPPORTED and NOT_SUPPORTED_YET from weights_probe(); TORCH_VIEW for a view that is
+ * not contiguous.
+ */
+enum llavamed_status weights_add_file(struct weights *weights, const char *path,
+                                      struct llavamed_error *error) LLAVAMED_CHECK;
+
+/* As source_read(), source_will_need() and source_finish(). */
+enum llavamed_status weights_read(struct weights *weights, size_t index, uint64_t first_elem, uint64_t n_elems,
+                                  void *buffer, struct llavamed_error *error) LLAVAMED_CHECK;
+void weights_will_need(struct weights *weights, size_t index, uint64_t first_elem, uint64_t n_elems);
+enum llavamed_status weights_finish(struct weights *weights, void *scratch, size_t scratch_bytes,
+                                    struct llavamed_error *error) LLAVAMED_CHECK;
+
+/*
+ * What kind of weights file this is, whatever its name. INPUT_UNSUPPORTED for what is recognised as something else (a
+ * Git LFS pointer, an HTML page, an empty file) and for what is not recognised; NOT_SUPPORTED_YET for torch's form
+ * before 1.6.
+ */
+enum llavamed_status weights_probe(struct input_file *file, enum weights_format *format,
+                                   struct llavamed_error *error) LLAVAMED_CHECK;
+
+#endif

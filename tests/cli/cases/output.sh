@@ -1,0 +1,257 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash disable=SC2034
+# Where OUT may be, full volumes, signals, closed descriptors: after any failure there is no OUT.
+
+test_output_exists()
+{
+    mkdir taken
+    echo precious >taken/file
+    apply --base "$DATA/base" --delta "$DATA/delta" --out taken
+    want_failure 5 '*taken*'
+    apply --base "$DATA/base" --delta "$DATA/delta" --out taken --force
+    want_failure 5 '*taken*'
+    want test "$(cat taken/file)" = precious
+    echo file >plain
+    apply --base "$DATA/base" --delta "$DATA/delta" --out plain --force
+    want_failure 5 '*plain*'
+    want test "$(cat plain)" = file
+    want test ! -e taken.partial -a ! -e plain.partial
+}
+
+test_output_foreign_partial()
+{
+    mkdir out.partial
+    echo precious >out.partial/file
+    apply_pair base delta
+    want_status 5
+    want test "$(cat out.partial/file)" = precious -a ! -e out
+}
+
+test_output_overlaps_input()
+{
+    cp -r "$DATA/base" "$DATA/delta" .
+    mkdir above
+    mv base delta above
+    local out
+    for out in above/base above/delta above/base/merged above/delta/sub/../merged above above/base/../delta/x; do
+        apply --base above/base --delta above/delta --out "$out" --force
+        want_status 5
+        want_error '*'
+    done
+    ln -s above/base link
+    apply --base above/base --delta above/delta --out link/merged
+    want_status 5
+    want diff -r above/base "$DATA/base"
+    want diff -r above/delta "$DATA/delta"
+}
+
+test_output_parent_missing()
+{
+    apply --base "$DATA/base" --delta "$DATA/delta" --out no/such/parent
+    want_failure 5 '*'
+    want test ! -e no
+}
+
+test_output_parent_is_a_file()
+{
+    : >file
+    apply --base "$DATA/base" --delta "$DATA/delta" --out file/merged
+    want_failure 5 '*'
+    want test ! -s file
+}
+
+test_output_parent_read_only()
+{
+    cp -r "$DATA/base" "$DATA/delta" .
+    mkdir closed
+    chown 65534 closed 2>/dev/null
+    chmod 555 closed
+    run_unprivileged "$PROGRAM" --base base --delta delta --out closed/merged
+    want_failure 5 '*closed*'
+    want test -z "$(ls -A closed)"
+    run_unprivileged "$PROGRAM" --base base --delta delta --out closed/merged -n
+    want_status 5
+}
+
+# Sparse inputs, larger than what is free where OUT shall be: they take no space themselves.
+test_output_no_space_foreseen()
+{
+    local free
+    free=$(df -Pk . | awk 'NR == 2 { print int($4 / 1024) }')
+    make_large base.safetensors $((free + 1000))
+    make_large delta.safetensors $((free + 1000))
+    want test -s delta.safetensors
+    apply --base base.safetensors --delta delta.safetensors --out out
+    want_failure 5 '*'
+    want_stderr '*[0-9]*'
+    apply --base base.safetensors --delta delta.safetensors --out out -n --json
+    want_status 5
+    want_json 'r["code"] == "OUT_SPACE"' 'r["dry_run"]'
+    want_nothing_left
+}
+
+# A limit on the size of files stands for a volume that fills after all.
+test_output_write_fails()
+{
+    make_large base.safetensors 64
+    make_large delta.safetensors 64
+    run bash -c 'ulimit -f 32768; exec "$@"' bash \
+        "$PROGRAM" --base base.safetensors --delta delta.safetensors --out out
+    want_failure 5 '*'
+}
+
+# Waits until OUT.partial has appeared, stops the program, sends the signal, lets it go on: it cannot have ended before.
+interrupted()
+{
+    local signal=$1 want=$2 pid i
+    make_large base.safetensors 512
+    make_large delta.safetensors 512
+    "$PROGRAM" --base base.safetensors --delta delta.safetensors --out out --cpu ref -j 1 --json \
+        >.checks/stdout 2>.checks/stderr &
+    pid=$!
+    i=0
+    while [ ! -e out.partial ] && [ ! -e out ] && [ $i -lt 3000 ]; do
+        sleep 0.01
+        i=$((i + 1))
+    done
+    kill -STOP "$pid"
+    want test -e out.partial
+    kill "-$signal" "$pid"
+    kill -CONT "$pid"
+    wait "$pid"
+    status=$?
+    want_status "$want"
+    want_error '*'
+    want_json "r['status'] == $want" 'r["code"] == "INTERRUPTED"'
+    want_nothing_left
+}
+
+test_output_interrupted_by_term()
+{
+    interrupted TERM 143
+}
+
+test_output_interrupted_by_hup()
+{
+    interrupted HUP 129
+}
+
+test_output_interrupted_by_usr1()
+{
+    interrupted USR1 138
+}
+
+# Bash starts background jobs with SIGINT ignored, and what is ignored stays ignored: Python starts this one.
+test_output_interrupted_by_int()
+{
+    make_large base.safetensors 512
+    make_large delta.safetensors 512
+    run python3 -c 'import os, signal, subprocess, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)
+process = subprocess.Popen(sys.argv[1:])
+for _ in range(3000):
+    if os.path.exists("out.partial") or os.path.exists("out"):
+        break
+    time.sleep(0.01)
+process.send_signal(signal.SIGSTOP)
+process.send_signal(signal.SIGINT)
+process.send_signal(signal.SIGCONT)
+sys.exit(process.wait())' "$PROGRAM" --base base.safetensors --delta delta.safetensors --out out --cpu ref -j 1
+    want_failure 130 '*'
+}
+
+test_output_rerun_after_kill()
+{
+    make_large base.safetensors 512
+    make_large delta.safetensors 512
+    "$PROGRAM" --base base.safetensors --delta delta.safetensors --out out --cpu ref -j 1 \
+        >.checks/stdout 2>.checks/stderr &
+    local pid=$! i=0
+    while [ ! -e out.partial ] && [ ! -e out ] && [ $i -lt 3000 ]; do
+        sleep 0.01
+        i=$((i + 1))
+    done
+    kill -KILL "$pid"
+    wait "$pid" 2>/dev/null
+    want test -e out.partial
+    want test ! -e out
+    apply_pair base delta -q
+    want_status 0
+    want_expected delta
+    want test ! -e out.partial
+}
+
+test_output_ignored_signal_stays_ignored()
+{
+    make_large base.safetensors 128
+    make_large delta.safetensors 128
+    (
+        trap '' HUP
+        exec "$PROGRAM" --base base.safetensors --delta delta.safetensors --out out -q
+    ) >.checks/stdout 2>.checks/stderr &
+    local pid=$!
+    while [ ! -e out.partial ] && [ ! -e out ] && kill -0 "$pid"; do
+        sleep 0.01
+    done 2>/dev/null
+    kill -HUP "$pid"
+    wait "$pid"
+    status=$?
+    want_status 0
+    want test -e out/model.safetensors
+}
+
+test_output_stdout_full()
+{
+    apply --help
+    "$PROGRAM" --help >/dev/full 2>.checks/stderr
+    status=$?
+    want_status 5
+    want_error 'standard output: cannot write*'
+    "$PROGRAM" --base "$DATA/base" --delta "$DATA/delta" --out out --json >/dev/full 2>.checks/stderr
+    status=$?
+    want_status 5
+    want_error 'standard output: cannot write*'
+    "$PROGRAM" --base "$DATA/base-wrong" --delta "$DATA/delta" --out other --json >/dev/full 2>.checks/stderr
+    status=$?
+    want_status 4
+}
+
+test_output_stdout_is_a_closed_pipe()
+{
+    run python3 -c 'import os, subprocess, sys
+read_end, write_end = os.pipe()
+os.close(read_end)
+sys.exit(subprocess.run(sys.argv[1:], stdout=write_end).returncode)' \
+        "$PROGRAM" --base "$DATA/base" --delta "$DATA/delta" --out out -n
+    want_status 5
+    want_error 'standard output: cannot write*'
+    want_nothing_left
+}
+
+test_output_descriptors_closed()
+{
+    "$PROGRAM" --base "$DATA/base" --delta "$DATA/delta" --out out <&- >&- 2>&-
+    status=$?
+    : >.checks/stderr
+    want_status 0
+    want_expected delta
+    (cd out && sha256sum --strict -c SHA256SUMS) >sums 2>&1
+    want test $? -eq 0
+    "$PROGRAM" --base "$DATA/base-wrong" --delta "$DATA/delta" --out other <&- >&- 2>&-
+    status=$?
+    want_status 4
+    "$PROGRAM" --version >&- 2>.checks/stderr
+    status=$?
+    want_status 5
+}
+
+test_output_name_needs_quotes()
+{
+    apply --base "$DATA/base" --delta "$DATA/delta" --out "it's out"
+    want_status 0
+    local command
+    command=$(sed -n 's/^llavamed-apply: next: //p' .checks/stderr)
+    bash -c "$command" >sums 2>&1
+    want test $? -eq 0
+    want grep -q 'model.safetensors: OK' sums
+}

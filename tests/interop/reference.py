@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: Apache-2.0
+"""llavamed-apply against the reference itself, run by the library of 2023 (see reference_apply_delta.py).
+
+Tiny models are saved by save_pretrained, merged by the reference and by the program; names, order, dtypes and every bit
+are compared, and the program's output is loaded by the library again.
+
+Usage: reference.py --program PATH [--seed N] [--cases N]
+Ends with "N passed, N failed".
+"""
+
+import argparse
+import glob
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import traceback
+
+import torch
+import transformers
+from huggingface_hub.serialization import split_state_dict_into_shards_factory
+from transformers import LlamaConfig, LlamaForCausalLM
+
+import checkpoints
+import reference_apply_delta as reference
+
+INV_FREQ = "rotary_emb.inv_freq"
+
+
+def tiny_config(rng, rows):
+    heads = rng.choice([1, 2, 4])
+    return LlamaConfig(vocab_size=rows, hidden_size=heads * rng.choice([2, 6, 16]), num_attention_heads=heads,
+                       intermediate_size=rng.choice([5, 24, 43]), num_hidden_layers=rng.choice([1, 2, 3, 12]),
+                       max_position_embeddings=64)
+
+
+def randomize(model, spread):
+    for name, tensor in model.state_dict().items():
+        if not name.endswith("inv_freq"):
+            tensor.copy_(torch.randn(tensor.shape) * spread + (0.5 if "norm" in name else 0.0))
+
+
+def make_models(rng, directory):
+    """base/ and target/ as fine-tuning leaves them: the target is the base, moved a little, with rows and projector."""
+    rows = rng.choice([32, 101])
+    base_config = tiny_config(rng, rows)
+    fields = {k: v for k, v in base_config.to_dict().items() if k not in ("model_type", "architectures")}
+    fields.update(vocab_size=rows + rng.choice([0, 3, 4]), use_mm_proj=True, mm_hidden_size=rng.choice([4, 10]),
+                  mm_vision_tower="openai/clip-vit-large-patch14")
+    base, target = LlamaForCausalLM(base_config), reference.LlavaLlamaForCausalLM(reference.LlavaConfig(**fields))
+    randomize(base, 0.02)
+    randomize(target, 0.02)
+    base_tensors = base.state_dict()
+    for name, tensor in target.state_dict().items():
+        if name in base_tensors and not name.endswith("inv_freq"):
+            known = tensor[:rows] if tensor.dim() == 2 and name in reference.EMBEDDINGS else tensor
+            known.copy_(base_tensors[name] + torch.randn(known.shape) * rng.choice([1e-5, 1e-3, 3e-2]))
+
+    base_dtype = rng.choice([torch.float16, torch.float16, torch.bfloat16, torch.float32])
+    exact_inv_freq = {name: buffer.clone() for name, buffer in base.named_buffers()}
+    base.to(base_dtype)
+    if rng.random() < 0.5:
+        # As a model loaded with torch_dtype alone is saved: weights in that dtype, the rotary buffers exact in F32.
+        for name, module in base.named_modules():
+            if name.endswith("rotary_emb"):
+                module.inv_freq = exact_inv_freq[name + ".inv_freq"]
+    safe = rng.random() < 0.5
+    base.save_pretrained(f"{directory}/base", max_shard_size=rng.choice(["10GB", "20KB", "3KB"]),
+                         safe_serialization=safe)
+    target.half().save_pretrained(f"{directory}/target")
+    return f"base {base_dtype} {'safetensors' if safe else 'bin'}"
+
+
+def drop_inv_freq(directory):
+    """What a save by transformers 4.32 or later looks like: no rotary buffers."""
+    for path in glob.glob(f"{directory}/*.bin") + glob.glob(f"{directory}/*.safetensors"):
+        tensors = checkpoints.load(directory, [os.path.basename(path)])
+        kept = {name: tensor for name, tensor in tensors.items() if not name.endswith(INV_FREQ)}
+        if path.endswith(".bin"):
+            torch.save(kept, path)
+        else:
+            checkpoints.safetensors.torch.save_file(kept, path, metadata={"format": "pt"})
+    for path in glob.glob(f"{directory}/*.index.json"):
+        with open(path, encoding="ascii") as file:
+            lines = [line for line in file if INV_FREQ not in line]
+        with open(path, "w", encoding="ascii") as file:
+            file.write("".join(lines).replace(",\n  }", "\n  }"))
+
+
+def run_case(program, seed):
+    """What went wrong, or None."""
+    rng = random.Random(seed)
+    torch.manual_seed(seed)
+    with tempfile.TemporaryDirectory() as directory:
+        base, delta, out = f"{directory}/base", f"{directory}/delta", f"{directory}/out"
+        about = make_models(rng, directory)
+        delta_dtype = rng.choice([torch.float16, torch.float16, torch.float16, torch.bfloat16, torch.float32])
+        reference.make_delta(base, f"{directory}/target", delta, rng.choice(["10GB", "20KB", "3KB"]), delta_dtype)
+        base_lacks = rng.random() < 0.3
+        if base_lacks:
+            drop_inv_freq(base)
+        about += f", delta {delta_dtype}{', base without inv_freq' if base_lacks else ''}"
+        delta_lacks = rng.random() < 0.2
+
+        limit = rng.choice([10**10, 20_000, 3_000])
+        merged = reference.apply_delta(base, delta, f"{directory}/merged", f"{limit // 1000}KB")
+        want = checkpoints.load(f"{directory}/merged")
+        if list(want) != list(merged.state_dict()):
+            return f"case {seed}: the reference's files are not in its own order"
+        if delta_lacks:
+            # With such a delta the reference adds a buffer to itself: the doubled value that must never be written.
+            drop_inv_freq(delta)
+            want = {name: tensor for name, tensor in want.items() if not name.endswith(INV_FREQ)}
+            about += ", delta without inv_freq"
+        arguments = ["--base", base, "--delta", delta, "--out", out, "-q", "--max-shard-size", str(limit)]
+        if delta_dtype != torch.float16 or rng.random() < 0.3:
+            arguments += ["--dtype", "float16"]
+        result = subprocess.run([program, *arguments], stdin=subprocess.DEVNULL, capture_output=True, timeout=120,
+                                check=False)
+        if result.returncode != 0:
+            return f"case {seed} ({about}): exit status {result.returncode}: {result.stderr.decode()[-2000:]}"
+        wrong = compare(out, want, merged, base_lacks, limit)
+        return wrong and f"case {seed} ({about}): {wrong}"
+
+
+def compare(out, want, merged, base_lacks, limit):
+    got = checkpoints.load(out)
+    if sorted(got) != sorted(want):
+        return f"names differ: {sorted(set(got) ^ set(want))}"
+    for name in want:
+        expected = want[name]
+        if base_lacks and name.endswith(INV_FREQ):
+            # The one place where the program means to differ: the reference leaves the formula's values unrounded.
+            expected = expected.half().float()
+        wrong = checkpoints.difference(got[name], expected)
+        if wrong:
+            return f"{name} {wrong}"
+
+    # Safetensors files do not keep an order; where the shards are cut shows it.
+    plan = split_state_dict_into_shards_factory(
+        want, get_storage_size=lambda t: t.numel() * t.element_size(), filename_pattern="model{suffix}.safetensors",
+        max_shard_size=limit)
+    for file, names in plan.filename_to_tensors.items():
+        if sorted(checkpoints.load(out, [file])) != sorted(names):
+            return f"{file} holds other tensors than the reference's order puts there"
+
+    loaded = reference.load_delta(out).state_dict()
+    for name, tensor in merged.state_dict().items():
+        wrong = not name.endswith(INV_FREQ) and checkpoints.difference(loaded[name], tensor)
+        if wrong:
+            return f"loaded by transformers {transformers.__version__}: {name} {wrong}"
+    return None
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--program", required=True)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--cases", type=int, default=40)
+    options = parser.parse_args()
+    assert transformers.__version__ == "4.28.1" and torch.__version__.startswith("1.13"), "not the stack of 2023"
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    torch.set_num_threads(1)
+    program = os.path.abspath(options.program)
+    n_passed = n_failed = 0
+    for seed in range(options.seed, options.seed + options.cases):
+        try:
+            wrong = run_case(program, seed)
+        except Exception:
+            wrong = f"case {seed}: {traceback.format_exc()}"
+        n_passed += wrong is None
+        n_failed += wrong is not None
+        if wrong is not None:
+            print(wrong, flush=True)
+    print(f"{n_passed} passed, {n_failed} failed")
+    return 0 if n_failed == 0 and n_passed > 0 else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,35 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# run.sh: the programs against the real libraries, in two virtual environments below $BUILD, made when they are not
+# there: venv (today's torch, safetensors, huggingface_hub, transformers) and venv-reference (Debian's torch 1.13 with
+# transformers 4.28.1, what LLaVA's own script ran on). What is missing is a failure.
+# INTEROP_CASES sets the number of random pairs (400). Ends with "N passed, N failed".
+set -u
+
+cd "$(dirname "$0")/../.." || exit 1
+build=${BUILD:-build}
+program=$build/llavamed-apply
+export PYTHONDONTWRITEBYTECODE=1 HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false TRANSFORMERS_NO_ADVISORY_WARNINGS=1
+
+# environment NAME PYTHON REQUIREMENTS [OPTION]: made anew when the requirements changed.
+environment()
+{
+    venv=$build/$1
+    if cmp -s "$3" "$venv/made-from"; then
+        return 0
+    fi
+    rm -rf "$venv"
+    "$2" -m venv ${4:+"$4"} "$venv" &&
+        "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -r "$3" &&
+        cp "$3" "$venv/made-from"
+}
+
+mkdir -p "$build"
+environment venv "${PYTHON:-python3}" tests/interop/requirements.txt || exit 1
+# Debian's own python3 is the one that sees Debian's torch.
+environment venv-reference /usr/bin/python3 tests/interop/requirements-reference.txt --system-site-packages || exit 1
+
+exec tests/run_check.sh \
+    "reference=$build/venv-reference/bin/python tests/interop/reference.py --program $program" \
+    "random=$build/venv/bin/python tests/interop/random_models.py --program $program --cases ${INTEROP_CASES:-400}" \
+    "readers=$build/venv/bin/python tests/interop/readers.py --program $program"

@@ -1,0 +1,38 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Makes the seeds of tests/fuzz/corpus/{zip,torch,pickle} from tests/data/torch: small files, and their pickles.
+
+Files that a fuzzer found (named crash-* or slow-*) are left alone.
+"""
+import os
+import zipfile
+
+TESTS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+DATA = os.path.join(TESTS, "data", "torch")
+CORPUS = os.path.join(TESTS, "fuzz", "corpus")
+
+FILES = """good/1.13/emptydict.pt good/1.13/scalar0d.pt good/2.14/crc_off.pt good/handmade/version_1.pt
+good/handmade/local_sizes.pt good/handmade/version_dotdata.pt good/handmade/extra_records.pt bad/zip_zip64_leftover.pt
+bad/zip_duplicate_case.pt bad/zip_hole.pt bad/zip_descriptor_zero.pt""".split()
+PICKLES = """good/1.13/scalar0d.pt good/1.13/mixed.pt good/1.13/od_metadata.pt good/1.13/parameter.pt good/1.13/tied.pt
+good/1.13/transposed.pt good/1.13/rank5.pt good/1.13/many40.pt good/1.13/expanded.pt good/handmade/ordered.pt
+good/handmade/empty_far_away.pt bad/pickle_memo_bomb.pt bad/pickle_holds_list.pt bad/pickle_deep_tuples.pt
+bad/pickle_conflict_size.pt bad/pickle_build_two.pt""".split()
+
+
+def put(folder, source, content):
+    os.makedirs(os.path.join(CORPUS, folder), exist_ok=True)
+    name = os.path.splitext(source.replace("/", "-"))[0]
+    with open(os.path.join(CORPUS, folder, name), "wb") as file:
+        file.write(content)
+
+
+for source in FILES:
+    with open(os.path.join(DATA, source), "rb") as file:
+        content = file.read()
+    put("zip", source, content)
+    put("torch", source, content)
+for source in PICKLES:
+    with zipfile.ZipFile(os.path.join(DATA, source)) as archive:
+        name = next(n for n in archive.namelist() if n.endswith("/data.pkl"))
+        put("pickle", source, archive.read(name))

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The cut of the memory, and the count of cores. Whole runs are tested through the program (tests/cli, interop). */
+#include "core/cpus.h"
+#include "merge/pipeline.h"
+#include "unit/harness.h"
+
+static void test_geometry_defaults(void)
+{
+    struct pipeline_geometry geometry;
+    struct llavamed_error error;
+    EXPECT(pipeline_geometry_choose(268435456, 2, &geometry, &error) == LLAVAMED_OK);
+    EXPECT_U64(geometry.n_workers, 2);
+    EXPECT(geometry.n_buffers >= geometry.n_workers);
+    EXPECT(geometry.pool_bytes <= 268435456);
+}
+
+static void test_geometry_always_fits(void)
+{
+    for (uint64_t memory = 262144; memory <= 1073741824; memory = memory * 3 / 2) {
+        for (unsigned threads = 1; threads <= 4096; threads = threads * 2 + 1) {
+            struct pipeline_geometry geometry;
+            struct llavamed_error error;
+            EXPECT(pipeline_geometry_choose(memory, threads, &geometry, &error) == LLAVAMED_OK);
+            EXPECT(geometry.n_workers >= 1 && geometry.n_workers <= threads);
+            EXPECT(geometry.tile_bytes >= 65536);
+            EXPECT(geometry.pool_bytes <= memory);
+            EXPECT_U64(geometry.pool_bytes, (geometry.n_buffers + 2 * geometry.n_workers) * geometry.tile_bytes);
+        }
+    }
+}
+
+static void test_geometry_32_mib_works_with_64_threads(void)
+{
+    struct pipeline_geometry geometry;
+    struct llavamed_error error;
+    EXPECT(pipeline_geometry_choose(33554432, 64, &geometry, &error) == LLAVAMED_OK);
+    EXPECT_U64(geometry.n_workers, 64);
+}
+
+static void test_geometry_too_small_names_the_least(void)
+{
+    struct pipeline_geometry geometry;
+    struct llavamed_error error;
+    EXPECT(pipeline_geometry_choose(262143, 8, &geometry, &error) == LLAVAMED_STATUS_MEMORY_TOO_SMALL);
+    EXPECT(strstr(error.message, "262144") != NULL);
+    EXPECT(pipeline_geometry_choose(262144, 8, &geometry, &error) == LLAVAMED_OK);
+}
+
+static void test_cpus_follow_slurm(void)
+{
+    (void)unsetenv("SLURM_CPUS_PER_TASK");
+    unsigned all = cpus_usable();
+    EXPECT(all >= 1);
+    (void)setenv("SLURM_CPUS_PER_TASK", "1", 1);
+    EXPECT_U64(cpus_usable(), 1);
+    (void)setenv("SLURM_CPUS_PER_TASK", "100000", 1);
+    EXPECT_U64(cpus_usable(), all);
+    (void)setenv("SLURM_CPUS_PER_TASK", "-3", 1);
+    EXPECT_U64(cpus_usable(), all);
+    (void)setenv("SLURM_CPUS_PER_TASK", "many", 1);
+    EXPECT_U64(cpus_usable(), all);
+}
+
+int main(void)
+{
+    CASE(test_geometry_defaults);
+    CASE(test_geometry_always_fits);
+    CASE(test_geometry_32_mib_works_with_64_threads);
+    CASE(test_geometry_too_small_names_the_least);
+    CASE(test_cpus_follow_slurm);
+    return harness_end();
+}
