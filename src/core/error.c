@@ -59,7 +59,8 @@ void text_make_printable(char *text)
     }
 }
 
-static void format_text(char *text, size_t capacity, const char *format, va_list args)
+static void __attribute__((format(printf, 3, 0))) format_text(char *text, size_t capacity, const char *format,
+                                                             va_list args)
 {
     (void)vsnprintf(text, capacity, format, args);
     text_make_printable(text);
@@ -88,10 +89,8 @@ enum llavamed_status llavamed_fail_errno(struct llavamed_error *error, enum llav
         va_start(args, format);
         format_text(error->message, sizeof error->message, format, args);
         va_end(args);
-        char reason[128];
-        if (strerror_r(errno_value, reason, sizeof reason) != 0) {
-            (void)snprintf(reason, sizeof reason, "error %d", errno_value);
-        }
+        /* strerror and not strerror_r, of which there are two; in glibc (2.32) and musl it is safe between threads. */
+        const char *reason = strerror(errno_value); /* NOLINT(concurrency-mt-unsafe) */
         size_t used = strlen(error->message);
         (void)snprintf(error->message + used, sizeof error->message - used, ": %s", reason);
     }

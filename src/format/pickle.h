@@ -16,8 +16,9 @@
 #define PICKLE_BYTES_MAX 67108864
 #define PICKLE_OPS_MAX 50000000
 #define PICKLE_STACK_MAX 4194304
-#define PICKLE_MEMO_MAX 16777216 /* and never more than the opcodes so far */
-#define PICKLE_DEPTH_MAX 64      /* of open marks, and of tuples in tuples */
+#define PICKLE_MEMO_MAX 16777216    /* and never more than the opcodes so far */
+#define PICKLE_MEMORY_MAX 268435456 /* bytes of arenas while reading; a tensor takes about 700 */
+#define PICKLE_DEPTH_MAX 64         /* of open marks, and of tuples in tuples */
 
 struct pickle_storage {
     char *key; /* owned: 1 to 20 decimal digits */

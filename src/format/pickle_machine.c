@@ -60,7 +60,7 @@ enum llavamed_status pickle_fail(struct pickle_machine *machine, const char *wha
                          machine->path, what, op_text(machine->op), machine->op_offset);
 }
 
-static enum llavamed_status fail_limit(struct pickle_machine *machine, const char *what, size_t limit)
+enum llavamed_status pickle_fail_limit(struct pickle_machine *machine, const char *what, size_t limit)
 {
     return llavamed_fail(machine->error, LLAVAMED_STATUS_INPUT_LIMIT,
                          "%s: data.pkl: %s (want at most %zu; opcode %s at byte %zu)", machine->path, what, limit,
@@ -95,7 +95,7 @@ static enum llavamed_status take(struct pickle_machine *machine, size_t n_bytes,
 static enum llavamed_status push(struct pickle_machine *machine, struct pickle_value value)
 {
     if (machine->stack.n == PICKLE_STACK_MAX) {
-        return fail_limit(machine, "too many values on the stack", PICKLE_STACK_MAX);
+        return pickle_fail_limit(machine, "too many values on the stack", PICKLE_STACK_MAX);
     }
     enum llavamed_status status = pickle_values_reserve(machine, &machine->stack, machine->stack.n + 1);
     if (status == LLAVAMED_OK) {
@@ -151,7 +151,7 @@ static enum llavamed_status pop_to_mark(struct pickle_machine *machine, size_t *
 static enum llavamed_status op_mark(struct pickle_machine *machine)
 {
     if (machine->n_marks == PICKLE_DEPTH_MAX) {
-        return fail_limit(machine, "too many open marks", PICKLE_DEPTH_MAX);
+        return pickle_fail_limit(machine, "too many open marks", PICKLE_DEPTH_MAX);
     }
     machine->n_marks++;
     return push(machine, (struct pickle_value){.kind = PICKLE_MARK});
@@ -255,7 +255,7 @@ static enum llavamed_status op_put(struct pickle_machine *machine, size_t index_
     /* Picklers count from 0 or 1. An index beyond the opcodes so far would only make us allocate. */
     size_t limit = machine->n_ops < PICKLE_MEMO_MAX ? machine->n_ops : PICKLE_MEMO_MAX;
     if (index > limit) {
-        return fail_limit(machine, "memo index too large", limit);
+        return pickle_fail_limit(machine, "memo index too large", limit);
     }
     const struct pickle_value *value = top(machine);
     if (value == NULL) {
@@ -300,7 +300,7 @@ static enum llavamed_status make_tuple(struct pickle_machine *machine, size_t fi
         machine->children.items[machine->children.n++] = *child;
     }
     if (depth == PICKLE_DEPTH_MAX) {
-        return fail_limit(machine, "tuples nest too deep", PICKLE_DEPTH_MAX);
+        return pickle_fail_limit(machine, "tuples nest too deep", PICKLE_DEPTH_MAX);
     }
     /* PICKLE_STACK_MAX bounds n. */
     return push(machine, (struct pickle_value){
@@ -348,7 +348,7 @@ static enum llavamed_status set_item(struct pickle_machine *machine, const struc
     struct pickle_entry *entries =
         pickle_grow(machine, machine->entries, &machine->entries_capacity, machine->n_entries + 1, sizeof *entries);
     if (entries == NULL) {
-        return LLAVAMED_STATUS_NO_MEMORY;
+        return machine->failure;
     }
     machine->entries = entries;
     struct pickle_dict *info = &machine->dicts[dict->as.at];
@@ -542,7 +542,7 @@ enum llavamed_status pickle_machine_run(struct pickle_machine *machine, struct p
             break;
         }
         if (++machine->n_ops > PICKLE_OPS_MAX) {
-            return fail_limit(machine, "too many opcodes", PICKLE_OPS_MAX);
+            return pickle_fail_limit(machine, "too many opcodes", PICKLE_OPS_MAX);
         }
         status = step(machine);
     }

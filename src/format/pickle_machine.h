@@ -84,7 +84,9 @@ struct pickle_machine {
     uint8_t op;     /* the opcode being executed and where it stands: for errors */
     size_t op_offset;
     struct llavamed_error *error;
+    enum llavamed_status failure; /* why pickle_grow() returned NULL */
 
+    size_t arena_bytes; /* of all that follows, at most PICKLE_MEMORY_MAX */
     struct pickle_values stack;
     struct pickle_values memo;
     struct pickle_values children;
@@ -107,6 +109,9 @@ enum llavamed_status pickle_machine_run(struct pickle_machine *machine, struct p
 
 /* PICKLE_MALFORMED "PATH: data.pkl: WHAT (opcode NAME at byte N)". */
 enum llavamed_status pickle_fail(struct pickle_machine *machine, const char *what);
+
+/* INPUT_LIMIT, worded likewise and with the limit. */
+enum llavamed_status pickle_fail_limit(struct pickle_machine *machine, const char *what, size_t limit);
 
 /* ---- pickle_values.c ---- */
 

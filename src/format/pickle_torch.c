@@ -141,7 +141,7 @@ enum llavamed_status pickle_persistent(struct pickle_machine *machine, const str
     struct pickle_storage_use *uses = pickle_grow(machine, machine->storage_uses, &machine->storage_uses_capacity,
                                                   machine->n_storage_uses + 1, sizeof *uses);
     if (uses == NULL) {
-        return LLAVAMED_STATUS_NO_MEMORY;
+        return machine->failure;
     }
     machine->storage_uses = uses;
     uses[machine->n_storage_uses] = (struct pickle_storage_use){
@@ -175,7 +175,7 @@ static enum llavamed_status rebuild_tensor(struct pickle_machine *machine, const
     struct pickle_rebuilt *rebuilt =
         pickle_grow(machine, machine->rebuilt, &machine->rebuilt_capacity, machine->n_rebuilt + 1, sizeof *rebuilt);
     if (rebuilt == NULL) {
-        return LLAVAMED_STATUS_NO_MEMORY;
+        return machine->failure;
     }
     machine->rebuilt = rebuilt;
     rebuilt[machine->n_rebuilt] = (struct pickle_rebuilt){

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "format/pickle.h"
+
 void pickle_machine_deinit(struct pickle_machine *machine)
 {
     free(machine->stack.items);
@@ -50,14 +52,21 @@ void *pickle_grow(struct pickle_machine *machine, void *items, size_t *capacity,
     if (need <= *capacity) {
         return items;
     }
-    /* Counts are bounded by PICKLE_BYTES_MAX, so neither doubling nor the product can overflow. */
+    /* Every item costs at least one byte of the pickle, so neither doubling nor the product can overflow. */
     size_t wanted = *capacity == 0 ? 16 : *capacity * 2;
     wanted = wanted < need ? need : wanted;
-    void *moved = realloc(items, wanted * item_bytes);
-    if (moved == NULL) {
-        (void)llavamed_fail_memory(machine->error, wanted * item_bytes, "reading a pickle");
+    size_t more_bytes = (wanted - *capacity) * item_bytes;
+    if (more_bytes > PICKLE_MEMORY_MAX - machine->arena_bytes) {
+        machine->failure =
+            pickle_fail_limit(machine, "too many objects, reading them takes too much memory", PICKLE_MEMORY_MAX);
         return NULL;
     }
+    void *moved = realloc(items, wanted * item_bytes);
+    if (moved == NULL) {
+        machine->failure = llavamed_fail_memory(machine->error, wanted * item_bytes, "reading a pickle");
+        return NULL;
+    }
+    machine->arena_bytes += more_bytes;
     *capacity = wanted;
     return moved;
 }
@@ -69,7 +78,7 @@ enum llavamed_status pickle_values_reserve(struct pickle_machine *machine, struc
     }
     struct pickle_value *items = pickle_grow(machine, values->items, &values->capacity, n, sizeof *items);
     if (items == NULL) {
-        return LLAVAMED_STATUS_NO_MEMORY;
+        return machine->failure;
     }
     values->items = items;
     return LLAVAMED_OK;
@@ -80,7 +89,7 @@ enum llavamed_status pickle_new_dict(struct pickle_machine *machine, bool ordere
     struct pickle_dict *dicts =
         pickle_grow(machine, machine->dicts, &machine->dicts_capacity, machine->n_dicts + 1, sizeof *dicts);
     if (dicts == NULL) {
-        return LLAVAMED_STATUS_NO_MEMORY;
+        return machine->failure;
     }
     machine->dicts = dicts;
     dicts[machine->n_dicts] = (struct pickle_dict){.ordered = ordered};

@@ -47,7 +47,7 @@ enum llavamed_status safetensors_header_bytes(const char *path, const uint8_t pr
  * values all strings, offsets contiguous from 0 and covering the data exactly to file_bytes, sizes equal to shape times
  * dtype, all in checked arithmetic. Each error names path and tensor, or the byte of the header. *header is filled only
  * on success. JSON_INVALID, JSON_DUPLICATE_KEY, INPUT_LIMIT, DTYPE_UNKNOWN, TENSOR_NAME, SHAPE_INVALID, SIZE_MISMATCH,
- * OFFSET_INVALID, INPUT_TRUNCATED and INPUT_TRAILING (file_bytes against the last offset), NO_MEMORY.
+ * OFFSET_INVALID, INPUT_TRUNCATED and INPUT_TRAILING (file_bytes against the last offset), HEADER_TOO_LARGE, NO_MEMORY.
  */
 enum llavamed_status safetensors_parse(const char *path, const char *json, size_t json_bytes, uint64_t file_bytes,
                                        struct safetensors_header *header, struct llavamed_error *error) LLAVAMED_CHECK;

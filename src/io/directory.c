@@ -149,8 +149,8 @@ enum llavamed_status directory_list(const char *path, struct directory_listing *
         errno = 0;
         const struct dirent *entry = readdir(stream);
         if (entry == NULL && errno != 0) {
-            status = llavamed_fail_errno(error, LLAVAMED_STATUS_INPUT_UNREADABLE, errno, "%s: cannot list the directory",
-                                         path);
+            status = llavamed_fail_errno(error, LLAVAMED_STATUS_INPUT_UNREADABLE, errno,
+                                         "%s: cannot list the directory", path);
         }
         if (entry == NULL || status != LLAVAMED_OK) {
             break;
@@ -266,15 +266,16 @@ enum llavamed_status directory_remove_flat(const char *path, struct llavamed_err
 {
     enum llavamed_status status = directory_empty_flat(path, NULL, error);
     if (status == LLAVAMED_OK && rmdir(path) != 0) {
-        status = llavamed_fail_errno(error, LLAVAMED_STATUS_OUT_UNWRITABLE, errno, "%s: cannot remove the directory",
-                                     path);
+        status =
+            llavamed_fail_errno(error, LLAVAMED_STATUS_OUT_UNWRITABLE, errno, "%s: cannot remove the directory", path);
     }
     return status;
 }
 
 /* ---- Volumes ---- */
 
-/* The kernel's number of the mount that an open file is on; -1 without /proc. Tells bind mounts apart, st_dev does not. */
+/* The kernel's number of the mount that an open file is on; -1 without /proc. Tells bind mounts apart, st_dev does not.
+ */
 static long mount_id_of(int fd)
 {
     char path[64];
@@ -302,7 +303,8 @@ enum llavamed_status directory_is_mount_point(const char *path, bool *is_mount_p
     struct stat here;
     struct stat above;
     if (parent < 0 || fstat(fd, &here) != 0 || fstat(parent, &above) != 0) {
-        status = llavamed_fail_errno(error, LLAVAMED_STATUS_OUT_UNWRITABLE, errno, "%s: cannot open the directory", path);
+        status =
+            llavamed_fail_errno(error, LLAVAMED_STATUS_OUT_UNWRITABLE, errno, "%s: cannot open the directory", path);
         goto out;
     }
     bool is_root = here.st_dev == above.st_dev && here.st_ino == above.st_ino;

@@ -25,8 +25,8 @@ struct path_identity {
     uint64_t inode;
 };
 
-enum llavamed_status path_identity_of(const char *path, struct path_identity *identity, struct llavamed_error *error)
-    LLAVAMED_CHECK;
+enum llavamed_status path_identity_of(const char *path, struct path_identity *identity,
+                                      struct llavamed_error *error) LLAVAMED_CHECK;
 
 struct directory_listing {
     char **names; /* owned, sorted by bytes, without "." and ".." */
@@ -35,8 +35,8 @@ struct directory_listing {
 
 #define DIRECTORY_NAMES_MAX 100000
 
-enum llavamed_status directory_list(const char *path, struct directory_listing *listing, struct llavamed_error *error)
-    LLAVAMED_CHECK;
+enum llavamed_status directory_list(const char *path, struct directory_listing *listing,
+                                    struct llavamed_error *error) LLAVAMED_CHECK;
 void directory_listing_deinit(struct directory_listing *listing);
 
 /* mkdir, 0777 & ~umask. OUT_EXISTS, OUT_SPACE, OUT_UNWRITABLE. */
@@ -52,15 +52,15 @@ enum llavamed_status directory_sync(const char *path, struct llavamed_error *err
  * Removes the plain files and links in a directory except the one named `keep` (NULL: all). Does not follow links, the
  * path itself included, and does not enter sub-directories: when there is one nothing is removed. OUT_UNWRITABLE.
  */
-enum llavamed_status directory_empty_flat(const char *path, const char *keep, struct llavamed_error *error)
-    LLAVAMED_CHECK;
+enum llavamed_status directory_empty_flat(const char *path, const char *keep,
+                                          struct llavamed_error *error) LLAVAMED_CHECK;
 
 /* directory_empty_flat() of all, then removes the directory. OUT_UNWRITABLE. */
 enum llavamed_status directory_remove_flat(const char *path, struct llavamed_error *error) LLAVAMED_CHECK;
 
 /* Whether the directory is the root of a mounted volume, bind mounts included where /proc tells. OUT_UNWRITABLE. */
-enum llavamed_status directory_is_mount_point(const char *path, bool *is_mount_point, struct llavamed_error *error)
-    LLAVAMED_CHECK;
+enum llavamed_status directory_is_mount_point(const char *path, bool *is_mount_point,
+                                              struct llavamed_error *error) LLAVAMED_CHECK;
 
 /* Bytes that an unprivileged writer may still put on the volume holding `path` (statvfs f_bavail). */
 enum llavamed_status volume_free_bytes(const char *path, uint64_t *bytes, struct llavamed_error *error) LLAVAMED_CHECK;

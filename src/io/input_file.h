@@ -14,8 +14,8 @@ struct input_file; /* opaque */
  * Opens `path` for reading; *out is owned by the caller. INPUT_MISSING, INPUT_UNREADABLE (also for a directory, a
  * device, a FIFO: opened O_NONBLOCK and refused unless regular).
  */
-enum llavamed_status input_file_open(const char *path, struct input_file **out, struct llavamed_error *error)
-    LLAVAMED_CHECK;
+enum llavamed_status input_file_open(const char *path, struct input_file **out,
+                                     struct llavamed_error *error) LLAVAMED_CHECK;
 
 void input_file_close(struct input_file *file); /* NULL is fine */
 
@@ -26,8 +26,9 @@ uint64_t input_file_inode(const struct input_file *file);
 
 /*
  * Reads exactly n_bytes at `offset`, retrying short reads and EINTR. Thread-safe. INPUT_TRUNCATED when the range
- * leaves the size at opening; INPUT_CHANGED when the file ends earlier than it did; IO for a failed read. The pages read
- * are given back to the system when the file was not in the page cache at opening: the cache is left as it was found.
+ * leaves the size at opening; INPUT_CHANGED when the file ends earlier than it did; IO for a failed read. The pages
+ * read are given back to the system when the file was not in the page cache at opening: the cache is left as it was
+ * found.
  */
 enum llavamed_status input_file_read(struct input_file *file, uint64_t offset, void *buffer, size_t n_bytes,
                                      struct llavamed_error *error) LLAVAMED_CHECK;

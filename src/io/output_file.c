@@ -24,7 +24,7 @@ struct file_range {
 struct output_file {
     int fd;
     char *path;
-    uint64_t n_bytes;              /* announced at creation */
+    uint64_t n_bytes; /* announced at creation */
     _Atomic uint64_t written_bytes;
     atomic_bool start_writing; /* false once sync_file_range has failed: the file system does not know it */
     pthread_mutex_t mutex;     /* over the two below */
@@ -146,9 +146,10 @@ static enum llavamed_status fail_write(struct output_file *file, int errno_value
     }
     uint64_t written = atomic_load(&file->written_bytes);
     uint64_t to_come = max_u64(file->n_bytes > written ? file->n_bytes - written : 0, left_bytes);
-    return llavamed_fail_errno(error, LLAVAMED_STATUS_OUT_SPACE, errno_value,
-                               "%s: no room to write on (%llu bytes of the file still to come, %llu free on its volume)",
-                               file->path, (unsigned long long)to_come, (unsigned long long)free_bytes_of(file->fd));
+    return llavamed_fail_errno(
+        error, LLAVAMED_STATUS_OUT_SPACE, errno_value,
+        "%s: no room to write on (%llu bytes of the file still to come, %llu free on its volume)", file->path,
+        (unsigned long long)to_come, (unsigned long long)free_bytes_of(file->fd));
 }
 
 /* Puts a range into the ring; returns the one whose place it takes (of 0 bytes at first). */
@@ -222,8 +223,7 @@ enum llavamed_status output_file_finish(struct output_file *file, struct llavame
     }
     /* A network file system may tell only now that the quota is reached. EINTR has closed it all the same. */
     if (close(file->fd) != 0 && errno != EINTR && status == LLAVAMED_OK) {
-        enum llavamed_status kind =
-            is_out_of_space(errno) ? LLAVAMED_STATUS_OUT_SPACE : LLAVAMED_STATUS_OUT_UNWRITABLE;
+        enum llavamed_status kind = is_out_of_space(errno) ? LLAVAMED_STATUS_OUT_SPACE : LLAVAMED_STATUS_OUT_UNWRITABLE;
         status = llavamed_fail_errno(error, kind, errno, "%s: cannot close the file", file->path);
     }
     release(file);

@@ -4,10 +4,10 @@
  * converter, written for any format of up to 64 bits, forced inline with a constant format so that each of the
  * functions in the table folds to its own straight code.
  *
- * A finite number is (-1)^sign * significand * 2^(exponent - bias - fraction_bits), where `exponent` is the stored field
- * but at least 1, and the significand has its implicit bit unless the field was 0 (a subnormal). Adding the significand
- * (implicit bit and all) to (exponent - 1) << fraction_bits therefore packs normals and subnormals alike, and a
- * rounding that carries out of the significand moves on to the next exponent by itself, up to infinity.
+ * A finite number is (-1)^sign * significand * 2^(exponent - bias - fraction_bits), where `exponent` is the stored
+ * field but at least 1, and the significand has its implicit bit unless the field was 0 (a subnormal). Adding the
+ * significand (implicit bit and all) to (exponent - 1) << fraction_bits therefore packs normals and subnormals alike,
+ * and a rounding that carries out of the significand moves on to the next exponent by itself, up to infinity.
  */
 #include "kernel/kernel_sets.h"
 

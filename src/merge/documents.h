@@ -30,8 +30,8 @@ struct documents; /* opaque */
  * that cannot be opened, INPUT_LIMIT for one above its cap and for more than DOCUMENTS_COPIED_MAX that would be copied.
  */
 enum llavamed_status documents_prepare(const struct source_small_file *small_files, size_t n_small_files,
-                                       const struct plan *plan, struct documents **out, struct llavamed_error *error)
-    LLAVAMED_CHECK;
+                                       const struct plan *plan, struct documents **out,
+                                       struct llavamed_error *error) LLAVAMED_CHECK;
 void documents_free(struct documents *documents); /* NULL is fine */
 
 /*
@@ -45,11 +45,11 @@ uint64_t documents_planned_bytes(const struct documents *documents);
 
 /* One input as the manifest tells it. */
 struct documents_input {
-    const char *format;               /* source_format() */
-    const struct source_file *files;  /* source_files(), borrowed */
+    const char *format;              /* source_format() */
+    const struct source_file *files; /* source_files(), borrowed */
     size_t n_files;
     size_t n_tensors;
-    bool crc_checked;                 /* the option; a format without checksums is told as such anyway */
+    bool crc_checked; /* the option; a format without checksums is told as such anyway */
 };
 
 struct documents_job {

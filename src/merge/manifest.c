@@ -137,9 +137,9 @@ static void append_tensor(struct buffer *out, const struct plan *plan, size_t in
     char shape[TENSOR_SHAPE_TEXT_BYTES];
     buffer_append_text(out, "    {\"name\": ");
     json_append_ascii(out, tensor->out.name);
-    buffer_printf(out, ", \"action\": \"%s\", \"dtype\": \"%s\", \"shape\": %s, \"shard\": ",
-                  plan_action_name(tensor->action), dtype_name(tensor->out.dtype),
-                  tensor_shape_text(&tensor->out, shape));
+    buffer_printf(
+        out, ", \"action\": \"%s\", \"dtype\": \"%s\", \"shape\": %s, \"shard\": ", plan_action_name(tensor->action),
+        dtype_name(tensor->out.dtype), tensor_shape_text(&tensor->out, shape));
     json_append_ascii(out, plan->shards[tensor->shard].name);
     buffer_printf(out, ", \"crc32\": \"%08x\"", (unsigned)found->crc32);
     append_count(out, "nan", found->counts.n_nan);

@@ -44,13 +44,14 @@ static void append_front_matter(struct buffer *out, bool is_llava)
 
 static void append_introduction(struct buffer *out)
 {
-    buffer_append_text(out,
-                       "# Merged weights: base + delta\n\n"
-                       "**For research only. Never for clinical care or clinical decisions.** The terms of everything "
-                       "that went into\nthese weights apply: see [" NOTICE_FILE_NAME "](" NOTICE_FILE_NAME ").\n\n"
-                       "This directory holds the sum of base weights and delta weights, computed by llavamed-apply "
-                       LLAVAMED_VERSION ". The result is what\nthe addition in PyTorch on a CPU gives, bit for bit "
-                       "(the payload of NaN aside).\n\n");
+    buffer_append_text(
+        out,
+        "# Merged weights: base + delta\n\n"
+        "**For research only. Never for clinical care or clinical decisions.** The terms of everything "
+        "that went into\nthese weights apply: see [" NOTICE_FILE_NAME "](" NOTICE_FILE_NAME ").\n\n"
+        "This directory holds the sum of base weights and delta weights, computed by llavamed-apply " LLAVAMED_VERSION
+        ". The result is what\nthe addition in PyTorch on a CPU gives, bit for bit "
+        "(the payload of NaN aside).\n\n");
 }
 
 static void append_input_rows(struct buffer *out, const char *role, const struct documents_input *input)
@@ -113,16 +114,17 @@ static void append_loading(struct buffer *out, bool is_llava, const char *dtype)
                       dtype);
         return;
     }
-    buffer_printf(out,
-                  "The tensors have the names that the LLaVA code of 2023 gives them, and so far that code is needed to "
-                  "load them: LLaVA-Med\nv1.0.0 with the release of transformers that it asks for, and the safetensors "
-                  "package. The LLaVA classes of today's\ntransformers name their tensors differently. The vision tower "
-                  "is not in here; `config.json` names it.\n\n"
-                  "```python\nimport torch\nfrom llava import LlavaLlamaForCausalLM\n"
-                  "from transformers import AutoTokenizer\n\n"
-                  "tokenizer = AutoTokenizer.from_pretrained(\".\", use_fast=False)\n"
-                  "model = LlavaLlamaForCausalLM.from_pretrained(\".\", torch_dtype=torch.%s)\n```\n\n",
-                  dtype);
+    buffer_printf(
+        out,
+        "The tensors have the names that the LLaVA code of 2023 gives them, and so far that code is needed to "
+        "load them: LLaVA-Med\nv1.0.0 with the release of transformers that it asks for, and the safetensors "
+        "package. The LLaVA classes of today's\ntransformers name their tensors differently. The vision tower "
+        "is not in here; `config.json` names it.\n\n"
+        "```python\nimport torch\nfrom llava import LlavaLlamaForCausalLM\n"
+        "from transformers import AutoTokenizer\n\n"
+        "tokenizer = AutoTokenizer.from_pretrained(\".\", use_fast=False)\n"
+        "model = LlavaLlamaForCausalLM.from_pretrained(\".\", torch_dtype=torch.%s)\n```\n\n",
+        dtype);
 }
 
 static void append_checking(struct buffer *out)

@@ -57,7 +57,8 @@ static enum llavamed_status fail_busy(const struct output_dir *dir, const struct
     } else if (claim->pid != 0) {
         (void)llavamed_fail(error, LLAVAMED_STATUS_OUT_BUSY,
                             "%s: another run may be writing it (process %llu on host '%s', which cannot be asked from "
-                            "here)", dir->out, (unsigned long long)claim->pid, claim->host);
+                            "here)",
+                            dir->out, (unsigned long long)claim->pid, claim->host);
         llavamed_hint(error, "when that run is over: rm -r -- '%s'", partial);
     } else {
         (void)llavamed_fail(error, LLAVAMED_STATUS_OUT_BUSY,
@@ -222,8 +223,9 @@ static enum llavamed_status claim_partial(const struct output_dir *dir, struct l
 }
 
 /*
- * Replaces a dead claim by ours. Several runs may find the same dead claim at once, so each first creates NEXT_CLAIM_NAME,
- * which only one can; whoever has it looks again, and renames it over the dead claim, which also frees the name.
+ * Replaces a dead claim by ours. Several runs may find the same dead claim at once, so each first creates
+ * NEXT_CLAIM_NAME, which only one can; whoever has it looks again, and renames it over the dead claim, which also frees
+ * the name.
  */
 static enum llavamed_status replace_claim(const struct output_dir *dir, const struct claim *dead,
                                           struct llavamed_error *error)

@@ -45,8 +45,8 @@ struct output_dir_input {
  *     nothing (another host, another pid namespace, a claim that cannot be read): the hint tells how to clear it.
  */
 enum llavamed_status output_dir_open(const char *out, bool force, const struct output_dir_input *inputs,
-                                     size_t n_inputs, struct output_dir **dir, struct llavamed_error *error)
-    LLAVAMED_CHECK;
+                                     size_t n_inputs, struct output_dir **dir,
+                                     struct llavamed_error *error) LLAVAMED_CHECK;
 
 void output_dir_free(struct output_dir *dir); /* NULL is fine; touches no file */
 
@@ -63,8 +63,8 @@ enum llavamed_status output_dir_check_space(const struct output_dir *dir, uint64
  * NULL). Errors as OUT.partial's in output_dir_open(), and OUT_SPACE, OUT_UNWRITABLE. On failure nothing is left to
  * abandon.
  */
-enum llavamed_status output_dir_begin(struct output_dir *dir, bool *removed_leftovers, struct llavamed_error *error)
-    LLAVAMED_CHECK;
+enum llavamed_status output_dir_begin(struct output_dir *dir, bool *removed_leftovers,
+                                      struct llavamed_error *error) LLAVAMED_CHECK;
 
 /* Where the files go between _begin and _publish: an absolute path, borrowed. */
 const char *output_dir_partial(const struct output_dir *dir);
@@ -79,8 +79,8 @@ const char *output_dir_partial(const struct output_dir *dir);
  * OUT_EXISTS when something has come to be at OUT meanwhile; OUT_UNWRITABLE. On failure OUT is as it was and
  * OUT.partial is still there, to be abandoned.
  */
-enum llavamed_status output_dir_publish(struct output_dir *dir, bool *old_left, struct llavamed_error *error)
-    LLAVAMED_CHECK;
+enum llavamed_status output_dir_publish(struct output_dir *dir, bool *old_left,
+                                        struct llavamed_error *error) LLAVAMED_CHECK;
 
 /*
  * Removes OUT.partial, the claim last. Files in it must be closed (a network file system keeps open ones under another

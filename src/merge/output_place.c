@@ -344,9 +344,9 @@ static enum llavamed_status check_nothing_added(const char *out, const char *dir
     }
     const char *foreign = find_foreign(directory, listing, sums, sums_bytes, row_name);
     if (foreign != NULL) {
-        status = llavamed_fail(error, LLAVAMED_STATUS_OUT_EXISTS,
-                               "%s: not replaced, because it holds '%s', which this program did not write", out,
-                               foreign);
+        status =
+            llavamed_fail(error, LLAVAMED_STATUS_OUT_EXISTS,
+                          "%s: not replaced, because it holds '%s', which this program did not write", out, foreign);
         llavamed_hint(error, "move '%s' out of it, or choose another --out", foreign);
         goto out;
     }
@@ -377,9 +377,9 @@ static enum llavamed_status look_inside(const char *out, const char *path, bool 
         goto out;
     }
     if (!is_manifest(manifest)) {
-        status = llavamed_fail(error, LLAVAMED_STATUS_OUT_EXISTS,
-                               "%s: exists, and was not written by this program (it holds no " MANIFEST_FILE_NAME ")",
-                               out);
+        status =
+            llavamed_fail(error, LLAVAMED_STATUS_OUT_EXISTS,
+                          "%s: exists, and was not written by this program (it holds no " MANIFEST_FILE_NAME ")", out);
         llavamed_hint(error, "choose another --out, or move the directory away");
         goto out;
     }

@@ -14,13 +14,13 @@ struct output_place {
 void output_place_deinit(struct output_place *place);
 
 /* Resolves `out`. OUT_EXISTS for a link to nothing, OUT_UNWRITABLE for what cannot be resolved, NO_MEMORY. */
-enum llavamed_status output_place_resolve(const char *out, struct output_place *place, struct llavamed_error *error)
-    LLAVAMED_CHECK;
+enum llavamed_status output_place_resolve(const char *out, struct output_place *place,
+                                          struct llavamed_error *error) LLAVAMED_CHECK;
 
 /* OUT_OVERLAPS_INPUT; INPUT_MISSING or INPUT_UNREADABLE for an input that cannot be looked at. */
 enum llavamed_status output_place_check_overlap(const char *out, const struct output_place *place,
-                                                const struct output_dir_input *input, struct llavamed_error *error)
-    LLAVAMED_CHECK;
+                                                const struct output_dir_input *input,
+                                                struct llavamed_error *error) LLAVAMED_CHECK;
 
 /* OUT_UNWRITABLE unless the parent exists, can be written and OUT is no mount point. */
 enum llavamed_status output_place_check_parent(const char *out, const struct output_place *place,

@@ -51,9 +51,8 @@ static enum llavamed_status warn_of_lossy_base(const struct plan_input *input, s
     struct buffer text;
     buffer_init(&text, WARNING_BYTES_MAX);
     buffer_printf(&text,
-                  "%s: the base is in bfloat16, a lossy copy of weights released in float16: the result will not be "
-                  "the released model",
-                  input->base_spec);
+                  "the base is in bfloat16, a lossy copy of weights released in float16: the result will not be the "
+                  "released model");
     return keep_warning(plan, &text, error);
 }
 

@@ -9,9 +9,16 @@
 #include "merge/notice_text.h"
 
 static const char *const exact_names[] = {
-    "added_tokens.json", "chat_template.jinja",    "chat_template.json",      "generation_config.json",
-    "merges.txt",        "processor_config.json",  "preprocessor_config.json", "special_tokens_map.json",
-    "tokenizer.model",   "vocab.json",
+    "added_tokens.json",
+    "chat_template.jinja",
+    "chat_template.json",
+    "generation_config.json",
+    "merges.txt",
+    "processor_config.json",
+    "preprocessor_config.json",
+    "special_tokens_map.json",
+    "tokenizer.model",
+    "vocab.json",
 };
 
 /* What a text for people may be called; code and weights are not in it, whatever their name begins with. */

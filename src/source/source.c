@@ -94,8 +94,8 @@ static enum llavamed_status add_file(struct source *source, struct weights *weig
     const struct weights_file *added = &weights->files[weights->n_files - 1];
     file->n_bytes = input_file_bytes(added->file);
     if (weights->check_crc && added->n_without_crc > 0) {
-        return source_remark(source, true, error, "%s: %zu of %zu records carry no CRC-32 and cannot be checked", path,
-                             added->n_without_crc, added->n_records);
+        return source_remark(source, true, error, "%s: %s: %zu of %zu records carry no CRC-32 and cannot be checked",
+                             source->role, name, added->n_without_crc, added->n_records);
     }
     return LLAVAMED_OK;
 }

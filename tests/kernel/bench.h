@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* checkkern --bench: one thread, each operation of each set, in cache and in memory, in GB read and written a second. */
+/* checkkern --bench: one thread, each operation of each set, in cache and in memory, in GB read or written a second. */
 #ifndef KERNEL_BENCH_H
 #define KERNEL_BENCH_H
 

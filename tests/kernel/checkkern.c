@@ -62,7 +62,8 @@ static struct guarded guarded_create(size_t n_bytes_min)
     size_t n_bytes = (n_bytes_min + page - 1) / page * page;
     int flags = MAP_PRIVATE | MAP_ANONYMOUS;
     uint8_t *map = mmap(NULL, n_bytes + 2 * page, PROT_READ | PROT_WRITE, flags, -1, 0);
-    if (map == MAP_FAILED || mprotect(map, page, PROT_NONE) != 0 || mprotect(map + page + n_bytes, page, PROT_NONE) != 0) {
+    if (map == MAP_FAILED || mprotect(map, page, PROT_NONE) != 0 ||
+        mprotect(map + page + n_bytes, page, PROT_NONE) != 0) {
         (void)must(NULL);
     }
     return (struct guarded){map + page, n_bytes};
@@ -236,10 +237,10 @@ static bool check_alignments(struct arena *arena, const struct kernel_set *set, 
         uint64_t random = random_bits(seed, i);
         size_t one = i % VECTOR_BYTES;
         size_t turn = i / VECTOR_BYTES;
-        struct layout layout = {{false, turn == 0 ? one : 0},
-                                {false, turn == 1 ? one : 0},
-                                {false, turn == 2 ? one : 0},
-                                ALIAS_NONE};
+        struct layout layout = {.alias = ALIAS_NONE};
+        layout.dst.offset = turn == 0 ? one : 0;
+        layout.a.offset = turn == 1 ? one : 0;
+        layout.b.offset = turn == 2 ? one : 0;
         if (turn >= 3) {
             layout = (struct layout){{random >> 32 & 1, random % VECTOR_BYTES},
                                      {random >> 33 & 1, (random >> 8) % VECTOR_BYTES},
@@ -363,7 +364,8 @@ static bool check_ref_f64_to_f32(struct arena *arena)
         uint64_t exponent = 1023 - 155 + random_bits(seed, 2 * i) % 290;
         put_bits(arena->a_copy, i, with_exponent(random_bits(seed, 2 * i + 1), exponent, KERNEL_F64), KERNEL_F64);
     }
-    (void)run(kernel_get(KERNEL_ISA_REF), (struct operation){KERNEL_F64, KERNEL_F32}, arena->want, arena->a_copy, NULL, n);
+    (void)run(kernel_get(KERNEL_ISA_REF), (struct operation){KERNEL_F64, KERNEL_F32}, arena->want, arena->a_copy, NULL,
+              n);
     size_t n_wrong = 0;
     for (size_t i = 0; i < n; i++) {
         double wide;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What checkkern runs and times: an addition or a conversion by one set of kernels, and the comparison of two of them. */
+/* What checkkern runs and times: an addition or a conversion by one set of kernels, and the comparison of two. */
 #ifndef KERNEL_OPERATION_H
 #define KERNEL_OPERATION_H
 
@@ -52,8 +52,8 @@ struct outcome {
 };
 
 /* Starts from counts that are not zero: they are to be added to. */
-static inline struct outcome run(const struct kernel_set *set, struct operation op, void *dst, const void *a, const void *b,
-                          size_t n)
+static inline struct outcome run(const struct kernel_set *set, struct operation op, void *dst, const void *a,
+                                 const void *b, size_t n)
 {
     struct outcome outcome = {{1, 2, 3, 4}, 5};
     if (is_add(op)) {
@@ -74,7 +74,7 @@ struct trial {
 };
 
 static inline bool same(const struct trial *trial, const void *got, const struct outcome *got_outcome, const void *want,
-                 const struct outcome *want_outcome)
+                        const struct outcome *want_outcome)
 {
     enum kernel_type to = trial->op.to;
     char name[32];

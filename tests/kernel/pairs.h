@@ -175,7 +175,8 @@ static inline size_t specials_make(enum kernel_type type, uint64_t specials[SPEC
     for (size_t i = 0; i < sizeof magnitudes / sizeof magnitudes[0]; i++) {
         specials[n++] = magnitudes[i];
     }
-    for (int narrow = 0; narrow < KERNEL_TYPE_COUNT && type_infos[narrow].n_bytes < type_infos[type].n_bytes; narrow++) {
+    for (int narrow = 0; narrow < KERNEL_TYPE_COUNT && type_infos[narrow].n_bytes < type_infos[type].n_bytes;
+         narrow++) {
         uint64_t edges[2];
         narrowing_edges(type, (enum kernel_type)narrow, edges);
         for (uint64_t near = 0; near < 3; near++) {

@@ -99,7 +99,7 @@ def write_safetensors(tensors, folder):
 
 def write_sharded(tensors, folder, max_shard_size):
     folder.mkdir(parents=True)
-    save_torch_state_dict(tensors, folder, max_shard_size=max_shard_size, metadata={"format": "pt"})
+    save_torch_state_dict(tensors, folder, max_shard_size=max_shard_size)
 
 
 def write_bin(tensors, folder, n_shards):

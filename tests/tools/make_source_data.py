@@ -186,7 +186,7 @@ def make_llama_splits(path):
 
 
 def make_inv_freq(path):
-    """Lines of HEAD_DIM BITS...; torch's scalar power (run with ATEN_CPU_CAPABILITY=default), all bits equal in 1.13."""
+    """Lines of HEAD_DIM BITS... from the scalar power of torch, which gives the same bits in 1.13 and 2.13."""
     assert torch.backends.cpu.get_cpu_capability() in ("DEFAULT", "NO AVX"), "set ATEN_CPU_CAPABILITY=default"
     lines = []
     for head_dim in (2, 4, 8, 16, 32, 64, 80, 96, 104, 112, 120, 128, 160, 256, 512, 1024):

@@ -4,6 +4,7 @@
 
 Files that a fuzzer found (named crash-* or slow-*) are left alone.
 """
+
 import os
 import zipfile
 

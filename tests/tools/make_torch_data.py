@@ -14,6 +14,7 @@ expected.tsv has three kinds of rows, fields separated by tabs, in the order in 
     storage  DTYPE  N_ELEMS  HAS_CRC  SHA256          (bytes as they are in the file)
     tensor   NAME  DTYPE  SHAPE  STRIDES  OFFSET  STORAGE  CONTIGUOUS   (lists: "3,4", "-" when empty)
 """
+
 import collections
 import hashlib
 import io
@@ -109,7 +110,12 @@ def objects():
         "q": torch.nn.Parameter(seq(3, dtype=torch.float32), requires_grad=False),
     }
     strided = {"t": seq(3, 5).t(), "perm": seq(2, 3, 4).permute(2, 0, 1), "expand": seq(1, 3).expand(4, 3)}
-    empty = {"e": torch.empty(0, dtype=HALF), "e2": torch.empty(0, 3, dtype=HALF), "e3": torch.empty(2, 0, 4), "x": seq(2)}
+    empty = {
+        "e": torch.empty(0, dtype=HALF),
+        "e2": torch.empty(0, 3, dtype=HALF),
+        "e3": torch.empty(2, 0, 4),
+        "x": seq(2),
+    }
     return {
         "plain_half": plain,
         "bf16": {"w": seq(2, 5, dtype=torch.bfloat16), "special": SPECIAL.to(torch.bfloat16)},
@@ -127,7 +133,11 @@ def objects():
         "rank5": {"t": seq(1, 2, 1, 3, 1), "r4": seq(1, 2, 2, 1)},
         "tied": tied(),
         "many40": {f"model.layers.{i}.w": seq(2, 2, start=i) for i in range(40)},
-        "expanded": {"big": expanded.expand(2**31, 1), "u16": expanded.expand(65535, 2), "i32": expanded.expand(65536, 1)},
+        "expanded": {
+            "big": expanded.expand(2**31, 1),
+            "u16": expanded.expand(65535, 2),
+            "i32": expanded.expand(65536, 1),
+        },
         "crc0": {"x": torch.tensor([0x9D, 0x0A, 0xD9, 0x6D], dtype=torch.uint8)},
         "pytorch_model-00001-of-00002": llama_shard(),
     }
@@ -244,7 +254,16 @@ def expect():
                 contiguous = int(t.is_contiguous())
                 shape = list_text(t.shape)
                 rows.append(
-                    ["tensor", key, str(t.dtype)[6:], shape, list_text(t.stride()), t.storage_offset(), index, contiguous]
+                    [
+                        "tensor",
+                        key,
+                        str(t.dtype)[6:],
+                        shape,
+                        list_text(t.stride()),
+                        t.storage_offset(),
+                        index,
+                        contiguous,
+                    ]
                 )
     with open(os.path.join(GOOD, "expected.tsv"), "w", newline="\n") as file:
         for row in rows:

@@ -80,9 +80,8 @@ static void kinds(void)
         const char *name;
         enum path_kind kind;
     } rows[] = {
-        {"file", PATH_FILE},        {"file/x", PATH_MISSING},   {"sub", PATH_DIRECTORY},
-        {"sub/", PATH_DIRECTORY},   {"link", PATH_FILE},        {"dangling", PATH_MISSING},
-        {"nothing", PATH_MISSING},  {"fifo", PATH_OTHER},
+        {"file", PATH_FILE}, {"file/x", PATH_MISSING},   {"sub", PATH_DIRECTORY},   {"sub/", PATH_DIRECTORY},
+        {"link", PATH_FILE}, {"dangling", PATH_MISSING}, {"nothing", PATH_MISSING}, {"fifo", PATH_OTHER},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         enum path_kind kind = PATH_OTHER;
@@ -286,8 +285,8 @@ static void *write_every_fourth_block(void *argument)
     unsigned char block[WRITER_BLOCK];
     for (unsigned i = writer->first; i < WRITER_BLOCKS; i += WRITER_COUNT) {
         memset(block, (int)(i & 255), sizeof block);
-        writer->failed |= output_file_write(writer->output, (uint64_t)i * WRITER_BLOCK, block, sizeof block, NULL) !=
-                          LLAVAMED_OK;
+        writer->failed |=
+            output_file_write(writer->output, (uint64_t)i * WRITER_BLOCK, block, sizeof block, NULL) != LLAVAMED_OK;
     }
     return NULL;
 }
@@ -297,8 +296,8 @@ static void *read_every_fourth_block(void *argument)
     struct writer *writer = argument;
     unsigned char block[WRITER_BLOCK];
     for (unsigned i = writer->first; i < WRITER_BLOCKS; i += WRITER_COUNT) {
-        writer->failed |= input_file_read(writer->input, (uint64_t)i * WRITER_BLOCK, block, sizeof block, NULL) !=
-                          LLAVAMED_OK;
+        writer->failed |=
+            input_file_read(writer->input, (uint64_t)i * WRITER_BLOCK, block, sizeof block, NULL) != LLAVAMED_OK;
         for (size_t j = 0; j < sizeof block; j++) {
             writer->failed |= block[j] != (i & 255);
         }

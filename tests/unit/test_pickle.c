@@ -185,6 +185,9 @@ static void caps_hold(void)
     EXPECT(read_repeated("", "(", PICKLE_DEPTH_MAX + 1, &error) == LLAVAMED_STATUS_INPUT_LIMIT);
     EXPECT(read_repeated(")", "\x85", PICKLE_DEPTH_MAX - 1, &error) == LLAVAMED_STATUS_INPUT_UNSUPPORTED);
     EXPECT(read_repeated(")", "\x85", 1000000, &error) == LLAVAMED_STATUS_INPUT_LIMIT);
+    EXPECT(read_repeated("]", "}a", 9000000, &error) == LLAVAMED_STATUS_INPUT_LIMIT);
+    EXPECT(strstr(error.message, "too many objects, reading them takes too much memory (want at most 268435456") !=
+           NULL);
     static uint8_t byte = 0x80;
     struct pickle_state_dict dict = {0};
     EXPECT(pickle_read_state_dict("test.pt", &byte, (size_t)PICKLE_BYTES_MAX + 1, &dict, &error) ==

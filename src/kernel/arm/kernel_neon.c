@@ -217,8 +217,7 @@ ALWAYS_INLINE void add_step_f64(uint8_t *dst, const uint8_t *base, const uint8_t
     uint64x2_t not_a = vorrq_u64(vcltq_f64(without_b, a), vcgtq_f64(without_b, a));
     uint64x2_t magnitude = vandq_u64(vreinterpretq_u64_f64(sum), vdupq_n_u64(INT64_MAX));
     uint64x2_t is_nan = vcgtq_u64(magnitude, infinity);
-    uint64x2_t result =
-        vbslq_u64(is_nan, vdupq_n_u64(UINT64_C(0x7ff8000000000000)), vreinterpretq_u64_f64(sum));
+    uint64x2_t result = vbslq_u64(is_nan, vdupq_n_u64(UINT64_C(0x7ff8000000000000)), vreinterpretq_u64_f64(sum));
     vst1q_u8(dst, vreinterpretq_u8_u64(result));
     tally->nan = vsubq_u16(tally->nan, low_words_64(is_nan));
     tally->infinite = vsubq_u16(tally->infinite, low_words_64(vceqq_u64(magnitude, infinity)));
@@ -309,8 +308,8 @@ ALWAYS_INLINE void convert_all(uint8_t *dst, const uint8_t *src, size_t n_steps,
 {
     const size_t src_bytes = read == read_f32 ? 2 * VECTOR_BYTES : VECTOR_BYTES;
     const size_t dst_bytes = write == write_f32 ? 2 * VECTOR_BYTES : VECTOR_BYTES;
-    const uint32_t overflow_from =
-        write == write_f16 ? OVERFLOW_F16 : write == write_bf16 ? OVERFLOW_BF16 : OVERFLOW_NEVER;
+    const uint32_t to_16_bits = write == write_f16 ? OVERFLOW_F16 : OVERFLOW_BF16;
+    const uint32_t overflow_from = write == write_f32 ? OVERFLOW_NEVER : to_16_bits;
     while (n_steps > 0) {
         size_t n_block = n_steps < BLOCK_STEPS ? n_steps : BLOCK_STEPS;
         uint16x8_t tally = vdupq_n_u16(0);

@@ -144,7 +144,7 @@ ALWAYS_INLINE void add_step_f16(uint8_t *dst, const uint8_t *base, const uint8_t
     finish_16(dst, _mm256_set_m128i(high, low), delta_bits, 0x7c00, rounded, tally);
 }
 
-/* Rounded to BF16, in the upper half of each lane; the lower half is zero. Not for a NaN with bits in its lower half. */
+/* Rounded to BF16, in the upper half of each lane, the lower half zero. Not for a NaN with bits in its lower half. */
 ALWAYS_INLINE __m256i round_to_bf16(__m256 value)
 {
     __m256i bits = _mm256_castps_si256(value);

@@ -116,7 +116,7 @@ ALWAYS_INLINE void add_step_f16(uint8_t *dst, const uint8_t *base, const uint8_t
     finish_16(dst, join(low, high), delta_bits, 0x7c00, rounded, counts);
 }
 
-/* Rounded to BF16, in the upper half of each lane; the lower half is zero. Not for a NaN with bits in its lower half. */
+/* Rounded to BF16, in the upper half of each lane, the lower half zero. Not for a NaN with bits in its lower half. */
 ALWAYS_INLINE __m512i round_to_bf16(__m512 value)
 {
     __m512i bits = _mm512_castps_si512(value);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One synthetic checkpoint on disk: its tensors cut in shards as huggingface_hub does it (in module order, a new shard
- * when the next tensor would exceed the limit), laid out by the library's safetensors writer.
+ * One synthetic checkpoint on disk: its tensors cut in shards (in module order, a new shard when the next tensor would
+ * exceed the limit), laid out by the library's safetensors writer.
  */
 #ifndef SYNTH_CHECKPOINT_H
 #define SYNTH_CHECKPOINT_H

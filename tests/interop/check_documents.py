@@ -1,0 +1,136 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""check_documents.py OUT_DIR: judges the documents of a merged directory with other people's libraries.
+
+huggingface_hub parses the model card, hashlib checks SHA256SUMS, json reads the manifest, and zlib computes the CRC-32 of
+every tensor as safetensors finds it. Ends with "N passed, N failed"; exit status 1 when anything failed.
+"""
+
+import hashlib
+import json
+import pathlib
+import sys
+import zlib
+
+import safetensors
+from huggingface_hub import ModelCard
+
+passed = 0
+failed = 0
+
+
+def check(holds, what):
+    global passed, failed
+    if holds:
+        passed += 1
+    else:
+        failed += 1
+        print("failed:", what)
+
+
+def sha256_of(path):
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def check_card(out):
+    text = (out / "README.md").read_text(encoding="utf-8")
+    card = ModelCard(text)
+    data = card.data.to_dict()
+    check(text.startswith("---\n") and data, "README.md: no front matter")
+    check(data.get("license") == "other", "README.md: license")
+    check(data.get("license_name"), "README.md: license_name")
+    check((out / str(data.get("license_link"))).is_file(), "README.md: license_link names no file")
+    check(data.get("language") in ("en", ["en"]), "README.md: language")
+    check(data.get("pipeline_tag") in ("image-text-to-text", "text-generation"), "README.md: pipeline_tag")
+    check("research-only" in data.get("tags", []), "README.md: tags")
+    check("research only" in card.text.lower(), "README.md: the notice is missing")
+    # What is parsed and written again parses to the same: nothing in it was lost on YAML.
+    check(ModelCard(str(card)).data.to_dict() == data, "README.md: front matter does not round-trip")
+
+
+def check_sums(out):
+    lines = (out / "SHA256SUMS").read_bytes().decode("utf-8").split("\n")
+    check(lines[-1] == "", "SHA256SUMS: no newline at the end")
+    sums = {}
+    for line in lines[:-1]:
+        escaped = line.startswith("\\")
+        digest, name = line.lstrip("\\")[:64], line[66 + escaped:]
+        if escaped:
+            name = name.replace("\\\\", "\0").replace("\\n", "\n").replace("\\r", "\r").replace("\0", "\\")
+        sums[name] = digest
+    names = sorted(p.name for p in out.iterdir())
+    check(sorted([*sums, "SHA256SUMS"]) == names, "SHA256SUMS: lists other files than there are")
+    check(list(sums) == sorted(sums, key=lambda n: n.encode()), "SHA256SUMS: not sorted")
+    for name, digest in sums.items():
+        check(sha256_of(out / name) == digest, f"SHA256SUMS: {name}")
+    return sums
+
+
+def check_tensors(out, manifest):
+    listed = {}
+    for tensor in manifest["tensors"]:
+        check(tensor["name"] not in listed, f"manifest: {tensor['name']} is there twice")
+        listed[tensor["name"]] = tensor
+    seen = set()
+    for shard in manifest["shards"]:
+        path = out / shard["name"]
+        check(path.stat().st_size == shard["bytes"], f"manifest: bytes of {shard['name']}")
+        for name, found in safetensors.deserialize(path.read_bytes()):
+            tensor = listed.get(name)
+            check(tensor is not None, f"manifest: {name} is missing")
+            if tensor is None:
+                continue
+            seen.add(name)
+            check(tensor["shard"] == shard["name"], f"manifest: shard of {name}")
+            check(tensor["dtype"] == found["dtype"], f"manifest: dtype of {name}")
+            check(tensor["shape"] == list(found["shape"]), f"manifest: shape of {name}")
+            check(tensor["crc32"] == f"{zlib.crc32(found['data']):08x}", f"manifest: crc32 of {name}")
+    check(seen == set(listed), "manifest: tensors that no shard holds")
+    return listed
+
+
+def check_manifest(out, sums):
+    raw = (out / "llavamed-manifest.json").read_bytes()
+    check(raw.isascii(), "manifest: not ASCII")
+    manifest = json.loads(raw)
+    check((manifest["format"], manifest["version"]) == ("llavamed-manifest", 1), "manifest: format")
+    listed = check_tensors(out, manifest)
+    files = manifest["shards"] + manifest["documents"]
+    for row in files:
+        check(sums.get(row["name"]) == row["sha256"], f"manifest: sha256 of {row['name']}")
+        check((out / row["name"]).stat().st_size == row["bytes"], f"manifest: bytes of {row['name']}")
+    named = {row["name"] for row in files} | {"llavamed-manifest.json", "SHA256SUMS"}
+    check(named == {p.name for p in out.iterdir()}, "manifest: lists other files than there are")
+    result = manifest["result"]
+    check(result["tensors"] == len(listed), "manifest: number of tensors")
+    check(result["shard_bytes"] == sum(row["bytes"] for row in manifest["shards"]), "manifest: shard_bytes")
+    for key in ("nan", "infinite", "rounded", "overflowed"):
+        check(result[key] == sum(t.get(key, 0) for t in listed.values()), f"manifest: sum of {key}")
+    for role in ("base", "delta"):
+        for row in manifest["inputs"][role]["files"]:
+            check("/" not in row["name"] and row["bytes"] > 0, f"manifest: files of {role}")
+    check(str(out.resolve()).encode() not in raw, "manifest: holds an absolute path")
+
+
+def check_index(out):
+    shards = sorted(p.name for p in out.glob("*.safetensors"))
+    index = out / "model.safetensors.index.json"
+    check(index.exists() == (len(shards) > 1), "index: there only with several shards")
+    if index.exists():
+        mapped = json.loads(index.read_text())["weight_map"]
+        check(sorted(set(mapped.values())) == shards, "index: names other shards")
+
+
+def main():
+    if len(sys.argv) != 2:
+        sys.exit(f"usage: {sys.argv[0]} OUT_DIR")
+    out = pathlib.Path(sys.argv[1])
+    check_card(out)
+    check_manifest(out, check_sums(out))
+    check_index(out)
+    print(f"{passed} passed, {failed} failed")
+    sys.exit(1 if failed else 0)
+
+
+main()
