@@ -147,7 +147,7 @@ struct llavamed_settings {
     enum llavamed_cpu cpu;             /* default BEST */
     uint64_t max_shard_bytes;          /* default 5,000,000,000 */
     uint64_t max_memory_bytes;         /* all buffers together; default 256 MiB */
-    unsigned n_threads;                /* workers; 0 (default): all usable cores */
+    unsigned n_threads;                /* workers; 0 (default): one per usable core, at least 6 */
     bool force;                        /* replace an OUT that this library wrote, or that is empty */
     bool dry_run;                      /* stop after the plan; result is filled, nothing is created */
     const volatile int *stop_signal;   /* NULL, or polled: non-zero ends the run as INTERRUPTED with that number;

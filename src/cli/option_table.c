@@ -87,7 +87,7 @@ const struct option_row option_rows[OPTION_COUNT] = {
      .short_name = 'n',
      .name = "dry-run",
      .help = "print the plan and all problems, create nothing"},
-    {.id = OPTION_THREADS, .short_name = 'j', .name = "threads", .value = "N", .help = "workers [0: all usable cores]"},
+    {.id = OPTION_THREADS, .short_name = 'j', .name = "threads", .value = "N", .help = "workers [0: usable cores, at least 6]"},
     {.id = OPTION_MAX_MEMORY, .name = "max-memory", .value = "SIZE", .help = "all buffers together [256MiB]"},
     {.id = OPTION_CPU,
      .name = "cpu",

@@ -171,14 +171,6 @@ enum llavamed_status input_file_read(struct input_file *file, uint64_t offset, v
     return LLAVAMED_OK;
 }
 
-void input_file_will_need(struct input_file *file, uint64_t offset, uint64_t n_bytes)
-{
-    if (offset < file->n_bytes) {
-        n_bytes = min_u64(n_bytes, file->n_bytes - offset);
-        (void)posix_fadvise(file->fd, (off_t)offset, (off_t)n_bytes, POSIX_FADV_WILLNEED);
-    }
-}
-
 static bool same_content(const struct input_file *file, const struct stat *info)
 {
     return (uint64_t)info->st_size == file->n_bytes && info->st_mtim.tv_sec == file->modified.tv_sec &&

@@ -33,9 +33,6 @@ uint64_t input_file_inode(const struct input_file *file);
 enum llavamed_status input_file_read(struct input_file *file, uint64_t offset, void *buffer, size_t n_bytes,
                                      struct llavamed_error *error) LLAVAMED_CHECK;
 
-/* Tells the system that the range will be read soon; never fails. */
-void input_file_will_need(struct input_file *file, uint64_t offset, uint64_t n_bytes);
-
 /* INPUT_CHANGED when size, modification time or inode differ from those at opening. */
 enum llavamed_status input_file_check_unchanged(struct input_file *file, struct llavamed_error *error) LLAVAMED_CHECK;
 

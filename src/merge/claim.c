@@ -39,12 +39,16 @@ static bool read_start(const char *path, char *text, size_t capacity)
     return n > 0;
 }
 
-/* Field 22 of /proc/PID/stat, counted after the last ')' because the second field, the name, may hold anything. */
+/*
+ * Field 22 of a process's stat, counted after the last ')' because the second field, the name, may hold anything. The
+ * file is that of the main thread: under qemu-user a process reads a made-up /proc/PID/stat of itself, another start
+ * time than all others see there.
+ */
 static bool process_start_time(uint64_t pid, uint64_t *start_time)
 {
     char path[64];
     char text[1024];
-    (void)snprintf(path, sizeof path, "/proc/%llu/stat", (unsigned long long)pid);
+    (void)snprintf(path, sizeof path, "/proc/%llu/task/%llu/stat", (unsigned long long)pid, (unsigned long long)pid);
     if (!read_start(path, text, sizeof text)) {
         return false;
     }

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/checked.h"
 #include "core/clock.h"
 #include "core/cpus.h"
 #include "core/json.h"
@@ -22,6 +23,8 @@
 #include "source/source.h"
 
 #define REMARK_BYTES 512
+/* With few cores, workers that wait for storage must not leave them idle: measured best on 2 cores. */
+#define WORKERS_MIN 6
 /* source_finish() re-reads through the caller's memory; this much is plenty for what a merge leaves unread. */
 #define FINISH_SCRATCH_BYTES 1048576
 
@@ -109,10 +112,15 @@ static enum llavamed_status choose_kernels(enum llavamed_cpu cpu, const struct k
         [LLAVAMED_CPU_AVX512] = KERNEL_ISA_AVX512,
         [LLAVAMED_CPU_NEON] = KERNEL_ISA_NEON,
     };
+    static const char *const cpu_name[] = {
+        [LLAVAMED_CPU_AVX2] = "AVX2",
+        [LLAVAMED_CPU_AVX512] = "AVX-512",
+        [LLAVAMED_CPU_NEON] = "NEON",
+    };
     const struct kernel_set *chosen = cpu == LLAVAMED_CPU_BEST ? kernel_best() : kernel_get(isa_of[cpu]);
     if (chosen == NULL) {
-        (void)llavamed_fail(error, LLAVAMED_STATUS_USAGE, "this machine or this build lacks the instruction set asked for");
-        llavamed_hint(error, "the best it has is '%s'", kernel_best()->name);
+        (void)llavamed_fail(error, LLAVAMED_STATUS_USAGE, "this machine or this build has no %s", cpu_name[cpu]);
+        llavamed_hint(error, "the best it has is %s", kernel_best()->name);
         return LLAVAMED_STATUS_USAGE;
     }
     *kernels = chosen;
@@ -126,7 +134,10 @@ static enum llavamed_status prepare_machine(struct merge_run *run, struct llavam
         status = choose_kernels(run->settings->cpu, &run->kernels, error);
     }
     if (status == LLAVAMED_OK) {
-        unsigned n_threads = run->settings->n_threads > 0 ? run->settings->n_threads : cpus_usable();
+        unsigned n_threads = run->settings->n_threads;
+        if (n_threads == 0) {
+            n_threads = (unsigned)max_u64(cpus_usable(), WORKERS_MIN);
+        }
         status = pipeline_geometry_choose(run->settings->max_memory_bytes, n_threads, &run->geometry, error);
     }
     if (status == LLAVAMED_OK) {
@@ -485,7 +496,7 @@ const char *llavamed_libraries(void)
 {
     static char text[256];
     if (text[0] == '\0') {
-        (void)snprintf(text, sizeof text, "zlib %s, cJSON %s, %s", crc32_library_version(), json_library_version(),
+        (void)snprintf(text, sizeof text, "zlib %s, cJSON %s, OpenSSL %s", crc32_library_version(), json_library_version(),
                        digest_library_version());
     }
     return text;

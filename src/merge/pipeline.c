@@ -11,6 +11,7 @@
 #include "merge/pipeline.h"
 
 #include <errno.h>
+#include <fenv.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -30,8 +31,6 @@
 #define SCRATCH_PER_WORKER 2
 #define TILES_PER_WORKER (BUFFERS_PER_WORKER + SCRATCH_PER_WORKER)
 #define WORKERS_MAX 1024
-/* How far reading hints run ahead of the claims, over all lanes: enough to keep a disk busy while workers compute. */
-#define LOOKAHEAD_BYTES 33554432
 #define TICK_NS 200000000
 
 enum llavamed_status pipeline_geometry_choose(uint64_t max_memory_bytes, unsigned n_threads,
@@ -79,9 +78,6 @@ struct lane {
     struct output_file *file;
     struct sha256_stream *sha256;
     struct tile_cursor claim;
-    struct tile_cursor ahead; /* reading hints run here */
-    uint64_t claimed_bytes;
-    uint64_t ahead_bytes;
     bool exhausted; /* every tile claimed */
     bool busy;      /* a worker hashes, starts or finishes it */
     struct slot *first;
@@ -177,9 +173,6 @@ static void lane_begin_locked(struct pipeline *pipeline, struct lane *lane)
         .tile_bytes = job->geometry.tile_bytes,
         .shard = lane->shard,
     };
-    lane->ahead = lane->claim;
-    lane->claimed_bytes = 0;
-    lane->ahead_bytes = 0;
     lane->exhausted = false;
 }
 
@@ -187,33 +180,11 @@ static void lane_begin_locked(struct pipeline *pipeline, struct lane *lane)
 
 enum work_kind { WORK_NONE, WORK_START, WORK_FINISH, WORK_HASH, WORK_TILE };
 
-#define HINTS_MAX 16
-
 struct work {
     enum work_kind kind;
     struct lane *lane;
     struct slot *slot;
-    struct tile hints[HINTS_MAX]; /* tiles that should be on their way from storage by now */
-    size_t n_hints;
 };
-
-/* Advances the lane's second cursor to LOOKAHEAD beyond its claims, noting the tiles passed. */
-static void collect_hints_locked(const struct pipeline *pipeline, struct lane *lane, struct work *work)
-{
-    uint64_t lookahead = LOOKAHEAD_BYTES / pipeline->n_lanes;
-    work->n_hints = 0;
-    while (work->n_hints < HINTS_MAX && lane->ahead_bytes < lane->claimed_bytes + lookahead) {
-        struct tile *hint = &work->hints[work->n_hints];
-        if (!tile_next(&lane->ahead, hint)) {
-            lane->ahead_bytes = UINT64_MAX;
-            return;
-        }
-        lane->ahead_bytes += hint->n_bytes;
-        if (lane->ahead_bytes > lane->claimed_bytes) {
-            work->n_hints++;
-        }
-    }
-}
 
 /* The next tile of the lane with a free buffer, both taken; false when there is none. */
 static bool claim_tile_locked(struct pipeline *pipeline, struct lane *lane, struct work *work)
@@ -236,11 +207,9 @@ static bool claim_tile_locked(struct pipeline *pipeline, struct lane *lane, stru
         lane->last->next = slot;
     }
     lane->last = slot;
-    lane->claimed_bytes += slot->tile.n_bytes;
     work->kind = WORK_TILE;
     work->lane = lane;
     work->slot = slot;
-    collect_hints_locked(pipeline, lane, work);
     return true;
 }
 
@@ -296,9 +265,6 @@ static enum llavamed_status do_tile(struct pipeline *pipeline, const struct work
                                     struct llavamed_error *error)
 {
     struct slot *slot = work->slot;
-    for (size_t i = 0; i < work->n_hints; i++) {
-        tile_will_need(pipeline->job, &work->hints[i]);
-    }
     enum llavamed_status status =
         tile_compute(pipeline->job, &slot->tile, &worker->scratch, slot->bytes, &slot->tally, error);
     if (status != LLAVAMED_OK) {
@@ -387,6 +353,7 @@ static void *worker_main(void *argument)
     struct pipeline *pipeline = worker->pipeline;
     struct work work;
     struct llavamed_error error;
+    (void)fesetenv(FE_DFL_ENV); /* the kernels' law; a host program may have set another rounding or flush-to-zero */
     pthread_mutex_lock(&pipeline->mutex);
     while (!pipeline->stop && pipeline->n_finished < pipeline->job->plan->n_shards) {
         take_work_locked(pipeline, &work);

@@ -219,18 +219,3 @@ enum llavamed_status tile_compute(const struct pipeline_job *job, const struct t
     kernel_scan(op.type)(out, (size_t)tile->n_elems, &tally->counts);
     return LLAVAMED_OK;
 }
-
-void tile_will_need(const struct pipeline_job *job, const struct tile *tile)
-{
-    const struct plan_tensor *tensor = &job->plan->tensors[tile->tensor];
-    source_will_need(job->delta, tensor->delta_index, tile->first_elem, tile->n_elems);
-    if (tensor->action == PLAN_ADD) {
-        source_will_need(job->base, tensor->base_index, tile->first_elem, tile->n_elems);
-    } else if (tensor->action == PLAN_ADD_TOP_LEFT) {
-        const struct tensor *base = &source_tensors(job->base)->tensors[tensor->base_index];
-        if (base->shape[1] == tensor->out.shape[1] && tile->first_elem < base->n_elems) {
-            uint64_t n_elems = min_u64(tile->n_elems, base->n_elems - tile->first_elem);
-            source_will_need(job->base, tensor->base_index, tile->first_elem, n_elems);
-        }
-    }
-}

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * One tile: a run of elements of one tensor of the plan, and its computation. A cursor walks the tiles of a shard in
- * file order; it is a plain value, so that a second one can run ahead for reading hints.
+ * file order.
  */
 #ifndef MERGE_TILE_H
 #define MERGE_TILE_H
@@ -39,8 +39,5 @@ struct tile_scratch {
 enum llavamed_status tile_compute(const struct pipeline_job *job, const struct tile *tile,
                                   const struct tile_scratch *scratch, void *out, struct pipeline_tensor *tally,
                                   struct llavamed_error *error) LLAVAMED_CHECK;
-
-/* Tells both sources that the tile will be computed soon. */
-void tile_will_need(const struct pipeline_job *job, const struct tile *tile);
 
 #endif

@@ -19,11 +19,6 @@ static enum llavamed_status plain_read(void *state, size_t index, uint64_t first
     return weights_read(state, index, first_elem, n_elems, buffer, error);
 }
 
-static void plain_will_need(void *state, size_t index, uint64_t first_elem, uint64_t n_elems)
-{
-    weights_will_need(state, index, first_elem, n_elems);
-}
-
 static enum llavamed_status plain_finish(void *state, void *scratch, size_t scratch_bytes, struct llavamed_error *error)
 {
     return weights_finish(state, scratch, scratch_bytes, error);
@@ -43,7 +38,6 @@ static void plain_close(void *state)
 
 static const struct source_layout plain_layout = {
     .read = plain_read,
-    .will_need = plain_will_need,
     .finish = plain_finish,
     .bytes_read = plain_bytes_read,
     .close = plain_close,
@@ -357,12 +351,6 @@ enum llavamed_status source_read(struct source *source, size_t index, uint64_t f
 {
     assert_range(source, index, first_elem, n_elems);
     return source->layout->read(source->state, index, first_elem, n_elems, buffer, error);
-}
-
-void source_will_need(struct source *source, size_t index, uint64_t first_elem, uint64_t n_elems)
-{
-    assert_range(source, index, first_elem, n_elems);
-    source->layout->will_need(source->state, index, first_elem, n_elems);
 }
 
 enum llavamed_status source_finish(struct source *source, void *scratch, size_t scratch_bytes,

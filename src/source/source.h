@@ -65,9 +65,6 @@ size_t source_remarks(const struct source *source, const struct source_remark **
 enum llavamed_status source_read(struct source *source, size_t index, uint64_t first_elem, uint64_t n_elems,
                                  void *buffer, struct llavamed_error *error) LLAVAMED_CHECK;
 
-/* Hint that this range will be read soon. */
-void source_will_need(struct source *source, size_t index, uint64_t first_elem, uint64_t n_elems);
-
 /*
  * After the last source_read(): joins the CRC-32s of the pieces read (in whatever order) and compares each record's;
  * bytes of a record that were never read, or read more than once, are read again here through `scratch`. Also that no

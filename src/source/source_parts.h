@@ -15,7 +15,6 @@
 struct source_layout {
     enum llavamed_status (*read)(void *state, size_t index, uint64_t first_elem, uint64_t n_elems, void *buffer,
                                  struct llavamed_error *error);
-    void (*will_need)(void *state, size_t index, uint64_t first_elem, uint64_t n_elems);
     enum llavamed_status (*finish)(void *state, void *scratch, size_t scratch_bytes, struct llavamed_error *error);
     uint64_t (*bytes_read)(const void *state);
     void (*close)(void *state);

@@ -237,14 +237,6 @@ enum llavamed_status weights_read(struct weights *weights, size_t index, uint64_
     return LLAVAMED_OK;
 }
 
-void weights_will_need(struct weights *weights, size_t index, uint64_t first_elem, uint64_t n_elems)
-{
-    const struct tensor *tensor = &weights->set->tensors[index];
-    const struct weights_span *span = &weights->spans[index];
-    input_file_will_need(weights->files[span->file].file, span->offset + bytes_of_elems(tensor, first_elem),
-                         bytes_of_elems(tensor, n_elems));
-}
-
 /* Reads what was not read yet, or all of a record that was read in overlapping pieces. */
 static enum llavamed_status complete_record(struct weights *weights, struct weights_record *record, uint8_t *scratch,
                                             size_t scratch_bytes, struct llavamed_error *error)

@@ -33,7 +33,7 @@ compile()
 }
 
 # The flags of the Makefile that change what the compiler reads.
-c_flags='-std=c11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -Iinclude -Isrc -Itests'
+c_flags='-D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -Iinclude -Isrc -Itests'
 
 # The program's own files: tests are built by gcc and clang with warnings as errors. Intrinsics differ by machine.
 tidy()
@@ -41,18 +41,20 @@ tidy()
     export c_flags
     # shellcheck disable=SC2016
     tests/lint/files.sh c | grep '^src/.*\.c$' | grep -Ev '^src/kernel/(x86|arm)/' | xargs -P "$(nproc)" -n 3 sh -c '
+        status=0
         for file in "$@"; do
             include="-include tests/lint/analyzer.h"
             [ "$file" != src/core/error.c ] || include=
-            clang-tidy --quiet "$file" -- $include $c_flags || exit 1
-        done' tidy
+            clang-tidy --quiet "$file" -- -std=c11 $include $c_flags || status=1
+        done
+        exit $status' tidy
 }
 
 check_with_cppcheck()
 {
     # shellcheck disable=SC2086
     cppcheck --quiet --error-exitcode=1 --inline-suppr --enable=warning,performance,portability -j "$(nproc)" \
-        --suppress=missingIncludeSystem $c_flags src include
+        --std=c11 --suppress=missingIncludeSystem $c_flags src include
 }
 
 check_with_shellcheck()

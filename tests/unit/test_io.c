@@ -124,8 +124,6 @@ static void read_ranges(void)
     EXPECT(starts_with(error.message, path));
     EXPECT(input_file_read(file, 11, text, 0, &error) == LLAVAMED_STATUS_INPUT_TRUNCATED);
     EXPECT(input_file_read(file, UINT64_MAX, text, 5, &error) == LLAVAMED_STATUS_INPUT_TRUNCATED);
-    input_file_will_need(file, 0, UINT64_MAX);
-    input_file_will_need(file, UINT64_MAX, 1);
     EXPECT(input_file_check_unchanged(file, &error) == LLAVAMED_OK);
     input_file_close(file);
     input_file_close(NULL);

@@ -80,7 +80,6 @@ static void read_tensor(struct source *source, size_t index, uint64_t step, uint
     for (uint64_t i = n_steps; i > 0; i--) {
         uint64_t first = (i - 1) * step;
         uint64_t n = tensor->n_elems - first < step ? tensor->n_elems - first : step;
-        source_will_need(source, index, first, n);
         EXPECT(source_read(source, index, first, n, bytes + first * elem_bytes, NULL) == LLAVAMED_OK);
     }
 }
