@@ -19,7 +19,7 @@ struct zip_end {
  * Reads the end record, which must be the last 22 bytes of the file, and the zip64 end record when its locator stands
  * before it. ZIP_INVALID, ZIP_DISAGREES, INPUT_TRUNCATED, INPUT_TRAILING, INPUT_LIMIT, or what reading gives.
  */
-enum llavamed_status zip_end_read(struct input_file *file, struct zip_end *end,
+enum llavamed_status zip_end_read(struct input_file *file, struct zip_end *out,
                                   struct llavamed_error *error) LLAVAMED_CHECK;
 
 #endif

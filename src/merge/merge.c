@@ -496,8 +496,8 @@ const char *llavamed_libraries(void)
 {
     static char text[256];
     if (text[0] == '\0') {
-        (void)snprintf(text, sizeof text, "zlib %s, cJSON %s, OpenSSL %s", crc32_library_version(), json_library_version(),
-                       digest_library_version());
+        (void)snprintf(text, sizeof text, "zlib %s, cJSON %s, OpenSSL %s", crc32_library_version(),
+                       json_library_version(), digest_library_version());
     }
     return text;
 }

@@ -3,6 +3,7 @@
  * Who is added to whom. Semantics of LLaVA's apply_delta, with the cases that it lets pass in silence (a base with more
  * layers, a base that already is a LLaVA model) made errors. All problems are collected, in the order of the model.
  */
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -223,6 +224,7 @@ static enum llavamed_status pair_one(struct pairing *pairing, const struct row *
     struct plan *plan = pairing->plan;
     const struct tensor *base = row->base_index == TENSOR_NOT_FOUND ? NULL : &input->base->tensors[row->base_index];
     if (row->delta_index == TENSOR_NOT_FOUND) {
+        assert(base != NULL);
         if (model_role_of(base->name) != MODEL_INV_FREQ) {
             problem(pairing, base, "in the base, but not in the delta");
         }

@@ -72,8 +72,8 @@ static enum kernel_type kernel_type_known(enum dtype dtype)
 }
 
 /*
- * Brings elements of one source in the operation's type: read into `direct` when no conversion is needed, else read into
- * scratch->source and converted into `target`. Returns where they are in *at.
+ * Brings elements of one source into `target` in the operation's type: read straight into it, or read into
+ * scratch->source and converted from there.
  */
 static enum llavamed_status fetch(const struct operation *op, struct source *source, size_t index, uint64_t first,
                                   uint64_t n_elems, void *target, struct llavamed_error *error)

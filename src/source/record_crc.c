@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "source/record_crc.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -85,6 +86,7 @@ void record_crc_note(struct record_crc *record, uint64_t offset, uint64_t n_byte
         join(&joined, after);
         *after = joined;
     } else if (reserve(record)) {
+        assert(record->runs != NULL);
         memmove(&record->runs[at + 1], &record->runs[at], (record->n_runs - at) * sizeof made);
         record->runs[at] = made;
         record->n_runs++;

@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 # run.sh [options]: llavamed-apply against a plain program (floor) that reads both inputs and writes as many bytes.
 # docs/benchmark.md says what is measured and why so.
-#   --dir DIR         where models and results go; models found there are used again ($BUILD/bench-data)
+#   --dir DIR         for models and results; complete models found there are used again ($BUILD/bench-data)
 #   --keep            leave the models there
 #   --base SOURCE     inputs of your own instead of synthetic ones: two directories, with --delta SOURCE
-#   --size, --scale   of the synthetic models (7b, 1: needs 41 GB of free space); --scale 0.1 for a quick look
+#   --size, --scale   of the synthetic models (7b, 1: needs 41 GB of free space; 0.1 is a quick look)
 #   --torch           the synthetic models as torch's .bin files (made by $PYTHON, which needs torch)
 #   --pairs N         interleaved pairs (5)
 #   --limit R         largest median of merge / floor that passes (1.5)
@@ -13,6 +13,8 @@
 #   --over            the floor writes over the blocks of its last run instead of making new files
 # Exit status 0 when the median ratio is within the limit and the floor within 5 % of dd, else 1.
 set -euo pipefail
+# A run that fails inside $(...) ends the script too.
+shopt -s inherit_errexit
 
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 build=$(cd "${BUILD:-build}" && pwd)
@@ -59,24 +61,33 @@ trap 'exit 143' TERM
 
 model=(--size "$size" --scale "$scale")
 name=$dir/$size-$scale
+[ "$torch" -eq 0 ] || name=$name-torch
+synthetic=0
+
+# As torch files: one role after the other, so that only one of them is there in both forms.
+make_torch_models()
+{
+    for role in base delta; do
+        "$build/tools/synth" "${model[@]}" "--$role" --max-shard-size 10GB --out "$name/safetensors"
+        "${PYTHON:-python3}" tests/tools/synth_to_bin.py "$name/safetensors/$role" "$name/$role"
+        rm -rf "$name/safetensors"
+    done
+}
+
 make_models()
 {
     [ "$keep" -eq 1 ] || made+=("$name")
     if [ ! -e "$name/complete" ]; then
         rm -rf "$name"
-        "$build/tools/synth" "${model[@]}" --max-shard-size 10GB --out "$name"
+        mkdir "$name"
+        if [ "$torch" -eq 1 ]; then
+            make_torch_models
+        else
+            "$build/tools/synth" "${model[@]}" --max-shard-size 10GB --out "$name"
+        fi
         : >"$name/complete"
     fi
-    base=$name/base delta=$name/delta
-    if [ "$torch" -eq 1 ]; then
-        for role in base delta; do
-            if [ ! -e "$name/torch/$role.complete" ]; then
-                "${PYTHON:-python3}" tests/tools/synth_to_bin.py "$name/$role" "$name/torch/$role"
-                : >"$name/torch/$role.complete"
-            fi
-        done
-        base=$name/torch/base delta=$name/torch/delta
-    fi
+    base=$name/base delta=$name/delta synthetic=1
 }
 
 # The weights files of a directory, as the program chooses them: safetensors before .bin.
@@ -122,7 +133,7 @@ run_floor()
     [ ! -e "$dir/floor/floor-0" ] || how=over
     settle
     timed "$build/bench/floor" "${floor_inputs[@]}" --out "$dir/floor" --out-bytes "$out_bytes" --threads "$1" \
-        --block "$2" --cache "$3" --output "$how"
+        --block "$2" --cache "$3" --output "$how" || return 1
     [ "$output" = over ] || rm -rf "$dir/floor"
 }
 
@@ -135,28 +146,30 @@ run_merge()
 
 # ---- The floor's own rate against dd: copying one file ---------------------------------------------------------
 
+# compare_with_dd THREADS BLOCK CACHE: prints "GB FLOOR_SECONDS DD_SECONDS", the best of 3 and of 6
 compare_with_dd()
 {
-    local file=${base_files[0]} n_bytes floor dd i flags
+    local file=${base_files[0]} n_bytes i flags
     n_bytes=$(stat -L -c %s "$file")
     : >"$dir/dd.times"
     : >"$dir/floor.times"
     for i in 1 2 3; do
-        rm -rf "$dir/floor" && mkdir "$dir/floor" && settle
+        rm -rf "$dir/floor" && mkdir "$dir/floor"
+        settle
         timed "$build/bench/floor" -a "$file" --out "$dir/floor" --out-bytes "$n_bytes" --threads "$1" --block "$2" \
             --cache "$3" >>"$dir/floor.times"
         for flags in '' 'iflag=nocache oflag=nocache'; do
-            rm -rf "$dir/floor" && mkdir "$dir/floor" && settle
+            rm -rf "$dir/floor" && mkdir "$dir/floor"
+            settle
             # shellcheck disable=SC2086
             timed dd if="$file" of="$dir/floor/dd" bs=4M conv=fdatasync $flags >>"$dir/dd.times"
         done
     done
     rm -rf "$dir/floor"
-    floor=$(sort -n "$dir/floor.times" | awk 'NR == 1 { print $1 }')
-    dd=$(sort -n "$dir/dd.times" | awk 'NR == 1 { print $1 }')
-    awk -v f="$floor" -v d="$dd" -v n="$n_bytes" 'BEGIN {
-        printf "floor against dd: a copy of %.2f GB takes %.2f s and %.2f s, best of 3 and 6: %.2f\n", n / 1e9, f, d, f / d
-        exit f > d * 1.05 }'
+    awk -v n="$n_bytes" '
+        FNR == 1 { file++ }
+        !(file in best) || $1 < best[file] { best[file] = $1 }
+        END { printf "%.2f %.3f %.3f\n", n / 1e9, best[1], best[2] }' "$dir/floor.times" "$dir/dd.times"
 }
 
 # ---- All of it -------------------------------------------------------------------------------------------------
@@ -172,22 +185,26 @@ statistics()
         }'
 }
 
-echo 'warm-up: the merge once, which also writes the blocks that later runs use'
+echo "load of the machine at the start: $(uptime | sed 's/.*average: //')"
+echo 'warm-up: the merge once; it also writes the blocks that later runs use'
 run_merge
 mapfile -t out_files < <(weights "$out")
-out_bytes=$(stat -c %s "${out_files[@]}" | awk '{ n += $1 } END { print n }')
-in_bytes=$(stat -L -c %s "${base_files[@]}" "${delta_files[@]}" | awk '{ n += $1 } END { print n }')
-if [ "$base" = "$name/base" ] || [ "$base" = "$name/torch/base" ]; then
+out_bytes=$(stat -c %s "${out_files[@]}" | awk '{ n += $1 } END { printf "%.0f\n", n }')
+in_bytes=$(stat -L -c %s "${base_files[@]}" "${delta_files[@]}" | awk '{ n += $1 } END { printf "%.0f\n", n }')
+if [ "$synthetic" -eq 1 ]; then
     "$build/tools/synth" "${model[@]}" --check "$out"
 fi
 rm -rf "$out"
 
-echo 'the floor: the fastest of these is the one to beat'
+echo 'the floor: each form twice; the one whose slower run is the fastest is the one to beat'
 best='' best_seconds=''
 for how in '1 4194304 drop' '2 4194304 drop' '2 8388608 drop' '4 4194304 drop' '2 4194304 keep' '4 1048576 keep'; do
     # shellcheck disable=SC2086
-    seconds=$(run_floor $how | cut -d' ' -f1)
-    echo "  threads, block, cache: $how: $seconds s"
+    first=$(run_floor $how | cut -d' ' -f1)
+    # shellcheck disable=SC2086
+    second=$(run_floor $how | cut -d' ' -f1)
+    echo "  threads, block, cache: $how: $first s, $second s"
+    seconds=$(printf '%s\n' "$first" "$second" | sort -n | tail -n 1)
     if [ -z "$best" ] || awk -v a="$seconds" -v b="$best_seconds" 'BEGIN { exit !(a < b) }'; then
         best=$how best_seconds=$seconds
     fi
@@ -195,7 +212,12 @@ done
 
 failed=0
 # shellcheck disable=SC2086
-compare_with_dd $best || failed=1
+against_dd=$(compare_with_dd $best)
+echo "$against_dd" | awk '{ printf "copy of %.2f GB: floor %.2f s, dd %.2f s, ratio %.2f\n", $1, $2, $3, $2 / $3 }'
+if echo "$against_dd" | awk '{ exit $2 <= $3 * 1.05 }'; then
+    echo 'run.sh: the floor is more than 5 % slower than dd' >&2
+    failed=1
+fi
 
 : >"$dir/pairs"
 for ((i = 1; i <= pairs; i++)); do
@@ -211,7 +233,8 @@ for ((i = 1; i <= pairs; i++)); do
     fi
     rm -rf "$out"
     echo "$floor $merge" | awk '{ print $0, $5 / $1 }' >>"$dir/pairs"
-    tail -n 1 "$dir/pairs" | awk -v i="$i" '{ printf "pair %d: floor %.2f s, merge %.2f s, ratio %.3f\n", i, $1, $5, $9 }'
+    tail -n 1 "$dir/pairs" |
+        awk -v i="$i" '{ printf "pair %d: floor %.2f s, merge %.2f s, ratio %.3f\n", i, $1, $5, $9 }'
 done
 
 awk -v r="$in_bytes" -v w="$out_bytes" 'BEGIN { printf "read %.2f GB, written %.2f GB\n", r / 1e9, w / 1e9 }'

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# demo.sh: the main job on a synthetic model of tens of MB, and the proof that its result is right. Called by `make demo`,
-# which has built everything; alone it builds first. Leaves nothing behind.
+# demo.sh: the main job on a synthetic model of tens of MB, and the proof that its result is right. Called by
+# `make demo`, which has built everything; alone it builds first. Leaves nothing behind.
 set -eu
 
 cd "$(dirname "$0")/../.."

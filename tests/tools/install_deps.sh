@@ -1,8 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# install_deps.sh build|check|interop|ci
-# Looks whether this machine has what `make`, `make check`, `make interop` or .ci/run need. What is missing is installed
-# on Debian and Ubuntu when this runs as root; elsewhere it is named and the exit status is 1. Silent when all is there.
+# install_deps.sh build|check|interop|aarch64|ci
+# Looks whether this machine has what `make`, `make check`, `make interop`, `make check-aarch64` or .ci/run need. What
+# is missing is installed on Debian and Ubuntu when this runs as root; elsewhere it is named and the exit status is 1.
+# Silent when all is there.
 #
 # need() calls its probes by name:
 # shellcheck disable=SC2317
@@ -104,14 +105,9 @@ is_installed()
     [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
 }
 
-need_for_ci()
+need_for_aarch64()
 {
-    for tool in clang clang-tidy cppcheck shellcheck; do
-        need "$tool" "$tool" command -v "$tool"
-    done
-    need "$(new_clang_format)" 'a clang-format that knows .clang-format' formats
-    need "$(clang_runtime)" "clang's sanitizers" clang_sanitizes
-    need qemu-user qemu-aarch64 command -v qemu-aarch64
+    need qemu-user 'qemu-user for aarch64' command -v qemu-aarch64
     need 'gcc-aarch64-linux-gnu libc6-dev-arm64-cross' 'a compiler for aarch64' command -v aarch64-linux-gnu-gcc
     if [ "$(dpkg --print-architecture 2>/dev/null)" != arm64 ]; then
         for library in libcjson-dev libssl-dev zlib1g-dev; do
@@ -120,15 +116,26 @@ need_for_ci()
     fi
 }
 
+need_for_ci()
+{
+    for tool in clang clang-tidy cppcheck shellcheck; do
+        need "$tool" "$tool" command -v "$tool"
+    done
+    need "$(new_clang_format)" 'a clang-format that knows .clang-format' formats
+    need "$(clang_runtime)" "clang's sanitizers" clang_sanitizes
+}
+
 install_packages()
 {
     export DEBIAN_FRONTEND=noninteractive
     case $packages in
     *:arm64*) dpkg --add-architecture arm64 || return 1 ;;
     esac
-    apt-get update -q -o DPkg::Lock::Timeout=300 || echo 'install_deps.sh: apt-get update failed; trying all the same' >&2
+    apt-get update -q -o DPkg::Lock::Timeout=300 ||
+        echo 'install_deps.sh: apt-get update failed; trying all the same' >&2
+    # Whatever another architecture's libraries ask for, nothing that is here may go.
     # shellcheck disable=SC2086
-    apt-get install -y -q --no-install-recommends -o DPkg::Lock::Timeout=300 $packages
+    apt-get install -y -q --no-remove --no-install-recommends -o DPkg::Lock::Timeout=300 $packages
 }
 
 look()
@@ -147,13 +154,18 @@ look()
         need_to_build
         need_for_interop
         ;;
+    aarch64)
+        need_to_build
+        need_for_aarch64
+        ;;
     ci)
         need_to_build
         need_to_check
+        need_for_aarch64
         need_for_ci
         ;;
     *)
-        echo 'usage: install_deps.sh build|check|interop|ci' >&2
+        echo 'usage: install_deps.sh build|check|interop|aarch64|ci' >&2
         exit 2
         ;;
     esac

@@ -39,7 +39,8 @@ static inline bool harness_expect_u64(uint64_t got, uint64_t want, const char *f
     return true;
 }
 
-#define EXPECT_U64(got, want) harness_expect_u64((uint64_t)(got), (uint64_t)(want), __FILE__, __LINE__, #got " == " #want)
+#define EXPECT_U64(got, want)                                                                                          \
+    harness_expect_u64((uint64_t)(got), (uint64_t)(want), __FILE__, __LINE__, #got " == " #want)
 
 static inline bool harness_expect_text(const char *got, const char *want, const char *file, int line, const char *text)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a synthetic model looks like: the real LLaMA sizes or a shrunken one, and the list of its tensors in the order of
- * the modules (transformers of 2023). Allocation failures end the program: this is a tool for tests.
+ * What a synthetic model looks like: the real LLaMA sizes or a shrunken one, and the list of its tensors in the order
+ * of the modules (transformers of 2023). Allocation failures end the program: this is a tool for tests.
  */
 #ifndef SYNTH_MODEL_H
 #define SYNTH_MODEL_H
@@ -40,9 +40,9 @@ enum synth_kind {
 };
 
 struct synth_tensor {
-    struct tensor target;  /* name (owned), shape in delta and target; dtype of the stored elements */
-    uint64_t base_rows;    /* leading rows that the base has: all, fewer (new vocabulary), 0 (it lacks the tensor) */
-    uint64_t base_elems;   /* in these rows */
+    struct tensor target; /* name (owned), shape in delta and target; dtype of the stored elements */
+    uint64_t base_rows;   /* leading rows that the base has: all, fewer (new vocabulary), 0 (it lacks the tensor) */
+    uint64_t base_elems;  /* in these rows */
     enum synth_kind kind;
 };
 

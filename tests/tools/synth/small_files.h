@@ -22,16 +22,17 @@ static inline void synth_config(const struct synth_checkpoint *checkpoint, const
 {
     bool llava = model->projector != 0 && checkpoint->role != SYNTH_BASE;
     uint64_t rows = checkpoint->role == SYNTH_BASE ? model->base_vocab : model->rows;
-    buffer_printf(text, "{\n  \"architectures\": [\n    \"%s\"\n  ],\n", llava ? "LlavaLlamaForCausalLM"
-                                                                              : "LlamaForCausalLM");
+    buffer_printf(text, "{\n  \"architectures\": [\n    \"%s\"\n  ],\n",
+                  llava ? "LlavaLlamaForCausalLM" : "LlamaForCausalLM");
     buffer_printf(text, "  \"bos_token_id\": 1,\n  \"eos_token_id\": 2,\n  \"hidden_act\": \"silu\",\n");
     buffer_printf(text, "  \"hidden_size\": %llu,\n  \"initializer_range\": 0.02,\n  \"intermediate_size\": %llu,\n",
                   (unsigned long long)model->hidden, (unsigned long long)model->ffn);
     buffer_printf(text, "  \"max_position_embeddings\": 2048,\n");
     if (llava) {
-        buffer_printf(text, "  \"mm_hidden_size\": %llu,\n  \"mm_use_im_start_end\": true,\n"
-                            "  \"mm_vision_select_layer\": -2,\n"
-                            "  \"mm_vision_tower\": \"openai/clip-vit-large-patch14\",\n",
+        buffer_printf(text,
+                      "  \"mm_hidden_size\": %llu,\n  \"mm_use_im_start_end\": true,\n"
+                      "  \"mm_vision_select_layer\": -2,\n"
+                      "  \"mm_vision_tower\": \"openai/clip-vit-large-patch14\",\n",
                       (unsigned long long)model->projector);
     }
     buffer_printf(text, "  \"model_type\": \"%s\",\n  \"num_attention_heads\": %llu,\n  \"num_hidden_layers\": %llu,\n",
