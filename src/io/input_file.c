@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "core/checked.h"
+#include "io/block_tally.h"
 
 /* Linux moves at most 2 GiB less a page per call; some file systems dislike more than this. */
 #define READ_BYTES_MAX ((size_t)1 << 30)
@@ -24,7 +25,8 @@ struct input_file {
     uint64_t device;
     uint64_t inode;
     struct timespec modified;
-    bool drop_behind; /* it was not in the page cache when opened, so it need not be there afterwards */
+    struct block_tally *read_blocks; /* NULL unless the file was not in the page cache when opened: then it need not be
+                                        there afterwards either, and blocks are given back once they are read */
 };
 
 static enum llavamed_status fail_open(struct llavamed_error *error, int errno_value, const char *path)
@@ -92,7 +94,7 @@ enum llavamed_status input_file_open(const char *path, struct input_file **out, 
         .device = (uint64_t)info.st_dev,
         .inode = (uint64_t)info.st_ino,
         .modified = info.st_mtim,
-        .drop_behind = is_cold(fd, (uint64_t)info.st_size),
+        .read_blocks = is_cold(fd, (uint64_t)info.st_size) ? block_tally_create((uint64_t)info.st_size) : NULL,
     };
     *out = file;
     file = NULL;
@@ -111,6 +113,7 @@ void input_file_close(struct input_file *file)
 {
     if (file != NULL) {
         (void)close(file->fd);
+        block_tally_free(file->read_blocks);
         free(file->path);
         free(file);
     }
@@ -134,6 +137,17 @@ uint64_t input_file_device(const struct input_file *file)
 uint64_t input_file_inode(const struct input_file *file)
 {
     return file->inode;
+}
+
+static void drop_behind(const struct input_file *file, uint64_t offset, uint64_t n_bytes)
+{
+    struct block_run run = {offset, n_bytes};
+    struct block_run block;
+    while (file->read_blocks != NULL && run.n_bytes > 0) {
+        if (block_tally_next(file->read_blocks, &run, &block)) {
+            (void)posix_fadvise(file->fd, (off_t)block.offset, (off_t)block.n_bytes, POSIX_FADV_DONTNEED);
+        }
+    }
 }
 
 enum llavamed_status input_file_read(struct input_file *file, uint64_t offset, void *buffer, size_t n_bytes,
@@ -161,9 +175,7 @@ enum llavamed_status input_file_read(struct input_file *file, uint64_t offset, v
                                  "%s: the file became shorter while it was read (it had %llu bytes, ends at %llu)",
                                  file->path, (unsigned long long)file->n_bytes, (unsigned long long)offset);
         }
-        if (file->drop_behind) {
-            (void)posix_fadvise(file->fd, (off_t)offset, (off_t)got, POSIX_FADV_DONTNEED);
-        }
+        drop_behind(file, offset, (uint64_t)got);
         to += got;
         offset += (uint64_t)got;
         n_bytes -= (size_t)got;

@@ -11,15 +11,11 @@
 #include <unistd.h>
 
 #include "core/checked.h"
+#include "io/block_tally.h"
 
 #define WRITE_BYTES_MAX ((size_t)1 << 30)
-/* Ranges on their way to storage before the oldest is waited for: far enough behind that the wait is short. */
-#define WRITES_IN_FLIGHT 8
-
-struct file_range {
-    uint64_t offset;
-    uint64_t n_bytes;
-};
+/* Blocks on their way to storage before the oldest is waited for: far enough behind that the wait is short. */
+#define BLOCKS_IN_FLIGHT 8
 
 struct output_file {
     int fd;
@@ -27,9 +23,10 @@ struct output_file {
     uint64_t n_bytes; /* announced at creation */
     _Atomic uint64_t written_bytes;
     atomic_bool start_writing; /* false once sync_file_range has failed: the file system does not know it */
-    pthread_mutex_t mutex;     /* over the two below */
-    struct file_range in_flight[WRITES_IN_FLIGHT];
-    size_t n_started; /* ranges started so far; the next one takes the place n_started % WRITES_IN_FLIGHT */
+    struct block_tally *written_blocks; /* NULL: write-back is left to the system */
+    pthread_mutex_t mutex;              /* over the two below */
+    struct block_run in_flight[BLOCKS_IN_FLIGHT];
+    size_t n_started; /* blocks started so far; the next one takes the place n_started % BLOCKS_IN_FLIGHT */
 };
 
 static bool is_out_of_space(int errno_value)
@@ -109,6 +106,7 @@ enum llavamed_status output_file_create(const char *path, uint64_t n_bytes, stru
     file->n_bytes = n_bytes;
     atomic_init(&file->written_bytes, 0);
     atomic_init(&file->start_writing, true);
+    file->written_blocks = n_bytes >= BLOCK_TALLY_BYTES ? block_tally_create(n_bytes) : NULL;
     (void)pthread_mutex_init(&file->mutex, NULL); /* cannot fail with default attributes on Linux */
     *out = file;
     file = NULL;
@@ -126,6 +124,7 @@ out:
 static void release(struct output_file *file)
 {
     (void)pthread_mutex_destroy(&file->mutex);
+    block_tally_free(file->written_blocks);
     free(file->path);
     free(file);
 }
@@ -152,36 +151,45 @@ static enum llavamed_status fail_write(struct output_file *file, int errno_value
         (unsigned long long)to_come, (unsigned long long)free_bytes_of(file->fd));
 }
 
-/* Puts a range into the ring; returns the one whose place it takes (of 0 bytes at first). */
-static struct file_range exchange_in_flight(struct output_file *file, struct file_range range)
+/* Puts a block into the ring; returns the one whose place it takes (of 0 bytes at first). */
+static struct block_run exchange_in_flight(struct output_file *file, struct block_run block)
 {
     (void)pthread_mutex_lock(&file->mutex);
-    struct file_range *place = &file->in_flight[file->n_started++ % WRITES_IN_FLIGHT];
-    struct file_range oldest = *place;
-    *place = range;
+    struct block_run *place = &file->in_flight[file->n_started++ % BLOCKS_IN_FLIGHT];
+    struct block_run oldest = *place;
+    *place = block;
     (void)pthread_mutex_unlock(&file->mutex);
     return oldest;
 }
 
 /*
- * Starts write-back of the new range, and gives back the pages of one written a while ago. So dirty pages never pile
+ * Starts write-back of a finished block, and gives back the pages of one written a while ago. So dirty pages never pile
  * up, the fsync at the end finds little left, and the page cache of the machine's other users stays theirs. Errors of
  * write-back are not lost here: fsync reports them.
  */
-static void write_behind(struct output_file *file, uint64_t offset, size_t n_bytes)
+static void start_block(struct output_file *file, struct block_run block)
 {
-    if (n_bytes == 0 || !atomic_load_explicit(&file->start_writing, memory_order_relaxed)) {
-        return;
-    }
-    if (sync_file_range(file->fd, (off_t)offset, (off_t)n_bytes, SYNC_FILE_RANGE_WRITE) != 0) {
+    if (sync_file_range(file->fd, (off_t)block.offset, (off_t)block.n_bytes, SYNC_FILE_RANGE_WRITE) != 0) {
         atomic_store_explicit(&file->start_writing, false, memory_order_relaxed);
         return;
     }
-    struct file_range oldest = exchange_in_flight(file, (struct file_range){offset, n_bytes});
+    struct block_run oldest = exchange_in_flight(file, block);
     if (oldest.n_bytes > 0) {
         (void)sync_file_range(file->fd, (off_t)oldest.offset, (off_t)oldest.n_bytes,
                               SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER);
         (void)posix_fadvise(file->fd, (off_t)oldest.offset, (off_t)oldest.n_bytes, POSIX_FADV_DONTNEED);
+    }
+}
+
+static void write_behind(struct output_file *file, uint64_t offset, size_t n_bytes)
+{
+    struct block_run run = {offset, n_bytes};
+    struct block_run block;
+    while (file->written_blocks != NULL && run.n_bytes > 0) {
+        if (block_tally_next(file->written_blocks, &run, &block) &&
+            atomic_load_explicit(&file->start_writing, memory_order_relaxed)) {
+            start_block(file, block);
+        }
     }
 }
 

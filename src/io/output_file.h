@@ -22,8 +22,8 @@ enum llavamed_status output_file_create(const char *path, uint64_t n_bytes, stru
 void output_file_close(struct output_file *file);
 
 /*
- * Writes all bytes at `offset`, retrying short writes and EINTR, then asks the system to start writing them to
- * storage; waits at times for a range written a few calls ago and gives its pages back. Thread-safe for ranges that do
+ * Writes all bytes at `offset`, retrying short writes and EINTR. Blocks that are complete by then are started on their
+ * way to storage; at times this waits for one started a while ago and gives its pages back to the system. Thread-safe for ranges that do
  * not overlap. OUT_SPACE (ENOSPC, EDQUOT; says how many bytes of the file were still to come), OUT_UNWRITABLE for any
  * other failure.
  */
