@@ -23,9 +23,9 @@ void output_file_close(struct output_file *file);
 
 /*
  * Writes all bytes at `offset`, retrying short writes and EINTR. Blocks that are complete by then are started on their
- * way to storage; at times this waits for one started a while ago and gives its pages back to the system. Thread-safe for ranges that do
- * not overlap. OUT_SPACE (ENOSPC, EDQUOT; says how many bytes of the file were still to come), OUT_UNWRITABLE for any
- * other failure.
+ * way to storage; at times this waits for one started a while ago and gives its pages back to the system. Thread-safe
+ * for ranges that do not overlap. OUT_SPACE (ENOSPC, EDQUOT; says how many bytes of the file were still to come),
+ * OUT_UNWRITABLE for any other failure.
  */
 enum llavamed_status output_file_write(struct output_file *file, uint64_t offset, const void *bytes, size_t n_bytes,
                                        struct llavamed_error *error) LLAVAMED_CHECK;
