@@ -3,11 +3,11 @@
  * Does a delta fit a base? What can be counted in a sample of one tensor, and what it says. Pure: no reading, no words.
  *
  * A delta was made by subtraction, so for each element |delta| <= |base| / 2 tells that base and target lie within a
- * factor of two of each other: then (Sterbenz) the subtraction was exact and base + delta is the target, a number of the
- * dtype. With the right base the sums of these "eligible" elements therefore never need rounding, whatever the weights
- * and the update look like. With a base that knows nothing of the delta they do as often as in the control, where the
- * same base's elements meet the delta out of place. The derivation, and what copies in another dtype do to it, with
- * error rates: docs/content-test.md.
+ * factor of two of each other: then (Sterbenz) the subtraction was exact and base + delta is the target, a number of
+ * the dtype. With the right base the sums of these "eligible" elements therefore never need rounding, whatever the
+ * weights and the update look like. With a base that knows nothing of the delta they do as often as in the control,
+ * where the same base's elements meet the delta out of place. The derivation, and what copies in another dtype do to
+ * it, with error rates: docs/content-test.md.
  */
 #ifndef MERGE_CONTENT_FIGURES_H
 #define MERGE_CONTENT_FIGURES_H
@@ -21,9 +21,11 @@
 #define CONTENT_CONTROL_MIN 400
 /* Roundings, per eligible element, above which a base is not the one in every bit. The right one has 0. */
 #define CONTENT_NEAR_RATE 0.005
-/* From here on a base is a stranger: roundings as a fraction of the control's. Copies of the right one stay below 0.5. */
+/* From here on a base is a stranger: roundings as a fraction of the control's. Copies of the right one stay below 0.5.
+ */
 #define CONTENT_BAD_RATIO 0.65
-/* Last bits that are 1: about 0.5 in a delta that was rounded to its dtype after the subtraction; it decides nothing. */
+/* Last bits that are 1: about 0.5 in a delta that was rounded to its dtype after the subtraction; it decides nothing.
+ */
 #define CONTENT_ODD_MAX 0.4
 /* At most this part of the values has one of its last three bits set: an F16 tensor that came through BF16. */
 #define CONTENT_COARSE_MAX 0.01
@@ -53,8 +55,8 @@ void content_figures_add(struct content_figures *figures, const struct kernel_se
 enum content_fit {
     CONTENT_FIT_UNKNOWN, /* nothing to judge by */
     CONTENT_FIT_GOOD,
-    CONTENT_FIT_NEAR,    /* no stranger, and not the same bits */
-    CONTENT_FIT_BAD,     /* no better than chance */
+    CONTENT_FIT_NEAR, /* no stranger, and not the same bits */
+    CONTENT_FIT_BAD,  /* no better than chance */
     CONTENT_FIT_COUNT
 };
 

@@ -114,10 +114,11 @@ static enum llavamed_status read_piece(const struct sampler *sampler, const stru
                                        const struct piece *piece, struct llavamed_error *error)
 {
     const struct content_job *job = sampler->job;
-    enum llavamed_status status = source_peek(job->delta, tensor->delta_index, piece->delta_first, piece->n_elems,
-                                              sampler->raw_delta, error);
+    enum llavamed_status status =
+        source_peek(job->delta, tensor->delta_index, piece->delta_first, piece->n_elems, sampler->raw_delta, error);
     if (status == LLAVAMED_OK) {
-        status = source_peek(job->base, tensor->base_index, piece->base_first, piece->n_elems, sampler->raw_base, error);
+        status =
+            source_peek(job->base, tensor->base_index, piece->base_first, piece->n_elems, sampler->raw_base, error);
     }
     return status;
 }
@@ -149,10 +150,10 @@ static double sum_of_squares(const float *values, size_t n_elems)
 static void add_squares(const struct sampler *sampler, const struct plan_tensor *tensor, size_t n_elems,
                         struct content_squares *squares)
 {
-    const void *base = as_type(sampler, base_of(sampler, tensor)->dtype, KERNEL_F32, sampler->raw_base, n_elems,
-                               sampler->base);
-    const void *delta = as_type(sampler, delta_of(sampler, tensor)->dtype, KERNEL_F32, sampler->raw_delta, n_elems,
-                                sampler->delta);
+    const void *base =
+        as_type(sampler, base_of(sampler, tensor)->dtype, KERNEL_F32, sampler->raw_base, n_elems, sampler->base);
+    const void *delta =
+        as_type(sampler, delta_of(sampler, tensor)->dtype, KERNEL_F32, sampler->raw_delta, n_elems, sampler->delta);
     squares->n_elems += n_elems;
     squares->base += sum_of_squares(base, n_elems);
     squares->delta += sum_of_squares(delta, n_elems);
@@ -161,9 +162,10 @@ static void add_squares(const struct sampler *sampler, const struct plan_tensor 
 static void add_figures(const struct sampler *sampler, const struct plan_tensor *tensor, enum kernel_type type,
                         size_t n_elems, struct content_figures *figures)
 {
-    const void *base = as_type(sampler, base_of(sampler, tensor)->dtype, type, sampler->raw_base, n_elems, sampler->base);
-    const void *delta = as_type(sampler, delta_of(sampler, tensor)->dtype, type, sampler->raw_delta, n_elems,
-                                sampler->delta);
+    const void *base =
+        as_type(sampler, base_of(sampler, tensor)->dtype, type, sampler->raw_base, n_elems, sampler->base);
+    const void *delta =
+        as_type(sampler, delta_of(sampler, tensor)->dtype, type, sampler->raw_delta, n_elems, sampler->delta);
     content_figures_add(figures, sampler->job->kernels, type, base, delta, n_elems, sampler->scratch);
 }
 
@@ -195,8 +197,8 @@ static enum llavamed_status sample_matrix(const struct sampler *sampler, const s
     struct content_figures in_f16 = {0};
     enum kernel_type type = KERNEL_F16;
     (void)kernel_type_of(delta->dtype, &type);
-    uint64_t n_pieces = sample->kind == CONTENT_EMBED || sample->kind == CONTENT_HEAD ? PIECES_OF_VOCABULARY
-                                                                                      : PIECES_OF_MATRIX;
+    uint64_t n_pieces =
+        sample->kind == CONTENT_EMBED || sample->kind == CONTENT_HEAD ? PIECES_OF_VOCABULARY : PIECES_OF_MATRIX;
     for (uint64_t k = 0; base->n_elems >= n_pieces && k < n_pieces; k++) {
         struct piece piece = choose_piece(base, delta, k, n_pieces, seed);
         enum llavamed_status status = read_piece(sampler, tensor, &piece, error);
@@ -226,7 +228,8 @@ static enum llavamed_status sample_matrix(const struct sampler *sampler, const s
     return LLAVAMED_OK;
 }
 
-/* How many to go on after one that is taken: not a multiple of seven, the matrices of a layer, lest a kind be left out. */
+/* How many to go on after one that is taken: not a multiple of seven, the matrices of a layer, lest a kind be left out.
+ */
 static uint64_t stride_for(uint64_t n)
 {
     uint64_t stride = n / CONTENT_MATRICES_MAX + (n % CONTENT_MATRICES_MAX != 0);

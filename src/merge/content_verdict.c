@@ -16,8 +16,8 @@ enum content_kind content_kind_of(const char *name, unsigned rank)
         const char *part;
         enum content_kind kind;
     } kinds[] = {
-        {".q_proj.", CONTENT_Q},       {".k_proj.", CONTENT_K},   {".v_proj.", CONTENT_V},
-        {".o_proj.", CONTENT_O},       {".gate_proj.", CONTENT_GATE}, {".up_proj.", CONTENT_UP},
+        {".q_proj.", CONTENT_Q},       {".k_proj.", CONTENT_K},          {".v_proj.", CONTENT_V},
+        {".o_proj.", CONTENT_O},       {".gate_proj.", CONTENT_GATE},    {".up_proj.", CONTENT_UP},
         {".down_proj.", CONTENT_DOWN}, {"embed_tokens.", CONTENT_EMBED}, {"lm_head.", CONTENT_HEAD},
     };
     if (rank == 1 && strstr(name, "norm.weight") != NULL) {
@@ -94,19 +94,21 @@ static void decide_magnitudes(const struct content_report *report, struct conten
         matrix_delta < CONTENT_FULL_RATIO * matrix_base) {
         return;
     }
-    bool exchanged = norm_delta > CONTENT_EXCHANGED_RATIO * norm_base &&
-                     matrix_delta > CONTENT_EXCHANGED_RATIO * matrix_base;
+    bool exchanged =
+        norm_delta > CONTENT_EXCHANGED_RATIO * norm_base && matrix_delta > CONTENT_EXCHANGED_RATIO * matrix_base;
     verdict->cause = exchanged ? CONTENT_CAUSE_EXCHANGED : CONTENT_CAUSE_FULL_DELTA;
     verdict->status = LLAVAMED_STATUS_PAIR_FULL_DELTA;
-    (void)snprintf(verdict->text, sizeof verdict->text,
-                   "%s: the root mean square of its norm weights is %.3g (the base has %.3g), of its matrices %.3g (the "
-                   "base has %.3g)",
-                   exchanged ? "base and delta seem to be exchanged: the delta has the magnitudes of a model"
-                             : "the delta has the magnitudes of a whole model",
-                   norm_delta, norm_base, matrix_delta, matrix_base);
+    (void)snprintf(
+        verdict->text, sizeof verdict->text,
+        "%s: the root mean square of its norm weights is %.3g (the base has %.3g), of its matrices %.3g (the "
+        "base has %.3g)",
+        exchanged ? "base and delta seem to be exchanged: the delta has the magnitudes of a model"
+                  : "the delta has the magnitudes of a whole model",
+        norm_delta, norm_base, matrix_delta, matrix_base);
     (void)snprintf(verdict->hint, sizeof verdict->hint, "%s",
-                   exchanged ? "--base takes the original weights, --delta the differences"
-                             : "a model that was merged already needs no base; --allow-unknown-base goes on all the same");
+                   exchanged
+                       ? "--base takes the original weights, --delta the differences"
+                       : "a model that was merged already needs no base; --allow-unknown-base goes on all the same");
 }
 
 /* ---- Fit ---- */
@@ -211,11 +213,13 @@ static void decide_bad(const struct content_report *report, struct content_verdi
     verdict->status = LLAVAMED_STATUS_PAIR_WRONG_BASE;
     if ((double)verdict->n_bad >= GROUP_PART * (double)verdict->n_judged) {
         verdict->cause = CONTENT_CAUSE_UNRELATED;
-        (void)snprintf(verdict->text, sizeof verdict->text,
-                       "the delta was not made from this base: the two fit no better than chance in %zu of %zu matrices",
-                       verdict->n_bad, verdict->n_judged);
-        hint = "the delta needs the very weights it was made from: the original LLaMA-1, not Llama-2, not a fine-tune of "
-               "it";
+        (void)snprintf(
+            verdict->text, sizeof verdict->text,
+            "the delta was not made from this base: the two fit no better than chance in %zu of %zu matrices",
+            verdict->n_bad, verdict->n_judged);
+        hint =
+            "the delta needs the very weights it was made from: the original LLaMA-1, not Llama-2, not a fine-tune of "
+            "it";
     } else if (only_rotary_is_bad(report)) {
         verdict->cause = CONTENT_CAUSE_ROTARY;
         (void)snprintf(verdict->text, sizeof verdict->text,
@@ -255,9 +259,10 @@ static void decide_near(const struct content_report *report, struct content_verd
                        "the delta was not made from this base but from a relative: %zu of %zu matrices are near it and "
                        "differ",
                        verdict->n_near, verdict->n_judged);
-        (void)snprintf(verdict->hint, sizeof verdict->hint,
-                       "the base may be a fine-tune (Vicuna, Alpaca...) of the one that is needed; --allow-unknown-base "
-                       "goes on all the same");
+        (void)snprintf(
+            verdict->hint, sizeof verdict->hint,
+            "the base may be a fine-tune (Vicuna, Alpaca...) of the one that is needed; --allow-unknown-base "
+            "goes on all the same");
     } else {
         verdict->cause = CONTENT_CAUSE_INEXACT;
         (void)snprintf(verdict->text, sizeof verdict->text,
@@ -289,8 +294,9 @@ void content_decide(const struct content_report *report, struct content_verdict 
         verdict->total = tally_of(report, CONTENT_FIT_GOOD).figures;
     } else {
         verdict->cause = CONTENT_CAUSE_UNDECIDED;
-        (void)snprintf(verdict->text, sizeof verdict->text,
-                       "the contents do not tell whether these two belong together (too few elements, a delta of zeros, "
-                       "or dtypes that round everywhere or nowhere)");
+        (void)snprintf(
+            verdict->text, sizeof verdict->text,
+            "the contents do not tell whether these two belong together (too few elements, a delta of zeros, "
+            "or dtypes that round everywhere or nowhere)");
     }
 }

@@ -262,7 +262,8 @@ static enum llavamed_status judge_content(struct merge_run *run, struct llavamed
     if (status != LLAVAMED_OK) {
         return status;
     }
-    note(run, "content test: %zu matrices judged, %.3f %% of the sums that must be exact are, chance gives %.3f %%; %.3f s",
+    note(run,
+         "content test: %zu matrices judged, %.3f %% of the sums that must be exact are, chance gives %.3f %%; %.3f s",
          verdict.n_judged, 100.0 * (1.0 - content_rate(&verdict.total)),
          100.0 * (1.0 - content_control_rate(&verdict.total)), (double)(clock_monotonic_ns() - started_ns) / 1e9);
     return verdict.text[0] == '\0' ? LLAVAMED_OK : warn(run, verdict.text, error);

@@ -237,8 +237,14 @@ static struct content_report *make_report(enum content_fit fit)
             .layer = content_layer_of(names[i]),
             .fit = fit,
             .is_f16 = true,
-            .figures = {.n_elems = 1000, .n_nonzero = 1000, .n_delta_fine = 900, .n_base_fine = 900,
-                        .n_eligible = 1000, .n_rounded = 310, .n_control_eligible = 1000, .n_control_rounded = 310},
+            .figures = {.n_elems = 1000,
+                        .n_nonzero = 1000,
+                        .n_delta_fine = 900,
+                        .n_base_fine = 900,
+                        .n_eligible = 1000,
+                        .n_rounded = 310,
+                        .n_control_eligible = 1000,
+                        .n_control_rounded = 310},
         };
     }
     return &report;

@@ -10,8 +10,8 @@ synth()
     "$BUILD/tools/synth" --out "$name" --scale 0.0003 "$@" >/dev/null
 }
 
-# rearrange BASE HOW: rewrites BASE/model.safetensors: "rotary" takes the rotary permutation of the Hugging Face form out
-# of q and k, "layers" exchanges the layers 0 and 1, "tensor" takes another layer's v_proj for one
+# rearrange BASE HOW: rewrites BASE/model.safetensors: "rotary" takes the rotary permutation of the Hugging Face form
+# out of q and k, "layers" exchanges the layers 0 and 1, "tensor" takes another layer's v_proj for one
 rearrange()
 {
     python3 - "$1" "$2" <<'PYTHON'
@@ -33,8 +33,8 @@ for name in names:
         order = [h * 2 * half + j * half + i for h in range(heads) for i in range(half) for j in range(2)]
         new[name] = b"".join(old[r * row:(r + 1) * row] for r in order)
     elif sys.argv[2] == "layers" and ("layers.0." in name or "layers.1." in name):
-        other = name.replace("layers.0.", "layers.x.").replace("layers.1.", "layers.0.").replace("layers.x.", "layers.1.")
-        new[name] = get(other)
+        new[name] = get(name.replace("layers.0.", "layers.1.") if "layers.0." in name else
+                        name.replace("layers.1.", "layers.0."))
     elif sys.argv[2] == "tensor" and "layers.1.self_attn.v_proj" in name:
         new[name] = get(name.replace("layers.1.", "layers.0."))
 out = bytearray(data)
