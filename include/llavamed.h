@@ -72,6 +72,8 @@
     X(PAIR_MISMATCH, 4)         /* names, shapes or dtypes: error.problems lists them */                               \
     X(PAIR_SAME, 4)             /* base and delta are the same checkpoint */                                           \
     X(PAIR_BASE_MERGED, 4)      /* the base already holds an mm_projector */                                           \
+    X(PAIR_WRONG_BASE, 4)       /* by content: the delta was not made from this base */                                \
+    X(PAIR_FULL_DELTA, 4)       /* by content: the delta has the magnitudes of a whole model */                        \
     X(OUT_EXISTS, 5)                                                                                                   \
     X(OUT_BUSY, 5)              /* another run is writing it */                                                        \
     X(OUT_OVERLAPS_INPUT, 5)    /* equal to, inside or around an input */                                              \
@@ -148,6 +150,7 @@ struct llavamed_settings {
     uint64_t max_shard_bytes;          /* default 5,000,000,000 */
     uint64_t max_memory_bytes;         /* all buffers together; default 256 MiB */
     unsigned n_threads;                /* workers; 0 (default): one per usable core, at least 6 */
+    bool allow_unknown_base;           /* PAIR_WRONG_BASE and PAIR_FULL_DELTA become warnings */
     bool force;                        /* replace an OUT that this library wrote, or that is empty */
     bool dry_run;                      /* stop after the plan; result is filled, nothing is created */
     const volatile int *stop_signal;   /* NULL, or polled: non-zero ends the run as INTERRUPTED with that number;

@@ -177,6 +177,9 @@ static enum llavamed_status set_option(struct parser *parser, const struct optio
     case OPTION_VERIFY:
         settings->verify = (enum llavamed_verify)chosen;
         break;
+    case OPTION_ALLOW_UNKNOWN_BASE:
+        settings->allow_unknown_base = true;
+        break;
     case OPTION_FORCE:
         settings->force = true;
         break;
@@ -213,7 +216,6 @@ static enum llavamed_status set_option(struct parser *parser, const struct optio
         break;
     case OPTION_SUMS:
     case OPTION_DIGESTS:
-    case OPTION_ALLOW_UNKNOWN_BASE:
     case OPTION_AGAINST: /* refused before */
     case OPTION_COUNT:
         break;

@@ -10,6 +10,9 @@ struct manifest_totals manifest_totals_of(const struct plan *plan, const struct 
     struct manifest_totals totals = {0};
     for (size_t i = 0; i < plan->n_tensors; i++) {
         const struct pipeline_tensor *tensor = &outcome->tensors[i];
+        totals.n_added += tensor->n_added;
+        totals.added.n_rounded += tensor->n_added == 0 ? 0 : tensor->counts.n_rounded;
+        totals.added.n_delta_zero += tensor->n_added == 0 ? 0 : tensor->counts.n_delta_zero;
         totals.n_nan += tensor->counts.n_nan;
         totals.n_infinite += tensor->counts.n_infinite;
         totals.n_rounded += tensor->counts.n_rounded;
@@ -64,6 +67,21 @@ static void append_count(struct buffer *out, const char *key, uint64_t value)
     }
 }
 
+/*
+ * The part of sums with a delta that is not zero which the result's dtype holds exactly, cut to six decimals: 1 only
+ * when all are. Left out where there is no such sum.
+ */
+static void append_exact(struct buffer *out, uint64_t n_added, const struct kernel_counts *counts)
+{
+    if (n_added <= counts->n_delta_zero || n_added - counts->n_delta_zero < counts->n_rounded) {
+        return;
+    }
+    uint64_t n = n_added - counts->n_delta_zero;
+    uint64_t n_millionths = (uint64_t)((double)(n - counts->n_rounded) / (double)n * 1e6);
+    buffer_printf(out, ", \"exact\": %llu.%06llu", (unsigned long long)(n_millionths / 1000000),
+                  (unsigned long long)(n_millionths % 1000000));
+}
+
 static const char *record_crc(const struct documents_input *input)
 {
     if (strcmp(input->format, "torch") != 0) {
@@ -102,11 +120,13 @@ static void append_head(struct buffer *out, const struct plan *plan, const struc
     buffer_printf(out,
                   "\n  },\n  \"result\": {\"dtype\": \"%s\", \"tensors\": %zu, \"tensor_bytes\": %llu, "
                   "\"shard_bytes\": %llu, \"inv_freq_dropped\": %zu, \"nan\": %llu, \"infinite\": %llu, "
-                  "\"rounded\": %llu, \"overflowed\": %llu},\n",
+                  "\"rounded\": %llu, \"overflowed\": %llu",
                   dtype_name(plan->model_dtype), plan->n_tensors, (unsigned long long)plan->data_bytes,
                   (unsigned long long)plan->file_bytes, plan->n_dropped, (unsigned long long)totals.n_nan,
                   (unsigned long long)totals.n_infinite, (unsigned long long)totals.n_rounded,
                   (unsigned long long)totals.n_overflow);
+    append_exact(out, totals.n_added, &totals.added);
+    buffer_append_text(out, "},\n");
 }
 
 static void append_files(struct buffer *out, const struct plan *plan, const struct pipeline_outcome *outcome,
@@ -146,6 +166,7 @@ static void append_tensor(struct buffer *out, const struct plan *plan, size_t in
     append_count(out, "infinite", found->counts.n_infinite);
     append_count(out, "rounded", found->counts.n_rounded);
     append_count(out, "delta_zero", found->counts.n_delta_zero);
+    append_exact(out, found->n_added, &found->counts);
     append_count(out, "overflowed", found->n_overflow);
     buffer_append_text(out, "}");
 }

@@ -16,6 +16,8 @@ struct manifest_totals {
     uint64_t n_infinite;
     uint64_t n_rounded;
     uint64_t n_overflow;
+    uint64_t n_added;           /* elements that are a sum of base and delta */
+    struct kernel_counts added; /* n_rounded and n_delta_zero of the tensors that have such */
 };
 
 struct manifest_totals manifest_totals_of(const struct plan *plan, const struct pipeline_outcome *outcome);

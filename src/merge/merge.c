@@ -15,6 +15,7 @@
 #include "integrity/crc32.h"
 #include "integrity/digest.h"
 #include "io/directory.h"
+#include "merge/content_test.h"
 #include "merge/documents.h"
 #include "merge/output_dir.h"
 #include "merge/pipeline.h"
@@ -245,6 +246,29 @@ static enum llavamed_status make_plan(struct merge_run *run, struct llavamed_err
     return status;
 }
 
+/* Whether the delta was made from this base, as far as a sample of both tells. */
+static enum llavamed_status judge_content(struct merge_run *run, struct llavamed_error *error)
+{
+    struct content_job job = {
+        .plan = &run->plan,
+        .base = run->base,
+        .delta = run->delta,
+        .kernels = run->kernels,
+        .allow_unknown_base = run->settings->allow_unknown_base,
+    };
+    struct content_verdict verdict;
+    uint64_t started_ns = clock_monotonic_ns();
+    enum llavamed_status status = content_test(&job, &verdict, error);
+    if (status != LLAVAMED_OK) {
+        return status;
+    }
+    note(run,
+         "content test: %zu matrices judged, %.3f %% of the sums that must be exact are, chance gives %.3f %%; %.3f s",
+         verdict.n_judged, 100.0 * (1.0 - content_rate(&verdict.total)),
+         100.0 * (1.0 - content_control_rate(&verdict.total)), (double)(clock_monotonic_ns() - started_ns) / 1e9);
+    return verdict.text[0] == '\0' ? LLAVAMED_OK : warn(run, verdict.text, error);
+}
+
 static enum llavamed_status prepare_documents(struct merge_run *run, struct llavamed_error *error)
 {
     const struct source_small_file *files;
@@ -447,6 +471,9 @@ static enum llavamed_status prepare(struct merge_run *run, struct llavamed_error
     }
     if (status == LLAVAMED_OK) {
         status = check_space(run, error);
+    }
+    if (status == LLAVAMED_OK) {
+        status = judge_content(run, error);
     }
     if (status == LLAVAMED_OK) {
         status = check_stop(run, error);

@@ -305,6 +305,7 @@ static void account_tile_locked(struct pipeline *pipeline, const struct slot *sl
     total->counts.n_infinite += slot->tally.counts.n_infinite;
     total->counts.n_rounded += slot->tally.counts.n_rounded;
     total->counts.n_delta_zero += slot->tally.counts.n_delta_zero;
+    total->n_added += slot->tally.n_added;
     total->n_overflow += slot->tally.n_overflow;
 }
 

@@ -35,6 +35,7 @@ enum llavamed_status pipeline_geometry_choose(uint64_t max_memory_bytes, unsigne
 struct pipeline_tensor {
     uint32_t crc32; /* of its bytes in the output */
     struct kernel_counts counts;
+    uint64_t n_added;    /* elements that are a sum: all but those that the delta alone has */
     uint64_t n_overflow; /* finite values of base or delta that became infinite in conversion to the result's dtype */
 };
 

@@ -97,6 +97,7 @@ static enum llavamed_status add_base(const struct operation *op, uint64_t base_f
     enum llavamed_status status = fetch(op, op->job->base, base_index, base_first, n_elems, base, error);
     if (status == LLAVAMED_OK) {
         op->job->kernels->add[op->type](out, base, out, (size_t)n_elems, &op->tally->counts);
+        op->tally->n_added += n_elems;
     }
     return status;
 }

@@ -19,6 +19,12 @@ static enum llavamed_status plain_read(void *state, size_t index, uint64_t first
     return weights_read(state, index, first_elem, n_elems, buffer, error);
 }
 
+static enum llavamed_status plain_peek(void *state, size_t index, uint64_t first_elem, uint64_t n_elems, void *buffer,
+                                       struct llavamed_error *error)
+{
+    return weights_peek(state, index, first_elem, n_elems, buffer, error);
+}
+
 static enum llavamed_status plain_finish(void *state, void *scratch, size_t scratch_bytes, struct llavamed_error *error)
 {
     return weights_finish(state, scratch, scratch_bytes, error);
@@ -38,6 +44,7 @@ static void plain_close(void *state)
 
 static const struct source_layout plain_layout = {
     .read = plain_read,
+    .peek = plain_peek,
     .finish = plain_finish,
     .bytes_read = plain_bytes_read,
     .close = plain_close,
@@ -351,6 +358,15 @@ enum llavamed_status source_read(struct source *source, size_t index, uint64_t f
 {
     assert_range(source, index, first_elem, n_elems);
     return source->layout->read(source->state, index, first_elem, n_elems, buffer, error);
+}
+
+enum llavamed_status source_peek(struct source *source, size_t index, uint64_t first_elem, uint64_t n_elems,
+                                 void *buffer, struct llavamed_error *error)
+{
+    assert_range(source, index, first_elem, n_elems);
+    const struct source_layout *layout = source->layout;
+    return (layout->peek != NULL ? layout->peek : layout->read)(source->state, index, first_elem, n_elems, buffer,
+                                                                error);
 }
 
 enum llavamed_status source_finish(struct source *source, void *scratch, size_t scratch_bytes,

@@ -66,6 +66,13 @@ enum llavamed_status source_read(struct source *source, size_t index, uint64_t f
                                  void *buffer, struct llavamed_error *error) LLAVAMED_CHECK;
 
 /*
+ * As source_read(), for a look before the work: nothing is noted, so that the same elements can be read once more
+ * without making source_finish() read their records again, and what a look brings is not covered by the CRC-32s.
+ */
+enum llavamed_status source_peek(struct source *source, size_t index, uint64_t first_elem, uint64_t n_elems,
+                                 void *buffer, struct llavamed_error *error) LLAVAMED_CHECK;
+
+/*
  * After the last source_read(): joins the CRC-32s of the pieces read (in whatever order) and compares each record's;
  * bytes of a record that were never read, or read more than once, are read again here through `scratch`. Also that no
  * file changed meanwhile. CRC_MISMATCH names file, record and a tensor in it. Not thread-safe.
@@ -73,7 +80,7 @@ enum llavamed_status source_read(struct source *source, size_t index, uint64_t f
 enum llavamed_status source_finish(struct source *source, void *scratch, size_t scratch_bytes,
                                    struct llavamed_error *error) LLAVAMED_CHECK;
 
-/* Bytes read from storage through source_read() and source_finish(). */
+/* Bytes read from storage through source_read(), source_peek() and source_finish(). */
 uint64_t source_bytes_read(const struct source *source);
 
 #endif

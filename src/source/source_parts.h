@@ -10,10 +10,13 @@
 
 /*
  * How elements come out of a layout. `state` is the layout's own. Ranges are checked by source.c; read must be
- * thread-safe. A layout that joins or permutes pieces of several files implements these four and nothing else.
+ * thread-safe. A layout that joins or permutes pieces of several files implements these and nothing else. `peek` is
+ * read without noting CRC-32s; a layout without it (NULL) is read, which costs it a second reading in finish.
  */
 struct source_layout {
     enum llavamed_status (*read)(void *state, size_t index, uint64_t first_elem, uint64_t n_elems, void *buffer,
+                                 struct llavamed_error *error);
+    enum llavamed_status (*peek)(void *state, size_t index, uint64_t first_elem, uint64_t n_elems, void *buffer,
                                  struct llavamed_error *error);
     enum llavamed_status (*finish)(void *state, void *scratch, size_t scratch_bytes, struct llavamed_error *error);
     uint64_t (*bytes_read)(const void *state);

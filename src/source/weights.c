@@ -213,7 +213,7 @@ static uint64_t bytes_of_elems(const struct tensor *tensor, uint64_t n_elems)
     return n_elems * dtype_bytes(tensor->dtype);
 }
 
-enum llavamed_status weights_read(struct weights *weights, size_t index, uint64_t first_elem, uint64_t n_elems,
+enum llavamed_status weights_peek(struct weights *weights, size_t index, uint64_t first_elem, uint64_t n_elems,
                                   void *buffer, struct llavamed_error *error)
 {
     const struct tensor *tensor = &weights->set->tensors[index];
@@ -221,10 +221,23 @@ enum llavamed_status weights_read(struct weights *weights, size_t index, uint64_
     uint64_t offset = span->offset + bytes_of_elems(tensor, first_elem);
     size_t n_bytes = (size_t)bytes_of_elems(tensor, n_elems);
     enum llavamed_status status = input_file_read(weights->files[span->file].file, offset, buffer, n_bytes, error);
+    if (status == LLAVAMED_OK) {
+        atomic_fetch_add_explicit(&weights->bytes_read, n_bytes, memory_order_relaxed);
+    }
+    return status;
+}
+
+enum llavamed_status weights_read(struct weights *weights, size_t index, uint64_t first_elem, uint64_t n_elems,
+                                  void *buffer, struct llavamed_error *error)
+{
+    const struct tensor *tensor = &weights->set->tensors[index];
+    const struct weights_span *span = &weights->spans[index];
+    uint64_t offset = span->offset + bytes_of_elems(tensor, first_elem);
+    size_t n_bytes = (size_t)bytes_of_elems(tensor, n_elems);
+    enum llavamed_status status = weights_peek(weights, index, first_elem, n_elems, buffer, error);
     if (status != LLAVAMED_OK) {
         return status;
     }
-    atomic_fetch_add_explicit(&weights->bytes_read, n_bytes, memory_order_relaxed);
     if (span->record != WEIGHTS_NO_RECORD && weights->check_crc) {
         struct weights_record *record = &weights->records[span->record];
         if (record->has_crc) {

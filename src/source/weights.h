@@ -73,8 +73,10 @@ void weights_deinit(struct weights *weights);
 enum llavamed_status weights_add_file(struct weights *weights, const char *path,
                                       struct llavamed_error *error) LLAVAMED_CHECK;
 
-/* As source_read() and source_finish(). */
+/* As source_read(), source_peek() and source_finish(). */
 enum llavamed_status weights_read(struct weights *weights, size_t index, uint64_t first_elem, uint64_t n_elems,
+                                  void *buffer, struct llavamed_error *error) LLAVAMED_CHECK;
+enum llavamed_status weights_peek(struct weights *weights, size_t index, uint64_t first_elem, uint64_t n_elems,
                                   void *buffer, struct llavamed_error *error) LLAVAMED_CHECK;
 enum llavamed_status weights_finish(struct weights *weights, void *scratch, size_t scratch_bytes,
                                     struct llavamed_error *error) LLAVAMED_CHECK;

@@ -199,7 +199,6 @@ static void refusals(void)
         {"--sums SHA256SUMS", LLAVAMED_STATUS_NOT_SUPPORTED_YET, "--sums is not supported yet", NULL},
         {"--sums", LLAVAMED_STATUS_NOT_SUPPORTED_YET, "--sums is not supported yet", NULL},
         {"--digests", LLAVAMED_STATUS_NOT_SUPPORTED_YET, "--digests is not supported yet", NULL},
-        {"--allow-unknown-base", LLAVAMED_STATUS_NOT_SUPPORTED_YET, "--allow-unknown-base is not supported yet", NULL},
         {"--against=x", LLAVAMED_STATUS_NOT_SUPPORTED_YET, "--against is not supported yet", NULL},
     };
     for (size_t i = 0; i < sizeof refusals_expected / sizeof refusals_expected[0]; i++) {

@@ -307,6 +307,34 @@ static void nothing_is_read_without_need(void)
     EXPECT_U64(bytes_read, 36);
 }
 
+/* A look leaves no trace but the bytes read: not the checksum of a look is noted, nor does it make a record read twice. */
+static void a_look_before_the_work(void)
+{
+    static const char *const files[] = {DATA "single.bin", DATA "single.safetensors"};
+    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
+        struct source *source = open_source(files[i], true);
+        uint8_t looked[512];
+        uint8_t bytes[512];
+        uint64_t n_looked = 0;
+        const struct tensor_set *set = source_tensors(source);
+        for (size_t k = 0; k < set->n_tensors; k++) {
+            const struct tensor *tensor = &set->tensors[k];
+            size_t element_bytes = dtype_bytes(tensor->dtype);
+            read_tensor(source, k, 5, bytes);
+            for (int twice = 0; twice < 2 && tensor->n_elems > 1; twice++) {
+                EXPECT(source_peek(source, k, 1, tensor->n_elems - 1, looked, NULL) == LLAVAMED_OK);
+                EXPECT(memcmp(looked, bytes + element_bytes, tensor->n_bytes - element_bytes) == 0);
+                n_looked += tensor->n_bytes - element_bytes;
+            }
+        }
+        uint64_t before = source_bytes_read(source);
+        EXPECT(n_looked > 0 && before > n_looked);
+        EXPECT(finish(source, NULL) == LLAVAMED_OK);
+        EXPECT_U64(source_bytes_read(source), before);
+        source_close(source);
+    }
+}
+
 static void a_file_that_changes_is_noticed(void)
 {
     struct damage copy;
@@ -481,6 +509,7 @@ int main(void)
     CASE(absent_crc_is_a_warning_where_it_would_be_checked);
     CASE(damage_is_found_however_much_was_read);
     CASE(nothing_is_read_without_need);
+    CASE(a_look_before_the_work);
     CASE(a_file_that_changes_is_noticed);
     CASE(threads_may_read_together);
     CASE(recognised_and_refused);

@@ -58,7 +58,7 @@ test_usage_stray_arguments()
 test_usage_not_supported_yet()
 {
     local option
-    for option in '--format torch' '--verify full' '--sums x' --digests --allow-unknown-base '--against x'; do
+    for option in '--format torch' '--verify full' '--sums x' --digests '--against x'; do
         # shellcheck disable=SC2086
         refused 2 "${option% x} is not supported yet" --base "$DATA/base" --delta "$DATA/delta" --out out $option
         want_stderr 'llavamed-apply: hint: *'

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Judging by content, before anything is written, whether a delta was made from a base: a sample of every matrix is
+ * read, the kernels add it in scratch, and the figures are judged (merge/content_figures.h, merge/content_verdict.h).
+ *
+ * What is read follows from the plan alone, so the verdict depends neither on threads nor on memory: two pieces of
+ * CONTENT_PIECE_ELEMS elements of each matrix (four of embeddings and head, where many rows may be untouched), and the
+ * norm vectors; at most CONTENT_MATRICES_MAX matrices and as many vectors. That is 15 MB of a 7B model's files.
+ */
+#ifndef MERGE_CONTENT_TEST_H
+#define MERGE_CONTENT_TEST_H
+
+#include "merge/content_verdict.h"
+#include "merge/plan.h"
+#include "source/source.h"
+
+#define CONTENT_MATRICES_MAX 1024
+
+struct content_job {
+    const struct plan *plan;
+    struct source *base;
+    struct source *delta;
+    const struct kernel_set *kernels;
+    bool allow_unknown_base;
+};
+
+/*
+ * Reads with source_peek(), on this thread, in less than 1 MiB of memory. PAIR_WRONG_BASE and PAIR_FULL_DELTA, with the
+ * figures and the tensors listed in error->problems; with allow_unknown_base these are LLAVAMED_OK and
+ * *verdict says what would have been refused. verdict->text, when not empty on success, is a warning.
+ */
+enum llavamed_status content_test(const struct content_job *job, struct content_verdict *verdict,
+                                  struct llavamed_error *error) LLAVAMED_CHECK;
+
+#endif
