@@ -1,18 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "io/input_file.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 #include "core/checked.h"
 
 /* Linux moves at most 2 GiB less a page per call; some file systems dislike more than this. */
 #define READ_BYTES_MAX ((size_t)1 << 30)
+
+/* IOV_MAX of Linux. */
+#define PIECES_MAX 1024
 
 #define CACHE_SAMPLES 16
 #define CACHE_SAMPLE_STEP_MIN (UINT64_C(1) << 20)
@@ -136,14 +139,38 @@ uint64_t input_file_inode(const struct input_file *file)
     return file->inode;
 }
 
-enum llavamed_status input_file_read(struct input_file *file, uint64_t offset, void *buffer, size_t n_bytes,
-                                     struct llavamed_error *error)
+static enum llavamed_status check_range(const struct input_file *file, uint64_t offset, size_t n_bytes,
+                                        struct llavamed_error *error)
 {
     if (offset > file->n_bytes || n_bytes > file->n_bytes - offset) {
         return llavamed_fail(error, LLAVAMED_STATUS_INPUT_TRUNCATED,
                              "%s: the file ends too early (it has %llu bytes, want %llu at offset %llu)", file->path,
                              (unsigned long long)file->n_bytes, (unsigned long long)n_bytes,
                              (unsigned long long)offset);
+    }
+    return LLAVAMED_OK;
+}
+
+static enum llavamed_status fail_read(const struct input_file *file, uint64_t offset, int errno_value,
+                                      struct llavamed_error *error)
+{
+    return llavamed_fail_errno(error, LLAVAMED_STATUS_IO, errno_value, "%s: cannot read at offset %llu", file->path,
+                               (unsigned long long)offset);
+}
+
+static void drop_cache(const struct input_file *file, uint64_t offset, ssize_t n_bytes)
+{
+    if (file->drop_behind) {
+        (void)posix_fadvise(file->fd, (off_t)offset, (off_t)n_bytes, POSIX_FADV_DONTNEED);
+    }
+}
+
+enum llavamed_status input_file_read(struct input_file *file, uint64_t offset, void *buffer, size_t n_bytes,
+                                     struct llavamed_error *error)
+{
+    enum llavamed_status status = check_range(file, offset, n_bytes, error);
+    if (status != LLAVAMED_OK) {
+        return status;
     }
     unsigned char *to = buffer;
     while (n_bytes > 0) {
@@ -153,22 +180,56 @@ enum llavamed_status input_file_read(struct input_file *file, uint64_t offset, v
             continue;
         }
         if (got < 0) {
-            return llavamed_fail_errno(error, LLAVAMED_STATUS_IO, errno, "%s: cannot read at offset %llu", file->path,
-                                       (unsigned long long)offset);
+            return fail_read(file, offset, errno, error);
         }
         if (got == 0) {
             return llavamed_fail(error, LLAVAMED_STATUS_INPUT_CHANGED,
                                  "%s: the file became shorter while it was read (it had %llu bytes, ends at %llu)",
                                  file->path, (unsigned long long)file->n_bytes, (unsigned long long)offset);
         }
-        if (file->drop_behind) {
-            (void)posix_fadvise(file->fd, (off_t)offset, (off_t)got, POSIX_FADV_DONTNEED);
-        }
+        drop_cache(file, offset, got);
         to += got;
         offset += (uint64_t)got;
         n_bytes -= (size_t)got;
     }
     return LLAVAMED_OK;
+}
+
+enum llavamed_status input_file_read_pieces(struct input_file *file, uint64_t offset, const struct iovec *pieces,
+                                            size_t n_pieces, struct llavamed_error *error)
+{
+    size_t n_bytes = 0;
+    for (size_t i = 0; i < n_pieces; i++) {
+        assert(pieces[i].iov_len > 0);
+        n_bytes += pieces[i].iov_len;
+    }
+    enum llavamed_status status = check_range(file, offset, n_bytes, error);
+    size_t next = 0;
+    while (status == LLAVAMED_OK && next < n_pieces) {
+        size_t batch = n_pieces - next < PIECES_MAX ? n_pieces - next : PIECES_MAX;
+        ssize_t got = preadv(file->fd, pieces + next, (int)batch, (off_t)offset);
+        if (got < 0 && errno == EINTR) {
+            continue;
+        }
+        if (got < 0) {
+            return fail_read(file, offset, errno, error);
+        }
+        drop_cache(file, offset, got);
+        size_t left = (size_t)got;
+        while (next < n_pieces && pieces[next].iov_len <= left) {
+            left -= pieces[next].iov_len;
+            offset += pieces[next].iov_len;
+            next++;
+        }
+        /* A read that stopped inside a piece, or at once: the plain read completes that piece or says what is wrong. */
+        if (next < n_pieces && (left > 0 || got == 0)) {
+            status = input_file_read(file, offset + left, (char *)pieces[next].iov_base + left,
+                                     pieces[next].iov_len - left, error);
+            offset += pieces[next].iov_len;
+            next++;
+        }
+    }
+    return status;
 }
 
 static bool same_content(const struct input_file *file, const struct stat *info)

@@ -66,7 +66,7 @@ static void append_count(struct buffer *out, const char *key, uint64_t value)
 
 static const char *record_crc(const struct documents_input *input)
 {
-    if (strcmp(input->format, "torch") != 0) {
+    if (strcmp(input->format, "safetensors") == 0) {
         return "none"; /* the format has no checksums */
     }
     return input->crc_checked ? "checked" : "not-checked";
