@@ -66,9 +66,9 @@ static size_t count_shards(const struct directory_listing *listing)
 
 static enum llavamed_status fail_no_shards(const struct source *source, struct llavamed_error *error)
 {
-    enum llavamed_status status = llavamed_fail(
-        error, LLAVAMED_STATUS_INPUT_MISSING, "%s: no shards of Meta's original release in it (wanted for the %s)",
-        source->spec, source->role);
+    enum llavamed_status status =
+        llavamed_fail(error, LLAVAMED_STATUS_INPUT_MISSING,
+                      "%s: no shards of Meta's original release in it (wanted for the %s)", source->spec, source->role);
     llavamed_hint(error, "give the directory that holds consolidated.00.pth and params.json");
     return status;
 }
@@ -76,9 +76,9 @@ static enum llavamed_status fail_no_shards(const struct source *source, struct l
 static enum llavamed_status fail_several(const struct source *source, const char *names, const char *last,
                                          struct llavamed_error *error)
 {
-    enum llavamed_status status = llavamed_fail(error, LLAVAMED_STATUS_INPUT_MISSING,
-                                                "%s: holds several sizes of the model (got %s, want one)",
-                                                source->spec, names);
+    enum llavamed_status status =
+        llavamed_fail(error, LLAVAMED_STATUS_INPUT_MISSING, "%s: holds several sizes of the model (got %s, want one)",
+                      source->spec, names);
     llavamed_hint(error, "give the folder of the delta's size, such as %s/%s", source->spec, last);
     return status;
 }
@@ -239,11 +239,14 @@ static enum llavamed_status check_part(const struct meta *meta, const struct met
                              path_of_shard(meta, shard), part->name, tensor_shape_text(part, got_text),
                              tensor_shape_text(&want, want_text));
     }
-    if (part->dtype != first->dtype || dtype_bytes(part->dtype) == 0) {
+    if (dtype_bytes(part->dtype) == 0) {
+        return llavamed_fail(error, LLAVAMED_STATUS_META_INVALID, "%s: %.200s has a dtype of less than a byte (got %s)",
+                             path_of_shard(meta, shard), part->name, dtype_name(part->dtype));
+    }
+    if (part->dtype != first->dtype) {
         return llavamed_fail(error, LLAVAMED_STATUS_META_INVALID,
                              "%s: %.200s has another dtype than in the first shard (got %s, want %s)",
-                             path_of_shard(meta, shard), part->name, dtype_name(part->dtype),
-                             dtype_name(first->dtype));
+                             path_of_shard(meta, shard), part->name, dtype_name(part->dtype), dtype_name(first->dtype));
     }
     return LLAVAMED_OK;
 }
@@ -336,8 +339,7 @@ static enum llavamed_status open_shards(struct source *source, struct meta *meta
     return status;
 }
 
-static enum llavamed_status check_recorded(const struct source *source, struct meta *meta,
-                                           struct llavamed_error *error)
+static enum llavamed_status check_recorded(const struct source *source, struct meta *meta, struct llavamed_error *error)
 {
     enum llavamed_status status = meta_read_checklist(meta, error);
     if (status == LLAVAMED_OK) {

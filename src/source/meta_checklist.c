@@ -64,8 +64,8 @@ static enum llavamed_status read_lines(const char *path, const char *directory, 
         if (parse_line(text + at, line_bytes, &line)) {
             status = use(&line, directory, context, error);
         } else {
-            status = llavamed_fail(error, LLAVAMED_STATUS_META_INVALID, "%s: line %zu is not one of md5sum", path,
-                                   number);
+            status =
+                llavamed_fail(error, LLAVAMED_STATUS_META_INVALID, "%s: line %zu is not one of md5sum", path, number);
             llavamed_hint(error, "mend or remove that file, or give --verify none to check no recorded hash");
         }
         at += line_bytes + 1;
@@ -96,10 +96,9 @@ static enum llavamed_status compare(const char *path, const char *got, const cha
     if (strcasecmp(got, want) == 0) {
         return LLAVAMED_OK;
     }
-    enum llavamed_status status =
-        llavamed_fail(error, LLAVAMED_STATUS_HASH_MISMATCH,
-                      "%s: its MD5 is not the one that the checklist beside it records (got %s, want %s)", path, got,
-                      want);
+    enum llavamed_status status = llavamed_fail(
+        error, LLAVAMED_STATUS_HASH_MISMATCH,
+        "%s: its MD5 is not the one that the checklist beside it records (got %s, want %s)", path, got, want);
     llavamed_hint(error, "the file is damaged or another one: download it again");
     return status;
 }
@@ -304,8 +303,8 @@ enum llavamed_status meta_check_shards(struct meta *meta, uint8_t *scratch, size
     struct shard_reader readers[READERS_MAX];
     size_t n_started = 1;
     for (size_t i = 0; i < n_readers; i++) {
-        readers[i] = (struct shard_reader){
-            .check = &check, .scratch = scratch + i * piece_bytes, .scratch_bytes = piece_bytes};
+        readers[i] =
+            (struct shard_reader){.check = &check, .scratch = scratch + i * piece_bytes, .scratch_bytes = piece_bytes};
     }
     /* This thread is the first reader; where others cannot be had it does their work too. */
     while (n_started < n_readers &&

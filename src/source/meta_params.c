@@ -15,9 +15,8 @@
 
 static enum llavamed_status fail_not_llama1(const char *path, const char *key, struct llavamed_error *error)
 {
-    enum llavamed_status status =
-        llavamed_fail(error, LLAVAMED_STATUS_INPUT_UNSUPPORTED,
-                      "%s: not the original LLaMA but a later model (it has %s)", path, key);
+    enum llavamed_status status = llavamed_fail(error, LLAVAMED_STATUS_INPUT_UNSUPPORTED,
+                                                "%s: not the original LLaMA but a later model (it has %s)", path, key);
     llavamed_hint(error, "the delta was made from the first LLaMA, of February 2023: give that release");
     return status;
 }
@@ -30,12 +29,18 @@ static const struct {
     enum param_kind kind;
     bool required;
 } known_params[] = {
-    {"dim", PARAM_SIZE, true},           {"multiple_of", PARAM_SIZE, true},
-    {"n_heads", PARAM_SIZE, true},       {"n_layers", PARAM_SIZE, true},
-    {"norm_eps", PARAM_NUMBER, true},    {"vocab_size", PARAM_VOCAB, true},
-    {"n_kv_heads", PARAM_KV_HEADS, false}, {"max_batch_size", PARAM_IGNORED, false},
-    {"max_seq_len", PARAM_IGNORED, false}, {"ffn_dim_multiplier", PARAM_LATER, false},
-    {"rope_theta", PARAM_LATER, false},  {"use_scaled_rope", PARAM_LATER, false},
+    {"dim", PARAM_SIZE, true},
+    {"multiple_of", PARAM_SIZE, true},
+    {"n_heads", PARAM_SIZE, true},
+    {"n_layers", PARAM_SIZE, true},
+    {"norm_eps", PARAM_NUMBER, true},
+    {"vocab_size", PARAM_VOCAB, true},
+    {"n_kv_heads", PARAM_KV_HEADS, false},
+    {"max_batch_size", PARAM_IGNORED, false},
+    {"max_seq_len", PARAM_IGNORED, false},
+    {"ffn_dim_multiplier", PARAM_LATER, false},
+    {"rope_theta", PARAM_LATER, false},
+    {"use_scaled_rope", PARAM_LATER, false},
 };
 
 #define KNOWN_PARAMS (sizeof known_params / sizeof known_params[0])
@@ -115,8 +120,7 @@ static enum llavamed_status read_members(const struct params_text *text, const s
 static enum llavamed_status derive(const char *path, const uint64_t values[KNOWN_PARAMS], struct meta_params *params,
                                    struct llavamed_error *error)
 {
-    struct meta_params made = {
-        .dim = values[0], .n_heads = values[2], .n_layers = values[3], .vocab = values[5]};
+    struct meta_params made = {.dim = values[0], .n_heads = values[2], .n_layers = values[3], .vocab = values[5]};
     uint64_t multiple = values[1];
     if (values[6] != 0 && values[6] != made.n_heads) {
         return fail_not_llama1(path, "fewer key and value heads, n_kv_heads", error);
@@ -127,8 +131,9 @@ static enum llavamed_status derive(const char *path, const uint64_t values[KNOWN
                              (unsigned long long)made.dim, (unsigned long long)made.n_heads);
     }
     if (made.n_layers > META_LAYERS_MAX) {
-        return llavamed_fail(error, LLAVAMED_STATUS_META_INVALID, "%s: n_layers is out of range (got %llu, want 1 to %d)",
-                             path, (unsigned long long)made.n_layers, META_LAYERS_MAX);
+        return llavamed_fail(error, LLAVAMED_STATUS_META_INVALID,
+                             "%s: n_layers is out of range (got %llu, want 1 to %d)", path,
+                             (unsigned long long)made.n_layers, META_LAYERS_MAX);
     }
     made.head_dim = made.dim / made.n_heads;
     /* FeedForward in llama/model.py: two thirds of 4 dim, rounded down, then up to a multiple. */

@@ -19,9 +19,9 @@ struct meta {
     struct meta_params params;
     char *directory; /* owned: where params.json and the shards are */
     size_t n_shards;
-    struct tensor_set pieces; /* what the shards hold, under Meta's names: each name once per shard, never sealed */
-    struct weights weights;   /* over `pieces`; file i is shard i */
-    bool weights_ready;       /* weights_init() succeeded */
+    struct tensor_set pieces;    /* what the shards hold, under Meta's names: each name once per shard, never sealed */
+    struct weights weights;      /* over `pieces`; file i is shard i */
+    bool weights_ready;          /* weights_init() succeeded */
     struct meta_tensor *tensors; /* owned, as the tensors of the source's set */
     char (*md5)[MD5_HEX_BYTES];  /* owned, one per shard: as recorded, "" when it is not */
     const volatile int *stop_signal; /* may be NULL */

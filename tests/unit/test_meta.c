@@ -67,7 +67,8 @@ static void check_tensor(struct source *source, const char *name, const char *sh
     (void)snprintf(text, sizeof text, tensor->rank == 1 ? "%llu" : "%llux%llu", (unsigned long long)tensor->shape[0],
                    (unsigned long long)tensor->shape[1]);
     EXPECT_TEXT(text, shape);
-    static const uint64_t steps[] = {1, 2, 3, 7, 13, 16, 24, 31, 32, 64, 97, 128, 129, 255, 511, 1000, TENSOR_BYTES_MAX};
+    static const uint64_t steps[] = {
+        1, 2, 3, 7, 13, 16, 24, 31, 32, 64, 97, 128, 129, 255, 511, 1000, TENSOR_BYTES_MAX};
     for (size_t i = 0; i < 2 * sizeof steps / sizeof steps[0]; i++) {
         char hex[SHA256_HEX_BYTES];
         bool good = EXPECT(read_in_steps(source, index, steps[i / 2], i % 2 == 1, bytes)) &&
@@ -92,8 +93,7 @@ static void check_set(const char *set, const char *path, const char *dtype)
     char shape[32];
     char sha256[80];
     size_t n = 0;
-    while (source != NULL &&
-           fscanf(stream, "%31s %127s %7s %31s %79s", got_set, name, got_dtype, shape, sha256) == 5) {
+    while (source != NULL && fscanf(stream, "%31s %127s %7s %31s %79s", got_set, name, got_dtype, shape, sha256) == 5) {
         if (strcmp(got_set, set) != 0) {
             continue;
         }
@@ -386,9 +386,8 @@ static void shards_that_differ_are_refused_in_the_end(void)
 {
     struct copy copy;
     copy_set(&copy, "two/13B", 2, false);
-    temp_write_text(temp_path(&copy.dir, "checklist.chk"),
-                    "00000000000000000000000000000000  other.file\n"
-                    "00000000000000000000000000000000 *consolidated.01.pth");
+    temp_write_text(temp_path(&copy.dir, "checklist.chk"), "00000000000000000000000000000000  other.file\n"
+                                                           "00000000000000000000000000000000 *consolidated.01.pth");
     EXPECT(try_open(copy.dir.path, true, &copy.source, &copy.error) == LLAVAMED_OK);
     EXPECT(finish(copy.source, &copy.error) == LLAVAMED_STATUS_HASH_MISMATCH);
     EXPECT(strstr(copy.error.message, "/consolidated.01.pth: its MD5 is not the one") != NULL);
