@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # meta.sh [--dir DIR] [--rounds N] [--limit R]: CPU time of reading through Meta's layout against a plain copy.
 # One layer of dim 2048 is read from the page cache as safetensors (the plain copy), as one shard and as two, N times in
-# turn (9). Of two shards of this width the columns are pieces of 2048 and 5632 bytes, like those of the 65B release in its
-# eight; rows of q and k are narrower than in any release. Exit status 0 when both medians of CPU time are within R (1.3)
-# times the plain one's. Makes the models with $PYTHON (python3), which needs torch and safetensors.
+# turn (9). Of two shards of this width the columns are pieces of 2048 and 5632 bytes, like those of the 65B release
+# in its eight; rows of q and k are narrower than in any release. Exit status 0 when both medians of CPU time are within
+# R (1.3) times the plain one's. Makes the models with $PYTHON (python3), which needs torch and safetensors.
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."

@@ -32,6 +32,7 @@ class Form:
         self.vocab = options.get("vocab", 16)
         self.dtype = options.get("dtype", torch.float16)
         self.views = options.get("views", False)  # the tensors of a layer are views of one storage
+        self.transposed = options.get("transposed", False)  # every matrix lies transposed in its storage
         self.rope = options.get("rope", "layers")
         self.params = options.get("params", {})
         self.ffn = (2 * 4 * dim // 3 + MULTIPLE_OF - 1) // MULTIPLE_OF * MULTIPLE_OF
@@ -68,6 +69,8 @@ def make_shard(form, generator, norms):
         shard.update(tensors)
     shard["norm.weight"] = norms["norm"].clone()
     shard["output.weight"] = random(form.vocab // form.shards, dim)
+    if form.transposed:
+        shard = {name: tensor.t().contiguous().t() for name, tensor in shard.items()}
     return shard
 
 
@@ -165,6 +168,7 @@ def main():
     write_checklist(f"{root}/two/tokenizer_checklist.chk", ["tokenizer.model"])
     write_model(root, Form("four", 4, 24, 4, views=True, vocab=20, params={"vocab_size": 20, "n_kv_heads": 4}), 3)
     write_model(root, Form("eight", 8, 32, 8, views=True, dtype=torch.bfloat16), 4)
+    write_model(root, Form("transposed", 2, 8, 2, vocab=6, transposed=True), 5)
     with open(f"{root}/expected.txt", "w", encoding="ascii") as file:
         file.write("".join(f"{line}\n" for line in expected))
 

@@ -135,6 +135,19 @@ static void eight_shards(void)
     check_set("eight", DATA "eight", "BF16");
 }
 
+/* A layout that weights.h does not read it must refuse; what it reads must be read right here too. */
+static void transposed_tensors(void)
+{
+    struct source *source = NULL;
+    struct llavamed_error error;
+    if (try_open(DATA "transposed", true, &source, &error) == LLAVAMED_OK) {
+        source_close(source);
+        check_set("transposed", DATA "transposed", "F16");
+    } else {
+        EXPECT(error.status == LLAVAMED_STATUS_TORCH_VIEW);
+    }
+}
+
 /* Any range equals that part of the whole. */
 static void odd_ranges(void)
 {
@@ -462,6 +475,7 @@ int main(void)
     CASE(two_shards);
     CASE(four_shards);
     CASE(eight_shards);
+    CASE(transposed_tensors);
     CASE(odd_ranges);
     CASE(files_of_the_release);
     CASE(shards_that_are_missing);
