@@ -36,6 +36,7 @@
  */
 #define LLAVAMED_STATUS_LIST(X)                                                                                        \
     X(CRC_MISMATCH, 1)          /* a stored CRC-32 differs from that of the bytes read */                              \
+    X(HASH_MISMATCH, 1)         /* a file's hash differs from the one recorded beside it */                            \
     X(USAGE, 2)                 /* a setting that makes no sense */                                                    \
     X(NOT_SUPPORTED_YET, 2)     /* an option or form that a later version will know */                                 \
     X(MEMORY_TOO_SMALL, 2)      /* max_memory below the least that works */                                            \
@@ -69,6 +70,7 @@
     X(PICKLE_OPCODE, 3)         /* an opcode outside the allow-list */                                                 \
     X(PICKLE_GLOBAL, 3)         /* a global outside the allow-list: named, never imported */                           \
     X(PICKLE_MALFORMED, 3)      /* truncated, stack underflow, wrong operand types, trailing bytes */                  \
+    X(META_INVALID, 3)          /* params.json, checklist or tensors are not those of Meta's original layout */        \
     X(PAIR_MISMATCH, 4)         /* names, shapes or dtypes: error.problems lists them */                               \
     X(PAIR_SAME, 4)             /* base and delta are the same checkpoint */                                           \
     X(PAIR_BASE_MERGED, 4)      /* the base already holds an mm_projector */                                           \

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "io/input_file.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 #include "core/checked.h"
@@ -14,6 +14,9 @@
 
 /* Linux moves at most 2 GiB less a page per call; some file systems dislike more than this. */
 #define READ_BYTES_MAX ((size_t)1 << 30)
+
+/* IOV_MAX of Linux. */
+#define PIECES_MAX 1024
 
 #define CACHE_SAMPLES 16
 #define CACHE_SAMPLE_STEP_MIN (UINT64_C(1) << 20)
@@ -150,14 +153,31 @@ static void drop_behind(const struct input_file *file, uint64_t offset, uint64_t
     }
 }
 
-enum llavamed_status input_file_read(struct input_file *file, uint64_t offset, void *buffer, size_t n_bytes,
-                                     struct llavamed_error *error)
+static enum llavamed_status check_range(const struct input_file *file, uint64_t offset, size_t n_bytes,
+                                        struct llavamed_error *error)
 {
     if (offset > file->n_bytes || n_bytes > file->n_bytes - offset) {
         return llavamed_fail(error, LLAVAMED_STATUS_INPUT_TRUNCATED,
                              "%s: the file ends too early (it has %llu bytes, want %llu at offset %llu)", file->path,
                              (unsigned long long)file->n_bytes, (unsigned long long)n_bytes,
                              (unsigned long long)offset);
+    }
+    return LLAVAMED_OK;
+}
+
+static enum llavamed_status fail_read(const struct input_file *file, uint64_t offset, int errno_value,
+                                      struct llavamed_error *error)
+{
+    return llavamed_fail_errno(error, LLAVAMED_STATUS_IO, errno_value, "%s: cannot read at offset %llu", file->path,
+                               (unsigned long long)offset);
+}
+
+enum llavamed_status input_file_read(struct input_file *file, uint64_t offset, void *buffer, size_t n_bytes,
+                                     struct llavamed_error *error)
+{
+    enum llavamed_status status = check_range(file, offset, n_bytes, error);
+    if (status != LLAVAMED_OK) {
+        return status;
     }
     unsigned char *to = buffer;
     while (n_bytes > 0) {
@@ -167,8 +187,7 @@ enum llavamed_status input_file_read(struct input_file *file, uint64_t offset, v
             continue;
         }
         if (got < 0) {
-            return llavamed_fail_errno(error, LLAVAMED_STATUS_IO, errno, "%s: cannot read at offset %llu", file->path,
-                                       (unsigned long long)offset);
+            return fail_read(file, offset, errno, error);
         }
         if (got == 0) {
             return llavamed_fail(error, LLAVAMED_STATUS_INPUT_CHANGED,
@@ -181,6 +200,43 @@ enum llavamed_status input_file_read(struct input_file *file, uint64_t offset, v
         n_bytes -= (size_t)got;
     }
     return LLAVAMED_OK;
+}
+
+enum llavamed_status input_file_read_pieces(struct input_file *file, uint64_t offset, const struct iovec *pieces,
+                                            size_t n_pieces, struct llavamed_error *error)
+{
+    size_t n_bytes = 0;
+    for (size_t i = 0; i < n_pieces; i++) {
+        assert(pieces[i].iov_len > 0);
+        n_bytes += pieces[i].iov_len;
+    }
+    enum llavamed_status status = check_range(file, offset, n_bytes, error);
+    size_t next = 0;
+    while (status == LLAVAMED_OK && next < n_pieces) {
+        size_t batch = n_pieces - next < PIECES_MAX ? n_pieces - next : PIECES_MAX;
+        ssize_t got = preadv(file->fd, pieces + next, (int)batch, (off_t)offset);
+        if (got < 0 && errno == EINTR) {
+            continue;
+        }
+        if (got < 0) {
+            return fail_read(file, offset, errno, error);
+        }
+        drop_behind(file, offset, (uint64_t)got);
+        size_t left = (size_t)got;
+        while (next < n_pieces && pieces[next].iov_len <= left) {
+            left -= pieces[next].iov_len;
+            offset += pieces[next].iov_len;
+            next++;
+        }
+        /* A read that stopped inside a piece, or at once: the plain read completes that piece or says what is wrong. */
+        if (next < n_pieces && (left > 0 || got == 0)) {
+            status = input_file_read(file, offset + left, (char *)pieces[next].iov_base + left,
+                                     pieces[next].iov_len - left, error);
+            offset += pieces[next].iov_len;
+            next++;
+        }
+    }
+    return status;
 }
 
 static bool same_content(const struct input_file *file, const struct stat *info)

@@ -8,6 +8,8 @@
 
 #include "core/error.h"
 
+#include <sys/uio.h>
+
 struct input_file; /* opaque */
 
 /*
@@ -32,6 +34,13 @@ uint64_t input_file_inode(const struct input_file *file);
  */
 enum llavamed_status input_file_read(struct input_file *file, uint64_t offset, void *buffer, size_t n_bytes,
                                      struct llavamed_error *error) LLAVAMED_CHECK;
+
+/*
+ * The same, scattered: the bytes from `offset` on fill the pieces one after the other, with one system call per 1024
+ * pieces. No piece may be empty.
+ */
+enum llavamed_status input_file_read_pieces(struct input_file *file, uint64_t offset, const struct iovec *pieces,
+                                            size_t n_pieces, struct llavamed_error *error) LLAVAMED_CHECK;
 
 /* INPUT_CHANGED when size, modification time or inode differ from those at opening. */
 enum llavamed_status input_file_check_unchanged(struct input_file *file, struct llavamed_error *error) LLAVAMED_CHECK;

@@ -84,7 +84,7 @@ static void append_exact(struct buffer *out, uint64_t n_added, const struct kern
 
 static const char *record_crc(const struct documents_input *input)
 {
-    if (strcmp(input->format, "torch") != 0) {
+    if (strcmp(input->format, "safetensors") == 0) {
         return "none"; /* the format has no checksums */
     }
     return input->crc_checked ? "checked" : "not-checked";

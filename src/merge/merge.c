@@ -183,8 +183,10 @@ static enum llavamed_status check_not_same(const struct merge_run *run, struct l
 static enum llavamed_status open_sources(struct merge_run *run, struct llavamed_error *error)
 {
     bool check_crc = run->settings->verify != LLAVAMED_VERIFY_NONE;
-    struct source_options base_options = {.role = "base", .check_crc = check_crc};
-    struct source_options delta_options = {.role = "delta", .check_crc = check_crc};
+    struct source_options base_options = {
+        .role = "base", .check_crc = check_crc, .stop_signal = run->settings->stop_signal};
+    struct source_options delta_options = {
+        .role = "delta", .check_crc = check_crc, .stop_signal = run->settings->stop_signal};
     enum llavamed_status status = source_open(run->settings->base, &base_options, &run->base, error);
     if (status == LLAVAMED_OK) {
         status = source_open(run->settings->delta, &delta_options, &run->delta, error);

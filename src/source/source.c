@@ -9,6 +9,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "source/meta.h"
 #include "source/source_parts.h"
 
 /* ---- The layout of plain weights files ---- */
@@ -74,8 +75,18 @@ enum llavamed_status source_remark(struct source *source, bool is_warning, struc
     return LLAVAMED_OK;
 }
 
-/* Adds a weights file to the list, whose room was made before; its size is known only once it is open. */
-static enum llavamed_status add_file(struct source *source, struct weights *weights, const char *path,
+enum llavamed_status source_reserve_files(struct source *source, size_t n, struct llavamed_error *error)
+{
+    assert(n > 0 && source->files == NULL);
+    source->files = calloc(n, sizeof *source->files);
+    source->file_paths = calloc(n, sizeof *source->file_paths);
+    if (source->files == NULL || source->file_paths == NULL) {
+        return llavamed_fail_memory(error, n * sizeof *source->files, "the list of files");
+    }
+    return LLAVAMED_OK;
+}
+
+enum llavamed_status source_add_file(struct source *source, struct weights *weights, const char *path,
                                      struct llavamed_error *error)
 {
     char *path_copy = strdup(path);
@@ -105,15 +116,14 @@ static enum llavamed_status add_file(struct source *source, struct weights *weig
 static enum llavamed_status open_files(struct source *source, const char *directory, const char *const *names, size_t n,
                                        struct llavamed_error *error)
 {
-    assert(n > 0);
     struct weights *weights = calloc(1, sizeof *weights);
-    source->files = calloc(n + 1, sizeof *source->files);
-    source->file_paths = calloc(n + 1, sizeof *source->file_paths);
-    if (weights == NULL || source->files == NULL || source->file_paths == NULL) {
-        free(weights);
-        return llavamed_fail_memory(error, (n + 1) * sizeof *source->files, "the list of files");
+    if (weights == NULL) {
+        return llavamed_fail_memory(error, sizeof *weights, "a source");
     }
-    enum llavamed_status status = weights_init(weights, &source->set, source->check_crc, error);
+    enum llavamed_status status = source_reserve_files(source, n, error);
+    if (status == LLAVAMED_OK) {
+        status = weights_init(weights, &source->set, source->check_crc, error);
+    }
     if (status != LLAVAMED_OK) {
         free(weights);
         return status;
@@ -123,7 +133,7 @@ static enum llavamed_status open_files(struct source *source, const char *direct
     for (size_t i = 0; status == LLAVAMED_OK && i < n; i++) {
         char *path = directory == NULL ? path_join(names[i], NULL) : path_join(directory, names[i]);
         status = path == NULL ? llavamed_fail_memory(error, strlen(names[i]), "a path")
-                              : add_file(source, weights, path, error);
+                              : source_add_file(source, weights, path, error);
         free(path);
     }
     if (status == LLAVAMED_OK) {
@@ -160,12 +170,14 @@ static enum llavamed_status open_directory(struct source *source, struct llavame
     if (status == LLAVAMED_OK) {
         status = directory_choose(source, &listing, &choice, error);
     }
-    if (status == LLAVAMED_OK) {
+    if (status == LLAVAMED_OK && choice.is_meta) {
+        status = meta_open(source, &listing, error);
+    } else if (status == LLAVAMED_OK) {
         status = choice.index_name != NULL ? open_sharded(source, &listing, choice.index_name, error)
                                            : open_files(source, source->spec, &choice.file_name, 1, error);
-    }
-    if (status == LLAVAMED_OK) {
-        status = directory_find_small_files(source, &listing, error);
+        if (status == LLAVAMED_OK) {
+            status = directory_find_small_files(source, source->spec, &listing, error);
+        }
     }
     directory_listing_deinit(&listing);
     return status;
@@ -247,6 +259,11 @@ static enum llavamed_status open_spec(struct source *source, struct llavamed_err
         status = llavamed_fail(error, LLAVAMED_STATUS_INPUT_UNSUPPORTED, "%s: the checkpoint holds no tensors",
                                source->spec);
     }
+    if (status == LLAVAMED_OK && tensor_set_find(&source->set, "tok_embeddings.weight") != TENSOR_NOT_FOUND) {
+        status = llavamed_fail(error, LLAVAMED_STATUS_INPUT_UNSUPPORTED,
+                               "%s: weights of Meta's original release without their params.json", source->spec);
+        llavamed_hint(error, "give the directory that holds consolidated.00.pth and params.json");
+    }
     return status;
 }
 
@@ -263,6 +280,7 @@ enum llavamed_status source_open(const char *spec, const struct source_options *
     source->spec = spec_copy;
     source->role = options->role;
     source->check_crc = options->check_crc;
+    source->stop_signal = options->stop_signal;
     tensor_set_init(&source->set);
     enum llavamed_status status = open_spec(source, error);
     if (status == LLAVAMED_OK) {

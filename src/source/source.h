@@ -13,7 +13,8 @@ struct source; /* opaque */
 
 struct source_options {
     const char *role;  /* "base" or "delta", for messages; static */
-    bool check_crc;    /* CRC-32 of every record that has one */
+    bool check_crc;    /* CRC-32 of every record that has one, MD5 of every file that a checklist.chk names */
+    const volatile int *stop_signal; /* NULL, or polled while source_finish() reads whole files: INTERRUPTED */
 };
 
 /* One weights file of the source. */
@@ -30,9 +31,9 @@ struct source_small_file {
 };
 
 /*
- * Opens `spec` (a directory in Hugging Face form, or one weights file) and reads all headers; no weights. A directory
- * that holds several sets of weights gives safetensors before .bin and the index before stray files; the choice is told
- * by source_notes(). *out is owned by the caller.
+ * Opens `spec` (a directory in Hugging Face form or in Meta's, see meta.h, or one weights file) and reads all headers;
+ * no weights. A directory that holds several sets of weights gives safetensors before .bin, the index before stray
+ * files, and these before Meta's; the choice is told by source_remarks(). *out is owned by the caller.
  */
 enum llavamed_status source_open(const char *spec, const struct source_options *options, struct source **out,
                                  struct llavamed_error *error) LLAVAMED_CHECK;
@@ -43,7 +44,7 @@ void source_close(struct source *source); /* NULL is fine */
 const struct tensor_set *source_tensors(const struct source *source);
 
 const char *source_spec(const struct source *source);   /* as given to open */
-const char *source_format(const struct source *source); /* static: "safetensors" or "torch" */
+const char *source_format(const struct source *source); /* static: "safetensors", "torch" or "meta" */
 size_t source_files(const struct source *source, const struct source_file **files);
 size_t source_small_files(const struct source *source, const struct source_small_file **files);
 
@@ -75,7 +76,8 @@ enum llavamed_status source_peek(struct source *source, size_t index, uint64_t f
 /*
  * After the last source_read(): joins the CRC-32s of the pieces read (in whatever order) and compares each record's;
  * bytes of a record that were never read, or read more than once, are read again here through `scratch`. Also that no
- * file changed meanwhile. CRC_MISMATCH names file, record and a tensor in it. Not thread-safe.
+ * file changed meanwhile, and that files have the MD5 recorded in a checklist.chk (HASH_MISMATCH; that reads them once
+ * more, several at a time). CRC_MISMATCH names file, record and a tensor in it. Not thread-safe.
  */
 enum llavamed_status source_finish(struct source *source, void *scratch, size_t scratch_bytes,
                                    struct llavamed_error *error) LLAVAMED_CHECK;

@@ -65,7 +65,7 @@ static int compare_names(const void *a, const void *b)
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-static bool listing_holds(const struct directory_listing *listing, const char *name)
+bool directory_listing_holds(const struct directory_listing *listing, const char *name)
 {
     return listing->n_names > 0 &&
            bsearch(&name, listing->names, listing->n_names, sizeof listing->names[0], compare_names) != NULL;
@@ -115,14 +115,15 @@ struct candidates {
     size_t n_torch;
     const char *safetensors; /* the last of them */
     const char *torch;
-    bool meta;
+    size_t n_meta_shards;
+    bool meta_size;
 };
 
 static struct candidates find_candidates(const struct directory_listing *listing)
 {
     struct candidates found = {0};
     for (size_t i = 0; i < PREFERRED_COUNT; i++) {
-        if (listing_holds(listing, preferred[i])) {
+        if (directory_listing_holds(listing, preferred[i])) {
             found.known[i] = preferred[i];
             found.n_known++;
         }
@@ -136,7 +137,8 @@ static struct candidates find_candidates(const struct directory_listing *listing
             found.torch = name;
             found.n_torch++;
         }
-        found.meta = found.meta || is_meta_shard(name) || is_meta_size(name);
+        found.n_meta_shards += is_meta_shard(name);
+        found.meta_size = found.meta_size || is_meta_size(name);
     }
     return found;
 }
@@ -144,13 +146,6 @@ static struct candidates find_candidates(const struct directory_listing *listing
 static enum llavamed_status refuse_directory(const struct source *source, const struct directory_listing *listing,
                                              const struct candidates *found, struct llavamed_error *error)
 {
-    if (found->meta) {
-        enum llavamed_status status =
-            llavamed_fail(error, LLAVAMED_STATUS_NOT_SUPPORTED_YET,
-                          "%s: Meta's original layout (consolidated.*.pth) is not supported yet", source->spec);
-        llavamed_hint(error, "convert it to the Hugging Face form first");
-        return status;
-    }
     struct name_list names;
     name_list_init(&names);
     bool many = found->n_safetensors + found->n_torch > 0;
@@ -219,6 +214,15 @@ enum llavamed_status directory_choose(struct source *source, const struct direct
     } else if (chosen == NULL && found.n_safetensors == 0 && found.n_torch == 1 && !is_meta_shard(found.torch)) {
         chosen = found.torch;
     }
+    bool only_sizes = found.meta_size && found.n_safetensors + found.n_torch == 0;
+    if (chosen == NULL && (found.n_meta_shards > 0 || only_sizes)) {
+        choice->is_meta = true;
+        return found.n_safetensors + found.n_torch == found.n_meta_shards
+                   ? LLAVAMED_OK
+                   : source_remark(source, false, error,
+                                   "%s: several sets of weights: using consolidated.*.pth, ignoring other files",
+                                   source->spec);
+    }
     if (chosen == NULL) {
         return refuse_directory(source, listing, &found, error);
     }
@@ -240,7 +244,7 @@ static enum llavamed_status check_shards_present(const struct source *source, co
     struct name_list missing;
     name_list_init(&missing);
     for (size_t i = 0; i < index->n_files; i++) {
-        if (!listing_holds(listing, index->files[i])) {
+        if (!directory_listing_holds(listing, index->files[i])) {
             name_list_add(&missing, index->files[i]);
         }
     }
@@ -342,8 +346,8 @@ static bool is_small_file_name(const char *name)
     return name[0] != '.' && !is_training_state(name);
 }
 
-enum llavamed_status directory_find_small_files(struct source *source, const struct directory_listing *listing,
-                                                struct llavamed_error *error)
+enum llavamed_status directory_find_small_files(struct source *source, const char *directory,
+                                                const struct directory_listing *listing, struct llavamed_error *error)
 {
     source->small_files = calloc(listing->n_names + 1, sizeof *source->small_files);
     if (source->small_files == NULL) {
@@ -353,7 +357,7 @@ enum llavamed_status directory_find_small_files(struct source *source, const str
         if (!is_small_file_name(listing->names[i])) {
             continue;
         }
-        char *path = path_join(source->spec, listing->names[i]);
+        char *path = path_join(directory, listing->names[i]);
         char *name = strdup(listing->names[i]);
         if (path == NULL || name == NULL) {
             free(path);

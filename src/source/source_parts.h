@@ -29,6 +29,7 @@ struct source {
     char *spec;
     const char *role; /* static */
     bool check_crc;
+    const volatile int *stop_signal; /* may be NULL */
     const char *format; /* static */
     struct tensor_set set;
     struct source_file *files; /* owned */
@@ -46,13 +47,14 @@ enum llavamed_status source_remark(struct source *source, bool is_warning, struc
 
 /* The weights files of a directory, chosen by name alone. */
 struct directory_choice {
+    bool is_meta;           /* Meta's original layout: meta_open() finds its files */
     const char *index_name; /* NULL without one; borrowed from the listing or static */
     const char *file_name;  /* the only weights file, when there is no index; borrowed from the listing */
 };
 
 /*
  * Chooses; a remark tells of the choice when there was one. INPUT_MISSING with what was found when nothing can be
- * used, NOT_SUPPORTED_YET for Meta's layout.
+ * used.
  */
 enum llavamed_status directory_choose(struct source *source, const struct directory_listing *listing,
                                       struct directory_choice *choice, struct llavamed_error *error) LLAVAMED_CHECK;
@@ -69,8 +71,25 @@ enum llavamed_status directory_read_index(const struct source *source, const str
 enum llavamed_status directory_check_index(const char *index_path, const struct shard_index *index,
                                            const struct weights *weights, struct llavamed_error *error) LLAVAMED_CHECK;
 
-/* Fills source->small_files: the regular files beside the weights that are not weights, code or training state. */
-enum llavamed_status directory_find_small_files(struct source *source, const struct directory_listing *listing,
+/*
+ * Fills source->small_files: the regular files of `directory` beside the weights that are not weights, code or training
+ * state.
+ */
+enum llavamed_status directory_find_small_files(struct source *source, const char *directory,
+                                                const struct directory_listing *listing,
                                                 struct llavamed_error *error) LLAVAMED_CHECK;
+
+/* Whether the listing holds exactly this name. */
+bool directory_listing_holds(const struct directory_listing *listing, const char *name);
+
+/* Makes room for n weights files in source->files; n is at least one. NO_MEMORY. */
+enum llavamed_status source_reserve_files(struct source *source, size_t n, struct llavamed_error *error) LLAVAMED_CHECK;
+
+/*
+ * Opens a weights file and appends it to `weights` and, in the same place, to source->files, whose room was made
+ * before. A remark tells of missing checksums. What weights_add_file() gives.
+ */
+enum llavamed_status source_add_file(struct source *source, struct weights *weights, const char *path,
+                                     struct llavamed_error *error) LLAVAMED_CHECK;
 
 #endif

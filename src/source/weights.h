@@ -78,6 +78,15 @@ enum llavamed_status weights_read(struct weights *weights, size_t index, uint64_
                                   void *buffer, struct llavamed_error *error) LLAVAMED_CHECK;
 enum llavamed_status weights_peek(struct weights *weights, size_t index, uint64_t first_elem, uint64_t n_elems,
                                   void *buffer, struct llavamed_error *error) LLAVAMED_CHECK;
+
+/*
+ * weights_read() of elements that belong in several places: those from `first_elem` on fill the pieces one after the
+ * other. Pieces are whole elements, none empty; all of them together lie inside the tensor.
+ */
+enum llavamed_status weights_read_pieces(struct weights *weights, size_t index, uint64_t first_elem,
+                                         const struct iovec *pieces, size_t n_pieces,
+                                         struct llavamed_error *error) LLAVAMED_CHECK;
+
 enum llavamed_status weights_finish(struct weights *weights, void *scratch, size_t scratch_bytes,
                                     struct llavamed_error *error) LLAVAMED_CHECK;
 

@@ -62,6 +62,28 @@ static void pieces_equal_sha256sum(void)
     temp_dir_remove(&dir);
 }
 
+/* RFC 1321, A.5, in one piece and in two. */
+static void md5_known_answers(void)
+{
+    static const char *const rows[][2] = {
+        {"", "d41d8cd98f00b204e9800998ecf8427e"},
+        {"abc", "900150983cd24fb0d6963f7d28e17f72"},
+        {"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789", "d174ab98d277d9f5a5611c2c9f419d9f"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct md5_stream *stream = NULL;
+        char hex[MD5_HEX_BYTES];
+        size_t n = strlen(rows[i][0]);
+        EXPECT(md5_create(&stream, &error) == LLAVAMED_OK);
+        EXPECT(md5_update(stream, rows[i][0], n / 2, &error) == LLAVAMED_OK);
+        EXPECT(md5_update(stream, rows[i][0] + n / 2, n - n / 2, &error) == LLAVAMED_OK);
+        EXPECT(md5_finish(stream, hex, &error) == LLAVAMED_OK);
+        EXPECT_TEXT(hex, rows[i][1]);
+        md5_free(stream);
+    }
+    md5_free(NULL);
+}
+
 static void version_is_a_number(void)
 {
     const char *version = digest_library_version();
@@ -72,6 +94,7 @@ int main(void)
 {
     CASE(known_answers);
     CASE(pieces_equal_sha256sum);
+    CASE(md5_known_answers);
     CASE(version_is_a_number);
     return harness_end();
 }

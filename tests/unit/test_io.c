@@ -130,6 +130,40 @@ static void read_ranges(void)
     temp_dir_remove(&dir);
 }
 
+/* As many pieces as take several system calls, in an order of their own. */
+static void read_scattered(void)
+{
+    enum { N_PIECES = 2500, PIECE_BYTES = 7 };
+    static char bytes[N_PIECES * PIECE_BYTES + 20];
+    static char got[N_PIECES * PIECE_BYTES];
+    static struct iovec pieces[N_PIECES];
+    temp_dir_make(&dir);
+    for (size_t i = 0; i < sizeof bytes; i++) {
+        bytes[i] = (char)(i * 31 % 251);
+    }
+    temp_write(temp_path(&dir, "file"), bytes, sizeof bytes);
+    struct input_file *file = NULL;
+    EXPECT(input_file_open(temp_path(&dir, "file"), &file, &error) == LLAVAMED_OK);
+    for (size_t n = 1; n <= N_PIECES; n = n * 2 + 1) {
+        for (size_t i = 0; i < n; i++) {
+            pieces[i] = (struct iovec){got + (n - 1 - i) * PIECE_BYTES, PIECE_BYTES};
+        }
+        EXPECT(input_file_read_pieces(file, 13, pieces, n, &error) == LLAVAMED_OK);
+        for (size_t i = 0; i < n; i++) {
+            EXPECT(memcmp(got + (n - 1 - i) * PIECE_BYTES, bytes + 13 + i * PIECE_BYTES, PIECE_BYTES) == 0);
+        }
+        EXPECT(input_file_read_pieces(file, sizeof bytes - n * PIECE_BYTES, pieces, n, &error) == LLAVAMED_OK);
+        EXPECT(input_file_read_pieces(file, sizeof bytes - n * PIECE_BYTES + 1, pieces, n, &error) ==
+               LLAVAMED_STATUS_INPUT_TRUNCATED);
+    }
+    EXPECT(input_file_read_pieces(file, 0, pieces, 0, &error) == LLAVAMED_OK);
+    /* Cut inside the second piece after it was opened. */
+    temp_write(temp_path(&dir, "file"), bytes, PIECE_BYTES + 3);
+    EXPECT(input_file_read_pieces(file, 0, pieces, 3, &error) == LLAVAMED_STATUS_INPUT_CHANGED);
+    input_file_close(file);
+    temp_dir_remove(&dir);
+}
+
 static void open_refuses(void)
 {
     temp_dir_make(&dir);
@@ -411,6 +445,7 @@ int main(void)
     CASE(path_join_adds_one_slash);
     CASE(kinds);
     CASE(read_ranges);
+    CASE(read_scattered);
     CASE(open_refuses);
     CASE(changes_are_noticed);
     CASE(read_whole);

@@ -145,12 +145,8 @@ static void nothing_usable(void)
 
 static void metas_layout(void)
 {
-    expect_refused(LIST("single.bin", "consolidated.00.pth", "", "params.json"), LLAVAMED_STATUS_NOT_SUPPORTED_YET,
-                   ": Meta's original layout (consolidated.*.pth) is not supported yet", "Hugging Face form");
-    expect_refused(LIST("single.bin", "consolidated.00.pth", "single.bin", "consolidated.01.pth"),
-                   LLAVAMED_STATUS_NOT_SUPPORTED_YET, "Meta's original layout", "");
-    expect_refused(LIST("", "tokenizer.model", "", "7B"), LLAVAMED_STATUS_NOT_SUPPORTED_YET, "Meta's original layout",
-                   "");
+    expect_refused(LIST("", "tokenizer.model", "", "7B"), LLAVAMED_STATUS_INPUT_MISSING,
+                   ": no shards of Meta's original release in it (wanted for the delta)", "consolidated.00.pth");
     expect_choice(LIST("single.safetensors", "model.safetensors", "single.bin", "consolidated.00.pth"),
                   "model.safetensors", "model.safetensors, ignoring consolidated.00.pth");
 }

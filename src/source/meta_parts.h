@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What meta*.c share: the open release. */
+#ifndef SOURCE_META_PARTS_H
+#define SOURCE_META_PARTS_H
+
+#include "integrity/digest.h"
+#include "source/meta_params.h"
+#include "source/source_parts.h"
+
+#define META_SHARDS_MAX 100 /* their numbers have two digits */
+
+/* One tensor as the plan sees it. */
+struct meta_tensor {
+    struct meta_shape shape;
+    size_t parts[META_SHARDS_MAX]; /* in shard order: indices into pieces.tensors */
+};
+
+struct meta {
+    struct meta_params params;
+    char *directory; /* owned: where params.json and the shards are */
+    size_t n_shards;
+    struct tensor_set pieces;    /* what the shards hold, under Meta's names: each name once per shard, never sealed */
+    struct weights weights;      /* over `pieces`; file i is shard i */
+    bool weights_ready;          /* weights_init() succeeded */
+    struct meta_tensor *tensors; /* owned, as the tensors of the source's set */
+    char (*md5)[MD5_HEX_BYTES];  /* owned, one per shard: as recorded, "" when it is not */
+    const volatile int *stop_signal; /* may be NULL */
+};
+
+/* As the entry of struct source_layout; `state` is a struct meta. */
+enum llavamed_status meta_read(void *state, size_t index, uint64_t first_elem, uint64_t n_elems, void *buffer,
+                               struct llavamed_error *error) LLAVAMED_CHECK;
+
+/*
+ * Reads directory/checklist.chk where there is one: keeps the sums of shards, checks at once those of params.json and
+ * tokenizer.model. META_INVALID for lines that md5sum would not write, INPUT_MISSING for a shard that it lists and that
+ * is not there, HASH_MISMATCH.
+ */
+enum llavamed_status meta_read_checklist(struct meta *meta, struct llavamed_error *error) LLAVAMED_CHECK;
+
+/* tokenizer.model of `directory` against tokenizer_checklist.chk, where there are both. As meta_read_checklist(). */
+enum llavamed_status meta_check_tokenizer(const char *directory, struct llavamed_error *error) LLAVAMED_CHECK;
+
+/*
+ * Reads every shard with a recorded MD5 once, several at a time through equal parts of the scratch. HASH_MISMATCH for
+ * the first that differs, INTERRUPTED, what reading gives.
+ */
+enum llavamed_status meta_check_shards(struct meta *meta, uint8_t *scratch, size_t scratch_bytes,
+                                       struct llavamed_error *error) LLAVAMED_CHECK;
+
+#endif
