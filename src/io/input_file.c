@@ -136,16 +136,24 @@ uint64_t input_file_inode(const struct input_file *file)
     return file->inode;
 }
 
-enum llavamed_status input_file_read(struct input_file *file, uint64_t offset, void *buffer, size_t n_bytes,
-                                     struct llavamed_error *error)
+/* Where bytes go, and whether the cache forgets them. */
+struct target {
+    void *buffer;
+    size_t n_bytes;
+    bool drop_behind;
+};
+
+static enum llavamed_status read_range(struct input_file *file, uint64_t offset, struct target target,
+                                       struct llavamed_error *error)
 {
+    size_t n_bytes = target.n_bytes;
     if (offset > file->n_bytes || n_bytes > file->n_bytes - offset) {
         return llavamed_fail(error, LLAVAMED_STATUS_INPUT_TRUNCATED,
                              "%s: the file ends too early (it has %llu bytes, want %llu at offset %llu)", file->path,
                              (unsigned long long)file->n_bytes, (unsigned long long)n_bytes,
                              (unsigned long long)offset);
     }
-    unsigned char *to = buffer;
+    unsigned char *to = target.buffer;
     while (n_bytes > 0) {
         size_t want = n_bytes < READ_BYTES_MAX ? n_bytes : READ_BYTES_MAX;
         ssize_t got = pread(file->fd, to, want, (off_t)offset);
@@ -161,7 +169,7 @@ enum llavamed_status input_file_read(struct input_file *file, uint64_t offset, v
                                  "%s: the file became shorter while it was read (it had %llu bytes, ends at %llu)",
                                  file->path, (unsigned long long)file->n_bytes, (unsigned long long)offset);
         }
-        if (file->drop_behind) {
+        if (target.drop_behind) {
             (void)posix_fadvise(file->fd, (off_t)offset, (off_t)got, POSIX_FADV_DONTNEED);
         }
         to += got;
@@ -169,6 +177,18 @@ enum llavamed_status input_file_read(struct input_file *file, uint64_t offset, v
         n_bytes -= (size_t)got;
     }
     return LLAVAMED_OK;
+}
+
+enum llavamed_status input_file_read(struct input_file *file, uint64_t offset, void *buffer, size_t n_bytes,
+                                     struct llavamed_error *error)
+{
+    return read_range(file, offset, (struct target){buffer, n_bytes, file->drop_behind}, error);
+}
+
+enum llavamed_status input_file_read_near(struct input_file *file, uint64_t offset, void *buffer, size_t n_bytes,
+                                          struct llavamed_error *error)
+{
+    return read_range(file, offset, (struct target){buffer, n_bytes, false}, error);
 }
 
 static bool same_content(const struct input_file *file, const struct stat *info)
