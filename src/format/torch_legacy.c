@@ -113,17 +113,21 @@ static enum llavamed_status next_pickle(struct legacy_reader *reader, read_pickl
 {
     for (;;) {
         struct pickle_span span = {reader->path, reader->bytes + reader->position, reader->n_bytes - reader->position};
+        struct llavamed_error failed = {0}; /* of no concern when it worked in the end */
         size_t used = 0;
-        enum llavamed_status status = read(reader, &span, &used, error);
+        enum llavamed_status status = read(reader, &span, &used, &failed);
         if (status == LLAVAMED_OK) {
             reader->position += used;
             return LLAVAMED_OK;
         }
         size_t had = reader->n_bytes;
         if (status == LLAVAMED_STATUS_INPUT_TRUNCATED) {
-            status = read_more(reader, status, error);
+            status = read_more(reader, status, &failed);
         }
         if (status != LLAVAMED_OK || reader->n_bytes == had) {
+            if (error != NULL) {
+                *error = failed;
+            }
             return status;
         }
     }

@@ -211,12 +211,14 @@ static enum llavamed_status add_view(struct weights *weights, const char *path, 
 }
 
 /* All tensors together against the file: a storage of any size may be named by many tensors. */
-static enum llavamed_status check_total_size(const struct torch_file *torch, struct input_file *file,
+static enum llavamed_status check_total_size(const struct torch_file *torch, const struct weights *weights,
                                              struct llavamed_error *error)
 {
+    const struct input_file *file = weights->files[weights->n_files - 1].file;
     uint64_t n_bytes = 0;
     for (size_t i = 0; i < torch->dict.n_tensors; i++) {
-        if (!checked_add_u64(n_bytes, torch->dict.tensors[i].tensor.n_bytes, &n_bytes)) {
+        const struct tensor *tensor = &weights->set->tensors[weights->set->n_tensors - 1 - i];
+        if (!checked_add_u64(n_bytes, tensor->n_bytes, &n_bytes)) {
             n_bytes = UINT64_MAX;
             break;
         }
@@ -239,15 +241,15 @@ static enum llavamed_status add_torch(struct weights *weights, struct weights_fi
     if (status != LLAVAMED_OK) {
         return status;
     }
-    status = check_total_size(&torch, owner->file, error);
-    if (status == LLAVAMED_OK) {
-        status = add_records(weights, &torch, owner, error);
-    }
+    status = add_records(weights, &torch, owner, error);
     if (status == LLAVAMED_OK) {
         status = reserve_spans(weights, torch.dict.n_tensors, error);
     }
     for (size_t i = 0; status == LLAVAMED_OK && i < torch.dict.n_tensors; i++) {
         status = add_view(weights, input_file_path(owner->file), &torch, &torch.dict.tensors[i], first_record, error);
+    }
+    if (status == LLAVAMED_OK) {
+        status = check_total_size(&torch, weights, error);
     }
     torch_file_deinit(&torch);
     return status;
