@@ -32,4 +32,5 @@ environment venv-reference /usr/bin/python3 tests/interop/requirements-reference
 exec tests/run_check.sh \
     "reference=$build/venv-reference/bin/python tests/interop/reference.py --program $program" \
     "random=$build/venv/bin/python tests/interop/random_models.py --program $program --cases ${INTEROP_CASES:-400}" \
+    "forms=$build/venv/bin/python tests/interop/forms.py --program $program --older $build/venv-reference/bin/python" \
     "readers=$build/venv/bin/python tests/interop/readers.py --program $program"
