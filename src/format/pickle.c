@@ -5,6 +5,7 @@
  */
 #include "format/pickle.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -32,12 +33,25 @@ static int shown_bytes(const struct pickle_value *text)
     return text->count < KEY_SHOWN_BYTES ? (int)text->count : KEY_SHOWN_BYTES;
 }
 
+/* A key as an error shows it. Returns `shown`. */
+static const char *show_key(const struct pickle_machine *machine, const struct pickle_value *key,
+                            char shown[KEY_SHOWN_BYTES + 1])
+{
+    if (key->kind == PICKLE_STRING) {
+        (void)snprintf(shown, KEY_SHOWN_BYTES + 1, "%.*s", shown_bytes(key), pickle_text(machine, key));
+    } else {
+        (void)snprintf(shown, KEY_SHOWN_BYTES + 1, "%lld", (long long)key->as.integer);
+    }
+    return shown;
+}
+
 /* ---- Keys ---- */
 
-/* A text of the pickle with the dictionary it belongs to (0 for storages) and its position in the arena. */
+/* A key of the pickle with the dictionary it belongs to (0 for storages) and its position in the arena. */
 struct key_row {
     size_t dict;
-    const char *text;
+    uint8_t kind;     /* STRING, or INT: then text is the number itself */
+    const char *text; /* n_bytes bytes */
     size_t n_bytes;
     size_t index;
 };
@@ -46,6 +60,9 @@ static int compare_keys(const struct key_row *a, const struct key_row *b)
 {
     if (a->dict != b->dict) {
         return a->dict < b->dict ? -1 : 1;
+    }
+    if (a->kind != b->kind) {
+        return a->kind < b->kind ? -1 : 1;
     }
     if (a->n_bytes != b->n_bytes) {
         return a->n_bytes < b->n_bytes ? -1 : 1;
@@ -71,17 +88,22 @@ static enum llavamed_status refuse_duplicate_keys(struct pickle_machine *machine
     }
     for (size_t i = 0; i < n; i++) {
         const struct pickle_entry *entry = &machine->entries[i];
-        rows[i] = (struct key_row){entry->dict, pickle_text(machine, &entry->key), entry->key.count, i};
+        bool is_text = entry->key.kind == PICKLE_STRING;
+        const char *text = is_text ? pickle_text(machine, &entry->key) : (const char *)&entry->key.as.integer;
+        size_t n_bytes = is_text ? entry->key.count : sizeof entry->key.as.integer;
+        rows[i] = (struct key_row){entry->dict, entry->key.kind, text, n_bytes, i};
     }
     qsort(rows, n, sizeof *rows, compare_key_rows);
     enum llavamed_status status = LLAVAMED_OK;
     for (size_t i = 1; i < n && status == LLAVAMED_OK; i++) {
         if (compare_keys(&rows[i - 1], &rows[i]) == 0) {
             bool is_top = rows[i].dict == top_dict;
-            status = llavamed_fail(
-                machine->error, is_top ? LLAVAMED_STATUS_TENSOR_DUPLICATE : LLAVAMED_STATUS_PICKLE_MALFORMED,
-                "%s: data.pkl: %s %.*s is there twice", machine->path, is_top ? "tensor" : "dictionary key",
-                shown_bytes(&machine->entries[rows[i].index].key), rows[i].text);
+            char shown[KEY_SHOWN_BYTES + 1];
+            status = llavamed_fail(machine->error,
+                                   is_top ? LLAVAMED_STATUS_TENSOR_DUPLICATE : LLAVAMED_STATUS_PICKLE_MALFORMED,
+                                   "%s: %s: %s %s is there twice", machine->path, machine->part,
+                                   is_top ? "tensor" : "dictionary key",
+                                   show_key(machine, &machine->entries[rows[i].index].key, shown));
         }
     }
     free(rows);
@@ -93,8 +115,8 @@ static enum llavamed_status refuse_duplicate_keys(struct pickle_machine *machine
 static enum llavamed_status fail_conflict(struct pickle_machine *machine, const struct pickle_storage_use *use)
 {
     return llavamed_fail(machine->error, LLAVAMED_STATUS_TORCH_STORAGE,
-                         "%s: data.pkl: storage %.*s is described twice, with another dtype, size or location",
-                         machine->path, shown_bytes(&use->key), pickle_text(machine, &use->key));
+                         "%s: %s: storage %.*s is described twice, with another dtype, size or location",
+                         machine->path, machine->part, shown_bytes(&use->key), pickle_text(machine, &use->key));
 }
 
 /* Finds, for every use, the first use of the same key: first_use[i] <= i. Uses of one key must agree. */
@@ -107,7 +129,7 @@ static enum llavamed_status join_uses(struct pickle_machine *machine, size_t *fi
     }
     for (size_t i = 0; i < n; i++) {
         const struct pickle_value *key = &machine->storage_uses[i].key;
-        rows[i] = (struct key_row){0, pickle_text(machine, key), key->count, i};
+        rows[i] = (struct key_row){0, PICKLE_STRING, pickle_text(machine, key), key->count, i};
     }
     qsort(rows, n, sizeof *rows, compare_key_rows);
     enum llavamed_status status = LLAVAMED_OK;
@@ -119,6 +141,44 @@ static enum llavamed_status join_uses(struct pickle_machine *machine, size_t *fi
         if (use->dtype != first->dtype || use->n_elems != first->n_elems ||
             !pickle_text_equal(machine, &use->location, &first->location)) {
             status = fail_conflict(machine, use);
+        }
+    }
+    free(rows);
+    return status;
+}
+
+/* Two views under one key must be the same part of the same storage, and no storage may have that key: as in torch. */
+static enum llavamed_status check_view_keys(struct pickle_machine *machine)
+{
+    size_t n = 0;
+    struct key_row *rows = calloc(machine->n_storage_uses * 2 + 1, sizeof *rows);
+    if (rows == NULL) {
+        return llavamed_fail_memory(machine->error, (machine->n_storage_uses * 2 + 1) * sizeof *rows,
+                                    "the storages of a pickle");
+    }
+    for (size_t i = 0; i < machine->n_storage_uses; i++) {
+        const struct pickle_storage_use *use = &machine->storage_uses[i];
+        rows[n++] = (struct key_row){0, PICKLE_STRING, pickle_text(machine, &use->key), use->key.count, i * 2};
+        if (use->is_view) {
+            const struct pickle_value *key = &use->view_key;
+            rows[n++] = (struct key_row){0, PICKLE_STRING, pickle_text(machine, key), key->count, i * 2 + 1};
+        }
+    }
+    qsort(rows, n, sizeof *rows, compare_key_rows);
+    enum llavamed_status status = LLAVAMED_OK;
+    for (size_t i = 1; i < n && status == LLAVAMED_OK; i++) {
+        const struct pickle_storage_use *use = &machine->storage_uses[rows[i].index / 2];
+        const struct pickle_storage_use *before = &machine->storage_uses[rows[i - 1].index / 2];
+        bool is_view = rows[i].index % 2 != 0;
+        bool same = is_view == (rows[i - 1].index % 2 != 0);
+        if (same && is_view) {
+            same = use->view_offset == before->view_offset && use->view_elems == before->view_elems &&
+                   pickle_text_equal(machine, &use->key, &before->key);
+        }
+        if (!same && compare_keys(&rows[i - 1], &rows[i]) == 0) {
+            status = llavamed_fail(machine->error, LLAVAMED_STATUS_TORCH_STORAGE,
+                                   "%s: %s: the view of a storage %.*s is described twice, in another place",
+                                   machine->path, machine->part, (int)rows[i].n_bytes, rows[i].text);
         }
     }
     free(rows);
@@ -138,6 +198,9 @@ static enum llavamed_status list_storages(struct pickle_machine *machine, struct
         goto out;
     }
     status = join_uses(machine, map);
+    if (status == LLAVAMED_OK && machine->legacy) {
+        status = check_view_keys(machine);
+    }
     for (size_t i = 0; i < n && status == LLAVAMED_OK; i++) {
         if (map[i] < i) {
             /* The first use has been replaced by the index of its storage already. */
@@ -239,12 +302,17 @@ static enum llavamed_status make_view(const struct pickle_machine *machine, cons
         return status;
     }
     uint64_t last = 0;
-    if (made.tensor.n_elems > 0 && (!view_last_elem(&made, &last) || last >= use->n_elems)) {
+    uint64_t n_elems = use->is_view ? use->view_elems : use->n_elems;
+    if (made.tensor.n_elems > 0 && (!view_last_elem(&made, &last) || last >= n_elems)) {
         tensor_deinit(&made.tensor);
         return llavamed_fail(machine->error, LLAVAMED_STATUS_TORCH_VIEW,
                              "%s: tensor %.*s: the view leaves its storage (storage %.*s has %llu elements)",
                              machine->path, shown_bytes(name), pickle_text(machine, name), shown_bytes(&use->key),
-                             pickle_text(machine, &use->key), (unsigned long long)use->n_elems);
+                             pickle_text(machine, &use->key), (unsigned long long)n_elems);
+    }
+    if (use->is_view && !checked_add_u64(made.offset_elems, use->view_offset, &made.offset_elems)) {
+        tensor_deinit(&made.tensor);
+        return fail_view(machine, name, "its offset is too large");
     }
     made.contiguous = view_is_contiguous(&made);
     *view = made;
@@ -255,20 +323,60 @@ static enum llavamed_status make_view(const struct pickle_machine *machine, cons
 
 static enum llavamed_status fail_entry(const struct pickle_machine *machine, const struct pickle_entry *entry)
 {
-    const char *name = pickle_text(machine, &entry->key);
-    int shown = shown_bytes(&entry->key);
+    char shown[KEY_SHOWN_BYTES + 1];
+    const char *name = show_key(machine, &entry->key, shown);
     enum llavamed_status status;
-    if (entry->value.kind == PICKLE_DICT) {
+    if (entry->key.kind != PICKLE_STRING) {
         status = llavamed_fail(machine->error, LLAVAMED_STATUS_INPUT_UNSUPPORTED,
-                               "%s: entry %.*s is a dictionary: a state dict inside a dictionary is not supported yet",
-                               machine->path, shown, name);
+                               "%s: entry %s has a number for a name: not a state dict", machine->path, name);
+    } else if (entry->value.kind == PICKLE_DICT) {
+        status = llavamed_fail(machine->error, LLAVAMED_STATUS_INPUT_UNSUPPORTED,
+                               "%s: entry %s is a dictionary, not a tensor: not a state dict (one inside a dictionary "
+                               "is found under 'state_dict' or 'model')",
+                               machine->path, name);
         llavamed_hint(machine->error, "save the inner dictionary by itself");
     } else {
         status = llavamed_fail(machine->error, LLAVAMED_STATUS_INPUT_UNSUPPORTED,
-                               "%s: entry %.*s is %s, not a tensor: not a state dict", machine->path, shown, name,
+                               "%s: entry %s is %s, not a tensor: not a state dict", machine->path, name,
                                pickle_kind_text(entry->value.kind));
     }
     return status;
+}
+
+/*
+ * Finds the state dict: the dictionary itself or, when it holds no tensor, the one that lies in it under one of the
+ * names that trainers use. What lies beside it is skipped.
+ */
+static enum llavamed_status find_state_dict(struct pickle_machine *machine, size_t top_dict, size_t *state_dict)
+{
+    static const char *const names[] = {"state_dict", "model"};
+    size_t found = top_dict;
+    *state_dict = top_dict;
+    if (machine->dicts[top_dict].has_tensor) {
+        return LLAVAMED_OK;
+    }
+    unsigned n_found = 0;
+    for (size_t i = 0; i < machine->n_entries; i++) {
+        const struct pickle_entry *entry = &machine->entries[i];
+        if (entry->dict != top_dict || entry->value.kind != PICKLE_DICT) {
+            continue;
+        }
+        for (size_t j = 0; j < sizeof names / sizeof names[0]; j++) {
+            if (pickle_text_is(machine, &entry->key, names[j]) && machine->dicts[entry->value.as.at].has_tensor) {
+                found = entry->value.as.at;
+                n_found++;
+            }
+        }
+    }
+    if (n_found > 1) {
+        enum llavamed_status status =
+            llavamed_fail(machine->error, LLAVAMED_STATUS_INPUT_UNSUPPORTED,
+                          "%s: it holds two state dicts, under 'state_dict' and under 'model'", machine->path);
+        llavamed_hint(machine->error, "save the one that is meant by itself");
+        return status;
+    }
+    *state_dict = found;
+    return LLAVAMED_OK;
 }
 
 static enum llavamed_status list_tensors(const struct pickle_machine *machine, size_t top_dict,
@@ -288,7 +396,7 @@ static enum llavamed_status list_tensors(const struct pickle_machine *machine, s
         if (entry->dict != top_dict) {
             continue;
         }
-        if (entry->value.kind != PICKLE_TENSOR) {
+        if (entry->value.kind != PICKLE_TENSOR || entry->key.kind != PICKLE_STRING) {
             return fail_entry(machine, entry);
         }
         const struct pickle_rebuilt *rebuilt = &machine->rebuilt[entry->value.as.at];
@@ -303,43 +411,51 @@ static enum llavamed_status list_tensors(const struct pickle_machine *machine, s
     return LLAVAMED_OK;
 }
 
-enum llavamed_status pickle_read_state_dict(const char *path, const uint8_t *bytes, size_t n_bytes,
-                                            struct pickle_state_dict *dict, struct llavamed_error *error)
+enum llavamed_status pickle_list_tensors(struct pickle_machine *machine, const struct pickle_value *result,
+                                         struct pickle_state_dict *dict)
 {
-    struct pickle_machine machine = {.path = path, .bytes = bytes, .n_bytes = n_bytes, .error = error};
     struct pickle_state_dict made = {0};
-    struct pickle_value result = {.kind = PICKLE_UNSET};
     size_t *use_to_storage = NULL;
-    enum llavamed_status status;
-    if (n_bytes > PICKLE_BYTES_MAX) {
-        return llavamed_fail(error, LLAVAMED_STATUS_INPUT_LIMIT,
-                             "%s: data.pkl is too large (got %zu bytes, want at most %d)", path, n_bytes,
-                             PICKLE_BYTES_MAX);
+    size_t state_dict = 0;
+    if (result->kind != PICKLE_DICT) {
+        return llavamed_fail(machine->error, LLAVAMED_STATUS_INPUT_UNSUPPORTED,
+                             "%s: it holds %s, not a state dict (a dictionary of tensors)", machine->path,
+                             pickle_kind_text(result->kind));
     }
-    status = pickle_machine_run(&machine, &result);
-    if (status != LLAVAMED_OK) {
-        goto out;
-    }
-    if (result.kind != PICKLE_DICT) {
-        status = llavamed_fail(error, LLAVAMED_STATUS_INPUT_UNSUPPORTED,
-                               "%s: it holds %s, not a state dict (a dictionary of tensors)", path,
-                               pickle_kind_text(result.kind));
-        goto out;
-    }
-    status = refuse_duplicate_keys(&machine, result.as.at);
+    enum llavamed_status status = find_state_dict(machine, result->as.at, &state_dict);
     if (status == LLAVAMED_OK) {
-        status = list_storages(&machine, &made, &use_to_storage);
+        status = refuse_duplicate_keys(machine, state_dict);
     }
     if (status == LLAVAMED_OK) {
-        status = list_tensors(&machine, result.as.at, use_to_storage, &made);
+        status = list_storages(machine, &made, &use_to_storage);
+    }
+    if (status == LLAVAMED_OK) {
+        status = list_tensors(machine, state_dict, use_to_storage, &made);
     }
     if (status == LLAVAMED_OK) {
         *dict = made;
         memset(&made, 0, sizeof made);
     }
-out:
     free(use_to_storage);
     pickle_state_dict_deinit(&made);
+    return status;
+}
+
+enum llavamed_status pickle_read_state_dict(const char *path, const uint8_t *bytes, size_t n_bytes,
+                                            struct pickle_state_dict *dict, struct llavamed_error *error)
+{
+    struct pickle_machine machine = {
+        .path = path, .part = "data.pkl", .bytes = bytes, .n_bytes = n_bytes, .error = error};
+    struct pickle_value result = {.kind = PICKLE_UNSET};
+    if (n_bytes > PICKLE_BYTES_MAX) {
+        return llavamed_fail(error, LLAVAMED_STATUS_INPUT_LIMIT,
+                             "%s: data.pkl is too large (got %zu bytes, want at most %d)", path, n_bytes,
+                             PICKLE_BYTES_MAX);
+    }
+    enum llavamed_status status = pickle_machine_run(&machine, &result);
+    if (status == LLAVAMED_OK) {
+        status = pickle_list_tensors(&machine, &result, dict);
+    }
     pickle_machine_deinit(&machine);
     return status;
 }

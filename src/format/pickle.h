@@ -5,7 +5,13 @@
  * names the opcode (with its offset) or the global.
  *
  * Read are dictionaries and OrderedDicts of name -> tensor or nn.Parameter, with or without the `_metadata` that
- * Module.state_dict() attaches (ignored, as are storage locations and requires_grad).
+ * Module.state_dict() attaches (ignored, as are storage locations, requires_grad and plain attributes of parameters).
+ * When the dictionary holds no tensor, the state dict may lie one level deeper, under `state_dict` or `model` (exactly
+ * one of them); whatever lies beside it is skipped: None, bools, numbers, strings, tuples, lists, dictionaries, tensors.
+ *
+ * Opcodes: PROTO 2 or 3, MARK, STOP, NONE, NEWTRUE, NEWFALSE, BININT, BININT1, BININT2, LONG1, BINFLOAT, BINUNICODE,
+ * EMPTY_TUPLE, TUPLE, TUPLE1 to 3, EMPTY_LIST, APPEND, APPENDS, EMPTY_DICT, SETITEM, SETITEMS, the four BINGET and
+ * BINPUT, GLOBAL, REDUCE, BUILD, BINPERSID; in legacy form BINSTRING and SHORT_BINSTRING. Globals: see pickle_torch.c.
  */
 #ifndef FORMAT_PICKLE_H
 #define FORMAT_PICKLE_H
@@ -57,5 +63,36 @@ void pickle_state_dict_deinit(struct pickle_state_dict *dict);
 enum llavamed_status pickle_read_state_dict(const char *path, const uint8_t *bytes, size_t n_bytes,
                                             struct pickle_state_dict *dict,
                                             struct llavamed_error *error) LLAVAMED_CHECK;
+
+/* ---- The legacy form, before torch 1.6: several pickles in a row, then the storages (torch_legacy.h) ---- */
+
+/* Bytes that begin with a pickle and go on behind it. */
+struct pickle_span {
+    const char *path; /* of the file, for errors */
+    const uint8_t *bytes;
+    size_t n_bytes;
+};
+
+/*
+ * Each reads one pickle and tells in *used how many bytes it has. INPUT_TRUNCATED when its end is not among the bytes:
+ * then reading may be tried again with more of them. Otherwise as pickle_read_state_dict().
+ *
+ * The description of the system that wrote the file: a dictionary. TORCH_BYTE_ORDER when it says that numbers are not
+ * little-endian.
+ */
+enum llavamed_status pickle_read_legacy_system(const struct pickle_span *span, size_t *used,
+                                               struct llavamed_error *error) LLAVAMED_CHECK;
+
+/* The state dict. A view of a part of a storage that was a storage of its own comes as a view of the whole. */
+enum llavamed_status pickle_read_legacy_dict(const struct pickle_span *span, struct pickle_state_dict *dict,
+                                             size_t *used, struct llavamed_error *error) LLAVAMED_CHECK;
+
+/*
+ * The list of the keys of all storages: order[i] becomes the index in dict->storages of the one that comes i-th in the
+ * file. `order` has room for dict->n_storages, all of which are filled. TORCH_STORAGE for a key that is missing, unknown
+ * or there twice.
+ */
+enum llavamed_status pickle_read_legacy_keys(const struct pickle_span *span, const struct pickle_state_dict *dict,
+                                             size_t *order, size_t *used, struct llavamed_error *error) LLAVAMED_CHECK;
 
 #endif

@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The opcodes of protocol 2 that torch's zip files need, plus None and lists, which cost nothing to read and let a
- * training checkpoint be refused for what it is rather than for an opcode. Opcodes:
- * https://github.com/python/cpython/blob/main/Lib/pickletools.py
+ * The opcodes of protocol 2 that state dicts need, and those of the plain values (None, floats, lists) that lie beside a
+ * state dict in a training checkpoint and are skipped. In legacy form also BINSTRING and SHORT_BINSTRING, which Python
+ * 2 wrote for str. Opcodes: https://github.com/python/cpython/blob/main/Lib/pickletools.py
  */
 #include "format/pickle_machine.h"
 
 #include <string.h>
 
 #include "core/bytes.h"
-#include "format/pickle.h"
 
 #define GLOBAL_LINE_BYTES_MAX 256
 
@@ -17,12 +16,15 @@ enum opcode {
     OP_MARK = 0x28,
     OP_EMPTY_TUPLE = 0x29,
     OP_STOP = 0x2e,
+    OP_BINFLOAT = 0x47,
     OP_BININT = 0x4a,
     OP_BININT1 = 0x4b,
     OP_BININT2 = 0x4d,
     OP_NONE = 0x4e,
     OP_BINPERSID = 0x51,
     OP_REDUCE = 0x52,
+    OP_BINSTRING = 0x54,
+    OP_SHORT_BINSTRING = 0x55,
     OP_BINUNICODE = 0x58,
     OP_EMPTY_LIST = 0x5d,
     OP_APPEND = 0x61,
@@ -46,46 +48,13 @@ enum opcode {
     OP_LONG1 = 0x8a,
 };
 
-/* ---- Errors ---- */
-
-static const char *op_text(uint8_t op)
-{
-    const char *name = pickle_opcode_name(op);
-    return name == NULL ? "unknown" : name;
-}
-
-enum llavamed_status pickle_fail(struct pickle_machine *machine, const char *what)
-{
-    return llavamed_fail(machine->error, LLAVAMED_STATUS_PICKLE_MALFORMED, "%s: data.pkl: %s (opcode %s at byte %zu)",
-                         machine->path, what, op_text(machine->op), machine->op_offset);
-}
-
-enum llavamed_status pickle_fail_limit(struct pickle_machine *machine, const char *what, size_t limit)
-{
-    return llavamed_fail(machine->error, LLAVAMED_STATUS_INPUT_LIMIT,
-                         "%s: data.pkl: %s (want at most %zu; opcode %s at byte %zu)", machine->path, what, limit,
-                         op_text(machine->op), machine->op_offset);
-}
-
-static enum llavamed_status fail_opcode(struct pickle_machine *machine)
-{
-    enum llavamed_status status =
-        llavamed_fail(machine->error, LLAVAMED_STATUS_PICKLE_OPCODE,
-                      "%s: data.pkl: opcode %s (0x%02x) at byte %zu is not part of a state dict; nothing was executed",
-                      machine->path, op_text(machine->op), machine->op, machine->op_offset);
-    llavamed_hint(machine->error,
-                  "a file that needs it holds more than weights (a training state, a whole model), or "
-                  "was not written by torch.save with its defaults; ask for the weights as safetensors");
-    return status;
-}
-
 /* ---- Input and stack ---- */
 
 /* The next n_bytes of the input, which stay where they are. */
 static enum llavamed_status take(struct pickle_machine *machine, size_t n_bytes, const uint8_t **out)
 {
     if (n_bytes > machine->n_bytes - machine->position) {
-        return pickle_fail(machine, "the pickle ends inside an opcode");
+        return pickle_fail_end(machine, "the pickle ends inside an opcode");
     }
     *out = machine->bytes + machine->position;
     machine->position += n_bytes;
@@ -184,14 +153,15 @@ static enum llavamed_status op_long1(struct pickle_machine *machine)
     return status == LLAVAMED_OK ? op_int(machine, *length, true) : status;
 }
 
-static enum llavamed_status op_unicode(struct pickle_machine *machine)
+/* A string behind its length of length_bytes bytes. Python 2 had str where today's torch has text: UTF-8 all the same. */
+static enum llavamed_status op_string(struct pickle_machine *machine, size_t length_bytes)
 {
     const uint8_t *bytes = NULL;
-    enum llavamed_status status = take(machine, 4, &bytes);
+    enum llavamed_status status = take(machine, length_bytes, &bytes);
     if (status != LLAVAMED_OK) {
         return status;
     }
-    uint32_t n_bytes = load_le32(bytes);
+    uint32_t n_bytes = length_bytes == 1 ? bytes[0] : load_le32(bytes);
     status = take(machine, n_bytes, &bytes);
     if (status != LLAVAMED_OK) {
         return status;
@@ -203,12 +173,22 @@ static enum llavamed_status op_unicode(struct pickle_machine *machine)
     return push(machine, (struct pickle_value){.kind = PICKLE_STRING, .count = n_bytes, .as.at = at});
 }
 
+static enum llavamed_status op_float(struct pickle_machine *machine)
+{
+    const uint8_t *bytes = NULL;
+    enum llavamed_status status = take(machine, 8, &bytes);
+    return status == LLAVAMED_OK ? push(machine, (struct pickle_value){.kind = PICKLE_FLOAT}) : status;
+}
+
 /* One line of GLOBAL into text, without its newline. */
 static enum llavamed_status take_line(struct pickle_machine *machine, char text[GLOBAL_LINE_BYTES_MAX + 1])
 {
     const uint8_t *line = machine->bytes + machine->position;
     size_t room = machine->n_bytes - machine->position;
     const uint8_t *newline = memchr(line, '\n', room > GLOBAL_LINE_BYTES_MAX ? GLOBAL_LINE_BYTES_MAX + 1 : room);
+    if (newline == NULL && room <= GLOBAL_LINE_BYTES_MAX && machine->legacy) {
+        return pickle_fail_end(machine, "the pickle ends inside an opcode");
+    }
     if (newline == NULL || memchr(line, '\0', (size_t)(newline - line)) != NULL) {
         return pickle_fail(machine, "a global name does not end, is too long or holds a NUL");
     }
@@ -335,29 +315,11 @@ static enum llavamed_status op_empty_dict(struct pickle_machine *machine)
     return status == LLAVAMED_OK ? push(machine, value) : status;
 }
 
-/* Adds one entry to the dictionary on top of the stack. That no key is there twice is checked at the end (pickle.c). */
-static enum llavamed_status set_item(struct pickle_machine *machine, const struct pickle_value *dict,
-                                     const struct pickle_value *key, const struct pickle_value *value)
+static enum llavamed_status op_empty_list(struct pickle_machine *machine)
 {
-    if (key->kind != PICKLE_STRING) {
-        return pickle_fail(machine, "a dictionary has a key that is not a string");
-    }
-    if (value->kind == PICKLE_DICT && value->as.at == dict->as.at) {
-        return pickle_fail(machine, "a dictionary holds itself");
-    }
-    struct pickle_entry *entries =
-        pickle_grow(machine, machine->entries, &machine->entries_capacity, machine->n_entries + 1, sizeof *entries);
-    if (entries == NULL) {
-        return machine->failure;
-    }
-    machine->entries = entries;
-    struct pickle_dict *info = &machine->dicts[dict->as.at];
-    if (info->n_entries == 0) {
-        info->first_entry = machine->n_entries;
-    }
-    info->n_entries++;
-    entries[machine->n_entries++] = (struct pickle_entry){.dict = dict->as.at, .key = *key, .value = *value};
-    return LLAVAMED_OK;
+    struct pickle_value value;
+    enum llavamed_status status = pickle_new_list(machine, &value);
+    return status == LLAVAMED_OK ? push(machine, value) : status;
 }
 
 /* SETITEM has one key and value above the dictionary, SETITEMS any number of pairs above a mark. */
@@ -388,16 +350,15 @@ static enum llavamed_status op_set_items(struct pickle_machine *machine, bool si
                                                               : "a key has no value");
     }
     for (size_t i = 0; i < n && status == LLAVAMED_OK; i += 2) {
-        status = set_item(machine, dict, &machine->stack.items[first + i], &machine->stack.items[first + i + 1]);
+        status = pickle_set_item(machine, dict, &machine->stack.items[first + i], &machine->stack.items[first + i + 1]);
     }
     return status;
 }
 
-/* APPEND, APPENDS: the values are dropped. */
 static enum llavamed_status op_append(struct pickle_machine *machine, bool single)
 {
-    size_t first = 0;
-    size_t n = 0;
+    size_t first = machine->stack.n - 1;
+    size_t n = 1;
     struct pickle_value popped;
     enum llavamed_status status = single ? pop(machine, &popped) : pop_to_mark(machine, &first, &n);
     if (status != LLAVAMED_OK) {
@@ -407,7 +368,13 @@ static enum llavamed_status op_append(struct pickle_machine *machine, bool singl
     if (list == NULL) {
         return LLAVAMED_STATUS_PICKLE_MALFORMED;
     }
-    return list->kind == PICKLE_LIST ? LLAVAMED_OK : pickle_fail(machine, "a value is appended to no list");
+    if (list->kind != PICKLE_LIST) {
+        return pickle_fail(machine, "a value is appended to no list");
+    }
+    for (size_t i = 0; i < n && status == LLAVAMED_OK; i++) {
+        status = pickle_list_append(machine, list, &machine->stack.items[first + i]);
+    }
+    return status;
 }
 
 static enum llavamed_status op_persistent(struct pickle_machine *machine)
@@ -467,7 +434,7 @@ static enum llavamed_status step(struct pickle_machine *machine)
     case OP_SETITEMS:
         return op_set_items(machine, machine->op == OP_SETITEM);
     case OP_EMPTY_LIST:
-        return push(machine, (struct pickle_value){.kind = PICKLE_LIST});
+        return op_empty_list(machine);
     case OP_APPEND:
     case OP_APPENDS:
         return op_append(machine, machine->op == OP_APPEND);
@@ -476,6 +443,8 @@ static enum llavamed_status step(struct pickle_machine *machine)
     case OP_NEWTRUE:
     case OP_NEWFALSE:
         return push(machine, (struct pickle_value){.kind = PICKLE_BOOL, .as.integer = machine->op == OP_NEWTRUE});
+    case OP_BINFLOAT:
+        return op_float(machine);
     case OP_BININT:
         return op_int(machine, 4, true);
     case OP_BININT1:
@@ -485,7 +454,10 @@ static enum llavamed_status step(struct pickle_machine *machine)
     case OP_LONG1:
         return op_long1(machine);
     case OP_BINUNICODE:
-        return op_unicode(machine);
+        return op_string(machine, 4);
+    case OP_BINSTRING:
+    case OP_SHORT_BINSTRING:
+        return machine->legacy ? op_string(machine, machine->op == OP_BINSTRING ? 4 : 1) : pickle_fail_opcode(machine);
     case OP_GLOBAL:
         return op_global(machine);
     case OP_BINPUT:
@@ -505,7 +477,7 @@ static enum llavamed_status step(struct pickle_machine *machine)
     case OP_PROTO:
         return pickle_fail(machine, "the protocol is stated twice");
     default:
-        return fail_opcode(machine);
+        return pickle_fail_opcode(machine);
     }
 }
 
@@ -514,14 +486,17 @@ static enum llavamed_status read_protocol(struct pickle_machine *machine)
 {
     const uint8_t *bytes = NULL;
     machine->op = machine->n_bytes > 0 ? machine->bytes[0] : OP_STOP;
+    if (machine->n_bytes < 2 && machine->legacy) {
+        return pickle_fail_end(machine, "the pickle has no end");
+    }
     if (machine->n_bytes < 2 || machine->op != OP_PROTO) {
         return pickle_fail(machine, "it does not begin with a protocol: not a binary pickle");
     }
     enum llavamed_status status = take(machine, 2, &bytes);
     if (status == LLAVAMED_OK && bytes[1] != 2 && bytes[1] != 3) {
         status = llavamed_fail(machine->error, LLAVAMED_STATUS_PICKLE_OPCODE,
-                               "%s: data.pkl: pickle protocol %u is not supported (want 2, the default of torch.save)",
-                               machine->path, bytes[1]);
+                               "%s: %s: pickle protocol %u is not supported (want 2, the default of torch.save)",
+                               machine->path, machine->part, bytes[1]);
     }
     return status;
 }
@@ -533,8 +508,7 @@ enum llavamed_status pickle_machine_run(struct pickle_machine *machine, struct p
         const uint8_t *op = NULL;
         machine->op_offset = machine->position;
         if (machine->position == machine->n_bytes) {
-            return llavamed_fail(machine->error, LLAVAMED_STATUS_PICKLE_MALFORMED,
-                                 "%s: data.pkl: the pickle has no end", machine->path);
+            return pickle_fail_end(machine, "the pickle has no end");
         }
         status = take(machine, 1, &op);
         machine->op = *op;
@@ -552,7 +526,7 @@ enum llavamed_status pickle_machine_run(struct pickle_machine *machine, struct p
     if (machine->stack.n != 1 || machine->n_marks != 0) {
         return pickle_fail(machine, "the stack does not hold one value at the end");
     }
-    if (machine->position != machine->n_bytes) {
+    if (!machine->legacy && machine->position != machine->n_bytes) {
         return pickle_fail(machine, "bytes follow the end of the pickle");
     }
     *result = machine->stack.items[0];

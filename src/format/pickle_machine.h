@@ -10,8 +10,7 @@
 #ifndef FORMAT_PICKLE_MACHINE_H
 #define FORMAT_PICKLE_MACHINE_H
 
-#include "core/error.h"
-#include "tensor/dtype.h"
+#include "format/pickle.h"
 
 enum pickle_kind {
     PICKLE_UNSET, /* a memo slot nobody has written */
@@ -20,9 +19,10 @@ enum pickle_kind {
     PICKLE_BOOL,
     PICKLE_INT,
     PICKLE_LARGE_INT, /* does not fit int64_t */
+    PICKLE_FLOAT, /* its value is forgotten */
     PICKLE_STRING,
     PICKLE_TUPLE,
-    PICKLE_LIST, /* what it holds is forgotten: no state dict needs it */
+    PICKLE_LIST,
     PICKLE_DICT,
     PICKLE_GLOBAL,
     PICKLE_STORAGE,
@@ -49,13 +49,27 @@ struct pickle_values {
 struct pickle_dict {
     size_t first_entry; /* valid when n_entries > 0 */
     size_t n_entries;
-    bool ordered; /* an OrderedDict */
+    bool ordered;    /* an OrderedDict */
+    bool has_tensor; /* among its values */
 };
 
 struct pickle_entry {
     size_t dict;
-    struct pickle_value key; /* STRING */
+    struct pickle_value key; /* STRING or INT */
     struct pickle_value value;
+};
+
+/* The items of a list are chained, because several lists can grow by turns. */
+struct pickle_list {
+    size_t first_item; /* valid when n_items > 0 */
+    size_t last_item;
+    size_t n_items;
+    bool taken; /* made into an OrderedDict, which is done once: else a short pickle could repeat a long list */
+};
+
+struct pickle_item {
+    struct pickle_value value;
+    size_t next; /* valid unless it is the last */
 };
 
 /* One persistent id: the same storage may be described many times. */
@@ -64,6 +78,10 @@ struct pickle_storage_use {
     struct pickle_value location; /* STRING */
     enum dtype dtype;
     uint64_t n_elems;
+    bool is_view; /* legacy form: a part of the storage that was a storage of its own */
+    struct pickle_value view_key; /* STRING */
+    uint64_t view_offset;         /* elements; the part lies inside the storage */
+    uint64_t view_elems;
 };
 
 /* One call of _rebuild_tensor_v2. Types are checked, numbers are not. */
@@ -76,6 +94,8 @@ struct pickle_rebuilt {
 
 struct pickle_machine {
     const char *path;     /* borrowed */
+    const char *part;     /* what the pickle is called in errors: "data.pkl"; static */
+    bool legacy;          /* one of several in a row, with what Python 2 wrote: see pickle_legacy.c */
     const uint8_t *bytes; /* borrowed */
     size_t n_bytes;
     size_t position;
@@ -96,6 +116,12 @@ struct pickle_machine {
     struct pickle_entry *entries; /* owned */
     size_t n_entries;
     size_t entries_capacity;
+    struct pickle_list *lists; /* owned */
+    size_t n_lists;
+    size_t lists_capacity;
+    struct pickle_item *list_items; /* owned */
+    size_t n_list_items;
+    size_t list_items_capacity;
     struct pickle_storage_use *storage_uses; /* owned */
     size_t n_storage_uses;
     size_t storage_uses_capacity;
@@ -104,14 +130,12 @@ struct pickle_machine {
     size_t rebuilt_capacity;
 };
 
-/* Runs the whole pickle; *result is what STOP returns. The machine's arenas stay until pickle_machine_deinit(). */
+/*
+ * Runs the whole pickle; *result is what STOP returns. The machine's arenas stay until pickle_machine_deinit(). In zip
+ * form the input ends with STOP; in legacy form machine->position is behind STOP, and INPUT_TRUNCATED tells that there
+ * was no STOP yet.
+ */
 enum llavamed_status pickle_machine_run(struct pickle_machine *machine, struct pickle_value *result) LLAVAMED_CHECK;
-
-/* PICKLE_MALFORMED "PATH: data.pkl: WHAT (opcode NAME at byte N)". */
-enum llavamed_status pickle_fail(struct pickle_machine *machine, const char *what);
-
-/* INPUT_LIMIT, worded likewise and with the limit. */
-enum llavamed_status pickle_fail_limit(struct pickle_machine *machine, const char *what, size_t limit);
 
 /* ---- pickle_values.c ---- */
 
@@ -140,6 +164,16 @@ enum llavamed_status pickle_values_reserve(struct pickle_machine *machine, struc
 enum llavamed_status pickle_new_dict(struct pickle_machine *machine, bool ordered,
                                      struct pickle_value *out) LLAVAMED_CHECK;
 
+enum llavamed_status pickle_new_list(struct pickle_machine *machine, struct pickle_value *out) LLAVAMED_CHECK;
+
+/* Adds one value to a LIST. */
+enum llavamed_status pickle_list_append(struct pickle_machine *machine, const struct pickle_value *list,
+                                        const struct pickle_value *value) LLAVAMED_CHECK;
+
+/* Adds one entry to a DICT. That no key is there twice is checked at the end (pickle.c). PICKLE_MALFORMED. */
+enum llavamed_status pickle_set_item(struct pickle_machine *machine, const struct pickle_value *dict,
+                                     const struct pickle_value *key, const struct pickle_value *value) LLAVAMED_CHECK;
+
 /* ---- pickle_torch.c: the objects that torch puts into a pickle ---- */
 
 /* GLOBAL: finds module and name in the table of those allowed. PICKLE_GLOBAL. */
@@ -158,5 +192,23 @@ enum llavamed_status pickle_build(struct pickle_machine *machine, const struct p
 
 /* "BINUNICODE", or NULL for a byte that is no opcode of protocols 0 to 5. Static. */
 const char *pickle_opcode_name(uint8_t opcode);
+
+/* PICKLE_MALFORMED "PATH: data.pkl: WHAT (opcode NAME at byte N)". */
+enum llavamed_status pickle_fail(struct pickle_machine *machine, const char *what);
+
+/* INPUT_LIMIT, worded likewise and with the limit. */
+enum llavamed_status pickle_fail_limit(struct pickle_machine *machine, const char *what, size_t limit);
+
+/* The input ends too early: INPUT_TRUNCATED in legacy form, where more may follow, else PICKLE_MALFORMED. */
+enum llavamed_status pickle_fail_end(struct pickle_machine *machine, const char *what);
+
+/* PICKLE_OPCODE: machine->op is outside the allow-list. */
+enum llavamed_status pickle_fail_opcode(struct pickle_machine *machine);
+
+/* ---- pickle.c ---- */
+
+/* From the result of a machine that has run to a state dict. */
+enum llavamed_status pickle_list_tensors(struct pickle_machine *machine, const struct pickle_value *result,
+                                         struct pickle_state_dict *dict) LLAVAMED_CHECK;
 
 #endif

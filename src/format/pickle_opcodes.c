@@ -43,3 +43,45 @@ const char *pickle_opcode_name(uint8_t opcode)
 {
     return opcode_names[opcode];
 }
+
+/* ---- Errors that name an opcode ---- */
+
+static const char *op_text(uint8_t op)
+{
+    const char *name = pickle_opcode_name(op);
+    return name == NULL ? "unknown" : name;
+}
+
+enum llavamed_status pickle_fail(struct pickle_machine *machine, const char *what)
+{
+    return llavamed_fail(machine->error, LLAVAMED_STATUS_PICKLE_MALFORMED, "%s: %s: %s (opcode %s at byte %zu)",
+                         machine->path, machine->part, what, op_text(machine->op), machine->op_offset);
+}
+
+enum llavamed_status pickle_fail_limit(struct pickle_machine *machine, const char *what, size_t limit)
+{
+    return llavamed_fail(machine->error, LLAVAMED_STATUS_INPUT_LIMIT,
+                         "%s: %s: %s (want at most %zu; opcode %s at byte %zu)", machine->path, machine->part, what,
+                         limit, op_text(machine->op), machine->op_offset);
+}
+
+enum llavamed_status pickle_fail_end(struct pickle_machine *machine, const char *what)
+{
+    if (!machine->legacy) {
+        return pickle_fail(machine, what);
+    }
+    return llavamed_fail(machine->error, LLAVAMED_STATUS_INPUT_TRUNCATED, "%s: the file ends inside %s", machine->path,
+                         machine->part);
+}
+
+enum llavamed_status pickle_fail_opcode(struct pickle_machine *machine)
+{
+    enum llavamed_status status =
+        llavamed_fail(machine->error, LLAVAMED_STATUS_PICKLE_OPCODE,
+                      "%s: %s: opcode %s (0x%02x) at byte %zu is not part of a state dict; nothing was executed",
+                      machine->path, machine->part, op_text(machine->op), machine->op, machine->op_offset);
+    llavamed_hint(machine->error,
+                  "a file that needs it holds more than weights (a training state, a whole model), or "
+                  "was not written by torch.save with its defaults; ask for the weights as safetensors");
+    return status;
+}

@@ -4,9 +4,16 @@
  * arguments, and answered with a tag.
  *
  *     persistent id         ('storage', torch.HalfStorage, '12', 'cpu', 4096)
+ *         in legacy form    ('storage', torch.HalfStorage, '12', 'cpu', 4096, None or (view key, offset, elements))
  *     _rebuild_tensor_v2    (storage, offset, sizes, strides, requires_grad, OrderedDict())
  *     _rebuild_parameter    (tensor, requires_grad, OrderedDict())
+ *     _rebuild_parameter_with_state    (tensor, requires_grad, OrderedDict(), {attribute: plain value})
  *     OrderedDict           ()
+ *         in legacy form    ([[key, value], ...]), as Python 2 wrote it
+ *
+ * A parameter's attributes are ignored, which is right as long as none of them can replace its numbers: torch sets them
+ * by name, so `data` and everything that is not a plain value are refused. A plain tensor with attributes is refused
+ * whole: _rebuild_from_type_v2 names a function and a class to call.
  */
 #include "format/pickle_machine.h"
 
@@ -14,7 +21,13 @@
 
 #define STORAGE_KEY_BYTES_MAX 20
 
-enum callable { CALLABLE_NONE, CALLABLE_ORDERED_DICT, CALLABLE_TENSOR, CALLABLE_PARAMETER };
+enum callable {
+    CALLABLE_NONE,
+    CALLABLE_ORDERED_DICT,
+    CALLABLE_TENSOR,
+    CALLABLE_PARAMETER,
+    CALLABLE_PARAMETER_WITH_STATE,
+};
 
 struct global_row {
     const char *module;
@@ -27,6 +40,7 @@ static const struct global_row allowed[] = {
     {"collections", "OrderedDict", CALLABLE_ORDERED_DICT, DTYPE_COUNT},
     {"torch._utils", "_rebuild_tensor_v2", CALLABLE_TENSOR, DTYPE_COUNT},
     {"torch._utils", "_rebuild_parameter", CALLABLE_PARAMETER, DTYPE_COUNT},
+    {"torch._utils", "_rebuild_parameter_with_state", CALLABLE_PARAMETER_WITH_STATE, DTYPE_COUNT},
     {"torch", "HalfStorage", CALLABLE_NONE, DTYPE_F16},
     {"torch", "BFloat16Storage", CALLABLE_NONE, DTYPE_BF16},
     {"torch", "FloatStorage", CALLABLE_NONE, DTYPE_F32},
@@ -56,6 +70,8 @@ static const struct {
     {"torch.storage", "UntypedStorage", "a tensor of a newer dtype, which is not supported yet"},
     {"torch._utils", "_rebuild_tensor_v3", "a tensor of a newer dtype, which is not supported yet"},
     {"torch._utils", "_rebuild_tensor", "a tensor as written before torch 0.4, which is not supported yet"},
+    {"torch._tensor", "_rebuild_from_type_v2",
+     "a tensor with Python attributes or of a class of its own; save what tensor.detach().clone() gives"},
 };
 
 enum llavamed_status pickle_find_global(struct pickle_machine *machine, const char *module, const char *name,
@@ -69,14 +85,14 @@ enum llavamed_status pickle_find_global(struct pickle_machine *machine, const ch
     }
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
         if (strcmp(known[i].module, module) == 0 && strcmp(known[i].name, name) == 0) {
-            return llavamed_fail(machine->error, LLAVAMED_STATUS_PICKLE_GLOBAL, "%s: data.pkl names %s.%s: %s",
-                                 machine->path, module, name, known[i].reason);
+            return llavamed_fail(machine->error, LLAVAMED_STATUS_PICKLE_GLOBAL, "%s: %s names %s.%s: %s",
+                                 machine->path, machine->part, module, name, known[i].reason);
         }
     }
     enum llavamed_status status =
         llavamed_fail(machine->error, LLAVAMED_STATUS_PICKLE_GLOBAL,
-                      "%s: data.pkl names %s.%s, which is not part of a state dict; nothing was executed",
-                      machine->path, module, name);
+                      "%s: %s names %s.%s, which is not part of a state dict; nothing was executed",
+                      machine->path, machine->part, module, name);
     llavamed_hint(machine->error, "a checkpoint that needs it is not plain weights: loading it in Python could run "
                                   "code; ask its publisher for safetensors");
     return status;
@@ -114,10 +130,36 @@ static bool is_storage_key(const struct pickle_machine *machine, const struct pi
     return true;
 }
 
-enum llavamed_status pickle_persistent(struct pickle_machine *machine, const struct pickle_value *id,
-                                       struct pickle_value *out)
+/* (view key, offset, elements) of the legacy form, or None. */
+static enum llavamed_status read_view_metadata(struct pickle_machine *machine, const struct pickle_value *value,
+                                               struct pickle_storage_use *use)
 {
-    if (!is_tuple_of(id, 5) || !pickle_text_is(machine, child(machine, id, 0), "storage")) {
+    if (value->kind == PICKLE_NONE) {
+        return LLAVAMED_OK;
+    }
+    if (!is_tuple_of(value, 3) || !is_storage_key(machine, child(machine, value, 0)) ||
+        child(machine, value, 1)->kind != PICKLE_INT || child(machine, value, 2)->kind != PICKLE_INT) {
+        return pickle_fail(machine, "the view of a storage is neither None nor a key and two integers");
+    }
+    int64_t offset = child(machine, value, 1)->as.integer;
+    int64_t n_elems = child(machine, value, 2)->as.integer;
+    if (offset < 0 || n_elems < 0 || (uint64_t)n_elems > use->n_elems ||
+        (uint64_t)offset > use->n_elems - (uint64_t)n_elems) {
+        return llavamed_fail(machine->error, LLAVAMED_STATUS_TORCH_STORAGE,
+                             "%s: %s: the view of storage %.*s leaves it", machine->path, machine->part,
+                             (int)use->key.count, pickle_text(machine, &use->key));
+    }
+    use->is_view = true;
+    use->view_key = *child(machine, value, 0);
+    use->view_offset = (uint64_t)offset;
+    use->view_elems = (uint64_t)n_elems;
+    return LLAVAMED_OK;
+}
+
+static enum llavamed_status read_storage(struct pickle_machine *machine, const struct pickle_value *id,
+                                         struct pickle_storage_use *use)
+{
+    if (!is_tuple_of(id, machine->legacy ? 6 : 5) || !pickle_text_is(machine, child(machine, id, 0), "storage")) {
         return pickle_fail(machine, "a persistent id is not that of a storage");
     }
     const struct pickle_value *class = child(machine, id, 1);
@@ -135,8 +177,25 @@ enum llavamed_status pickle_persistent(struct pickle_machine *machine, const str
     }
     if (n_elems->kind == PICKLE_LARGE_INT || n_elems->as.integer < 0) {
         return llavamed_fail(machine->error, LLAVAMED_STATUS_TORCH_STORAGE,
-                             "%s: data.pkl: storage %.*s has an impossible number of elements", machine->path,
+                             "%s: %s: storage %.*s has an impossible number of elements", machine->path, machine->part,
                              (int)key->count, pickle_text(machine, key));
+    }
+    *use = (struct pickle_storage_use){
+        .key = *key,
+        .location = *location,
+        .dtype = allowed[class->as.at].dtype,
+        .n_elems = (uint64_t)n_elems->as.integer,
+    };
+    return machine->legacy ? read_view_metadata(machine, child(machine, id, 5), use) : LLAVAMED_OK;
+}
+
+enum llavamed_status pickle_persistent(struct pickle_machine *machine, const struct pickle_value *id,
+                                       struct pickle_value *out)
+{
+    struct pickle_storage_use use;
+    enum llavamed_status status = read_storage(machine, id, &use);
+    if (status != LLAVAMED_OK) {
+        return status;
     }
     struct pickle_storage_use *uses = pickle_grow(machine, machine->storage_uses, &machine->storage_uses_capacity,
                                                   machine->n_storage_uses + 1, sizeof *uses);
@@ -144,12 +203,7 @@ enum llavamed_status pickle_persistent(struct pickle_machine *machine, const str
         return machine->failure;
     }
     machine->storage_uses = uses;
-    uses[machine->n_storage_uses] = (struct pickle_storage_use){
-        .key = *key,
-        .location = *location,
-        .dtype = allowed[class->as.at].dtype,
-        .n_elems = (uint64_t)n_elems->as.integer,
-    };
+    uses[machine->n_storage_uses] = use;
     *out = (struct pickle_value){.kind = PICKLE_STORAGE, .as.at = machine->n_storage_uses++};
     return LLAVAMED_OK;
 }
@@ -199,12 +253,77 @@ static enum llavamed_status rebuild_parameter(struct pickle_machine *machine, co
     return LLAVAMED_OK;
 }
 
+/* Attributes of a parameter that cannot change its numbers: plain values under names other than `data`. */
+static bool is_plain_state(const struct pickle_machine *machine, const struct pickle_value *state)
+{
+    if (state->kind != PICKLE_DICT) {
+        return false;
+    }
+    const struct pickle_dict *dict = &machine->dicts[state->as.at];
+    for (size_t i = 0; i < dict->n_entries; i++) {
+        /* As entries of a dictionary of plain values they lie side by side; looking no further keeps this linear. */
+        size_t at = dict->first_entry + i;
+        const struct pickle_entry *entry = &machine->entries[at];
+        if (at >= machine->n_entries || entry->dict != state->as.at || entry->key.kind != PICKLE_STRING ||
+            pickle_text_is(machine, &entry->key, "data")) {
+            return false;
+        }
+        uint8_t kind = entry->value.kind;
+        if (kind != PICKLE_NONE && kind != PICKLE_BOOL && kind != PICKLE_INT && kind != PICKLE_FLOAT &&
+            kind != PICKLE_STRING) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static enum llavamed_status rebuild_parameter_with_state(struct pickle_machine *machine,
+                                                         const struct pickle_value *args, struct pickle_value *out)
+{
+    if (!is_tuple_of(args, 4) || child(machine, args, 0)->kind != PICKLE_TENSOR ||
+        child(machine, args, 1)->kind != PICKLE_BOOL || !is_no_hooks(machine, child(machine, args, 2))) {
+        return pickle_fail(machine, "the arguments of _rebuild_parameter_with_state have the wrong types");
+    }
+    if (!is_plain_state(machine, child(machine, args, 3))) {
+        return pickle_fail(machine, "a parameter has attributes that are not plain values");
+    }
+    *out = *child(machine, args, 0);
+    return LLAVAMED_OK;
+}
+
+/* Python 2: OrderedDict([[key, value], ...]). */
+static enum llavamed_status ordered_dict_of_pairs(struct pickle_machine *machine, const struct pickle_value *pairs,
+                                                  struct pickle_value *out)
+{
+    struct pickle_list *list = &machine->lists[pairs->as.at];
+    if (list->taken) {
+        return pickle_fail(machine, "a list is made into an OrderedDict twice");
+    }
+    list->taken = true;
+    enum llavamed_status status = pickle_new_dict(machine, true, out);
+    size_t at = list->first_item;
+    for (size_t i = 0; i < list->n_items && status == LLAVAMED_OK; i++) {
+        const struct pickle_item *item = &machine->list_items[at];
+        at = item->next;
+        if (item->value.kind != PICKLE_LIST || machine->lists[item->value.as.at].n_items != 2) {
+            return pickle_fail(machine, "the arguments of OrderedDict have the wrong types");
+        }
+        const struct pickle_list *pair = &machine->lists[item->value.as.at];
+        status = pickle_set_item(machine, out, &machine->list_items[pair->first_item].value,
+                                 &machine->list_items[pair->last_item].value);
+    }
+    return status;
+}
+
 enum llavamed_status pickle_reduce(struct pickle_machine *machine, const struct pickle_value *callable,
                                    const struct pickle_value *args, struct pickle_value *out)
 {
     enum callable which = callable->kind == PICKLE_GLOBAL ? allowed[callable->as.at].callable : CALLABLE_NONE;
     switch (which) {
     case CALLABLE_ORDERED_DICT:
+        if (machine->legacy && is_tuple_of(args, 1) && child(machine, args, 0)->kind == PICKLE_LIST) {
+            return ordered_dict_of_pairs(machine, child(machine, args, 0), out);
+        }
         if (!is_tuple_of(args, 0)) {
             return pickle_fail(machine, "the arguments of OrderedDict have the wrong types");
         }
@@ -213,6 +332,8 @@ enum llavamed_status pickle_reduce(struct pickle_machine *machine, const struct 
         return rebuild_tensor(machine, args, out);
     case CALLABLE_PARAMETER:
         return rebuild_parameter(machine, args, out);
+    case CALLABLE_PARAMETER_WITH_STATE:
+        return rebuild_parameter_with_state(machine, args, out);
     case CALLABLE_NONE:
         break;
     }

@@ -5,8 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "format/pickle.h"
-
 void pickle_machine_deinit(struct pickle_machine *machine)
 {
     free(machine->stack.items);
@@ -14,6 +12,8 @@ void pickle_machine_deinit(struct pickle_machine *machine)
     free(machine->children.items);
     free(machine->dicts);
     free(machine->entries);
+    free(machine->lists);
+    free(machine->list_items);
     free(machine->storage_uses);
     free(machine->rebuilt);
     memset(machine, 0, sizeof *machine);
@@ -26,7 +26,7 @@ const char *pickle_kind_text(uint8_t kind)
         [PICKLE_BOOL] = "a bool",       [PICKLE_INT] = "an integer",       [PICKLE_LARGE_INT] = "an integer",
         [PICKLE_STRING] = "a string",   [PICKLE_TUPLE] = "a tuple",        [PICKLE_LIST] = "a list",
         [PICKLE_DICT] = "a dictionary", [PICKLE_GLOBAL] = "a global name", [PICKLE_STORAGE] = "a storage",
-        [PICKLE_TENSOR] = "a tensor",
+        [PICKLE_TENSOR] = "a tensor",   [PICKLE_FLOAT] = "a float",
     };
     return texts[kind];
 }
@@ -94,5 +94,65 @@ enum llavamed_status pickle_new_dict(struct pickle_machine *machine, bool ordere
     machine->dicts = dicts;
     dicts[machine->n_dicts] = (struct pickle_dict){.ordered = ordered};
     *out = (struct pickle_value){.kind = PICKLE_DICT, .as.at = machine->n_dicts++};
+    return LLAVAMED_OK;
+}
+
+enum llavamed_status pickle_new_list(struct pickle_machine *machine, struct pickle_value *out)
+{
+    struct pickle_list *lists =
+        pickle_grow(machine, machine->lists, &machine->lists_capacity, machine->n_lists + 1, sizeof *lists);
+    if (lists == NULL) {
+        return machine->failure;
+    }
+    machine->lists = lists;
+    lists[machine->n_lists] = (struct pickle_list){.n_items = 0};
+    *out = (struct pickle_value){.kind = PICKLE_LIST, .as.at = machine->n_lists++};
+    return LLAVAMED_OK;
+}
+
+enum llavamed_status pickle_list_append(struct pickle_machine *machine, const struct pickle_value *list,
+                                        const struct pickle_value *value)
+{
+    struct pickle_item *items = pickle_grow(machine, machine->list_items, &machine->list_items_capacity,
+                                            machine->n_list_items + 1, sizeof *items);
+    if (items == NULL) {
+        return machine->failure;
+    }
+    machine->list_items = items;
+    struct pickle_list *info = &machine->lists[list->as.at];
+    size_t at = machine->n_list_items++;
+    items[at] = (struct pickle_item){.value = *value};
+    if (info->n_items == 0) {
+        info->first_item = at;
+    } else {
+        items[info->last_item].next = at;
+    }
+    info->last_item = at;
+    info->n_items++;
+    return LLAVAMED_OK;
+}
+
+enum llavamed_status pickle_set_item(struct pickle_machine *machine, const struct pickle_value *dict,
+                                     const struct pickle_value *key, const struct pickle_value *value)
+{
+    if (key->kind != PICKLE_STRING && key->kind != PICKLE_INT) {
+        return pickle_fail(machine, "a dictionary has a key that is neither a string nor an integer");
+    }
+    if (value->kind == PICKLE_DICT && value->as.at == dict->as.at) {
+        return pickle_fail(machine, "a dictionary holds itself");
+    }
+    struct pickle_entry *entries =
+        pickle_grow(machine, machine->entries, &machine->entries_capacity, machine->n_entries + 1, sizeof *entries);
+    if (entries == NULL) {
+        return machine->failure;
+    }
+    machine->entries = entries;
+    struct pickle_dict *info = &machine->dicts[dict->as.at];
+    if (info->n_entries == 0) {
+        info->first_entry = machine->n_entries;
+    }
+    info->n_entries++;
+    info->has_tensor = info->has_tensor || value->kind == PICKLE_TENSOR;
+    entries[machine->n_entries++] = (struct pickle_entry){.dict = dict->as.at, .key = *key, .value = *value};
     return LLAVAMED_OK;
 }

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "core/checked.h"
+#include "format/torch_legacy.h"
 #include "integrity/crc32.h"
 
 #define VERSION_BYTES_MAX 16
@@ -18,10 +19,6 @@
 #define TORCH_VERSION_MAX 10
 /* "data/" and a key of at most 20 digits are the longest names that are looked up. */
 #define RECORD_NAME_BYTES_MAX 32
-/* Begins the legacy form: PROTO 2, LONG1 of ten bytes. */
-#define LEGACY_MAGIC "\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19."
-#define LEGACY_MAGIC_BYTES 15
-
 struct torch_reader {
     struct input_file *file;
     const char *path; /* borrowed from file */
@@ -40,28 +37,23 @@ void torch_file_deinit(struct torch_file *file)
 
 /* ---- The archive ---- */
 
-/* Not a zip archive: say what it is instead, as far as its first bytes tell. */
-static enum llavamed_status check_magic(struct torch_reader *reader, struct llavamed_error *error)
+/* Tells the two forms apart by the first bytes. */
+static enum llavamed_status check_magic(struct torch_reader *reader, bool *legacy, struct llavamed_error *error)
 {
-    uint8_t head[LEGACY_MAGIC_BYTES] = {0};
+    uint8_t head[TORCH_LEGACY_MAGIC_BYTES] = {0};
     size_t n = (size_t)min_u64(input_file_bytes(reader->file), sizeof head);
     enum llavamed_status status = input_file_read(reader->file, 0, head, n, error);
-    if (status != LLAVAMED_OK || zip_looks_like(head, n)) {
+    *legacy = torch_legacy_looks_like(head, n);
+    if (status != LLAVAMED_OK || zip_looks_like(head, n) || *legacy) {
         return status;
     }
     if (n == 0) {
         return llavamed_fail(error, LLAVAMED_STATUS_INPUT_TRUNCATED, "%s: the file is empty", reader->path);
     }
-    if (memcmp(head, LEGACY_MAGIC, sizeof head) == 0) {
-        status = llavamed_fail(error, LLAVAMED_STATUS_INPUT_UNSUPPORTED,
-                               "%s: written by torch.save in its legacy form (the default before torch 1.6), which is "
-                               "not supported yet",
-                               reader->path);
-        llavamed_hint(error, "load it with torch.load(FILE, weights_only=True) and save it again with torch.save");
-        return status;
-    }
     return llavamed_fail(error, LLAVAMED_STATUS_TORCH_INVALID,
-                         "%s: not a PyTorch checkpoint: it does not begin with a zip entry", reader->path);
+                         "%s: not a PyTorch checkpoint: it begins with neither a zip entry nor the magic number of "
+                         "the legacy form",
+                         reader->path);
 }
 
 static enum llavamed_status check_folder(struct torch_reader *reader, struct llavamed_error *error)
@@ -258,12 +250,9 @@ static enum llavamed_status find_storages(struct torch_reader *reader, struct ll
     return status;
 }
 
-static enum llavamed_status read_file(struct torch_reader *reader, struct llavamed_error *error)
+static enum llavamed_status read_zip(struct torch_reader *reader, struct llavamed_error *error)
 {
-    enum llavamed_status status = check_magic(reader, error);
-    if (status == LLAVAMED_OK) {
-        status = zip_directory_read(reader->file, &reader->zip, error);
-    }
+    enum llavamed_status status = zip_directory_read(reader->file, &reader->zip, error);
     if (status == LLAVAMED_OK) {
         status = check_folder(reader, error);
     }
@@ -287,7 +276,11 @@ enum llavamed_status torch_file_read(struct input_file *file, bool check_crc, st
                                      struct llavamed_error *error)
 {
     struct torch_reader reader = {.file = file, .path = input_file_path(file), .check_crc = check_crc};
-    enum llavamed_status status = read_file(&reader, error);
+    bool legacy = false;
+    enum llavamed_status status = check_magic(&reader, &legacy, error);
+    if (status == LLAVAMED_OK) {
+        status = legacy ? torch_legacy_read(file, &reader.made, error) : read_zip(&reader, error);
+    }
     if (status == LLAVAMED_OK) {
         *out = reader.made;
         memset(&reader.made, 0, sizeof reader.made);

@@ -172,8 +172,8 @@ static enum llavamed_status fail_read(const struct input_file *file, uint64_t of
                                (unsigned long long)offset);
 }
 
-enum llavamed_status input_file_read(struct input_file *file, uint64_t offset, void *buffer, size_t n_bytes,
-                                     struct llavamed_error *error)
+enum llavamed_status input_file_read_near(struct input_file *file, uint64_t offset, void *buffer, size_t n_bytes,
+                                          struct llavamed_error *error)
 {
     enum llavamed_status status = check_range(file, offset, n_bytes, error);
     if (status != LLAVAMED_OK) {
@@ -194,12 +194,21 @@ enum llavamed_status input_file_read(struct input_file *file, uint64_t offset, v
                                  "%s: the file became shorter while it was read (it had %llu bytes, ends at %llu)",
                                  file->path, (unsigned long long)file->n_bytes, (unsigned long long)offset);
         }
-        drop_behind(file, offset, (uint64_t)got);
         to += got;
         offset += (uint64_t)got;
         n_bytes -= (size_t)got;
     }
     return LLAVAMED_OK;
+}
+
+enum llavamed_status input_file_read(struct input_file *file, uint64_t offset, void *buffer, size_t n_bytes,
+                                     struct llavamed_error *error)
+{
+    enum llavamed_status status = input_file_read_near(file, offset, buffer, n_bytes, error);
+    if (status == LLAVAMED_OK) {
+        drop_behind(file, offset, n_bytes);
+    }
+    return status;
 }
 
 enum llavamed_status input_file_read_pieces(struct input_file *file, uint64_t offset, const struct iovec *pieces,

@@ -42,6 +42,10 @@ enum llavamed_status input_file_read(struct input_file *file, uint64_t offset, v
 enum llavamed_status input_file_read_pieces(struct input_file *file, uint64_t offset, const struct iovec *pieces,
                                             size_t n_pieces, struct llavamed_error *error) LLAVAMED_CHECK;
 
+/* As input_file_read(), but the pages stay in the cache: for small reads whose neighbours will be wanted soon. */
+enum llavamed_status input_file_read_near(struct input_file *file, uint64_t offset, void *buffer, size_t n_bytes,
+                                          struct llavamed_error *error) LLAVAMED_CHECK;
+
 /* INPUT_CHANGED when size, modification time or inode differ from those at opening. */
 enum llavamed_status input_file_check_unchanged(struct input_file *file, struct llavamed_error *error) LLAVAMED_CHECK;
 

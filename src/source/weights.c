@@ -39,6 +39,7 @@ void weights_deinit(struct weights *weights)
     }
     free(weights->files);
     free(weights->spans);
+    free(weights->views);
     free(weights->records);
     (void)pthread_mutex_destroy(&weights->mutex);
 }
@@ -75,7 +76,8 @@ static enum llavamed_status add_tensor(struct weights *weights, struct tensor *t
     size_t index = weights->set->n_tensors;
     enum llavamed_status status = tensor_set_add(weights->set, tensor, error);
     if (status == LLAVAMED_OK) {
-        weights->spans[index] = (struct weights_span){.file = weights->n_files - 1, .record = record, .offset = offset};
+        weights->spans[index] = (struct weights_span){
+            .file = weights->n_files - 1, .record = record, .view = WEIGHTS_NO_VIEW, .offset = offset};
     }
     return status;
 }
@@ -150,22 +152,85 @@ static enum llavamed_status add_records(struct weights *weights, struct torch_fi
     return LLAVAMED_OK;
 }
 
+/* A few bytes must not become a tensor of any size. */
+static enum llavamed_status check_view_size(const char *path, const struct torch_file *torch,
+                                            const struct pickle_tensor *view, struct llavamed_error *error)
+{
+    uint64_t stored_bytes = torch->records[view->storage].n_bytes;
+    if (strided_size_is_sane(view->tensor.n_bytes, stored_bytes)) {
+        return LLAVAMED_OK;
+    }
+    enum llavamed_status status = llavamed_fail(
+        error, LLAVAMED_STATUS_INPUT_LIMIT,
+        "%s: tensor %s repeats its storage too often (got %llu bytes of a storage of %llu, want at most %d times)", path,
+        view->tensor.name, (unsigned long long)view->tensor.n_bytes, (unsigned long long)stored_bytes,
+        STRIDED_RATIO_MAX);
+    llavamed_hint(error, "if that is meant, load it in Python and save what tensor.contiguous() gives");
+    return status;
+}
+
+/* Notes how the tensor that is about to be added is strided. */
+static enum llavamed_status note_strides(struct weights *weights, const struct pickle_tensor *view, uint64_t offset,
+                                         struct llavamed_error *error)
+{
+    void *views = reserve(weights->views, weights->n_views, 1, sizeof *weights->views, &weights->views_capacity);
+    if (views == NULL) {
+        return llavamed_fail_memory(error, (weights->n_views + 1) * sizeof *weights->views, "the views of tensors");
+    }
+    weights->views = views;
+    strided_view_init(&weights->views[weights->n_views++], &view->tensor, view->strides, offset);
+    return LLAVAMED_OK;
+}
+
 static enum llavamed_status add_view(struct weights *weights, const char *path, const struct torch_file *torch,
                                      struct pickle_tensor *view, size_t first_record, struct llavamed_error *error)
 {
-    if (!view->contiguous && view->tensor.n_elems > 0) {
-        return llavamed_fail(error, LLAVAMED_STATUS_TORCH_VIEW,
-                             "%s: %s: a view with strides (not contiguous) is not supported yet", path,
-                             view->tensor.name);
-    }
     const struct torch_record *record = &torch->records[view->storage];
     struct weights_record *mine = &weights->records[first_record + view->storage];
+    size_t index = weights->set->n_tensors;
+    bool strided = !view->contiguous && view->tensor.n_elems > 0;
     if (mine->tensor == TENSOR_NOT_FOUND) {
-        mine->tensor = weights->set->n_tensors;
+        mine->tensor = index;
     }
-    /* torch_file_read() has checked that the view lies inside its record. */
-    uint64_t offset = record->file_offset + view->offset_elems * dtype_bytes(view->tensor.dtype);
-    return add_tensor(weights, &view->tensor, first_record + view->storage, offset, error);
+    enum llavamed_status status = check_view_size(path, torch, view, error);
+    /* torch_file_read() has checked that a view with elements lies inside its record; others are not read. */
+    uint64_t offset = record->file_offset;
+    if (view->tensor.n_elems > 0) {
+        offset += view->offset_elems * dtype_bytes(view->tensor.dtype);
+    }
+    if (status == LLAVAMED_OK && strided) {
+        status = note_strides(weights, view, offset, error);
+    }
+    if (status == LLAVAMED_OK) {
+        status = add_tensor(weights, &view->tensor, first_record + view->storage, offset, error);
+    }
+    if (status == LLAVAMED_OK && strided) {
+        weights->spans[index].view = weights->n_views - 1;
+    }
+    return status;
+}
+
+/* All tensors together against the file: a storage of any size may be named by many tensors. */
+static enum llavamed_status check_total_size(const struct torch_file *torch, const struct weights *weights,
+                                             struct llavamed_error *error)
+{
+    const struct input_file *file = weights->files[weights->n_files - 1].file;
+    uint64_t n_bytes = 0;
+    for (size_t i = 0; i < torch->dict.n_tensors; i++) {
+        const struct tensor *tensor = &weights->set->tensors[weights->set->n_tensors - 1 - i];
+        if (!checked_add_u64(n_bytes, tensor->n_bytes, &n_bytes)) {
+            n_bytes = UINT64_MAX;
+            break;
+        }
+    }
+    if (strided_size_is_sane(n_bytes, input_file_bytes(file))) {
+        return LLAVAMED_OK;
+    }
+    return llavamed_fail(error, LLAVAMED_STATUS_INPUT_LIMIT,
+                         "%s: its tensors repeat their storages too often (got %llu bytes of a file of %llu, want at "
+                         "most %d times)",
+                         input_file_path(file), (unsigned long long)n_bytes,
+                         (unsigned long long)input_file_bytes(file), STRIDED_RATIO_MAX);
 }
 
 static enum llavamed_status add_torch(struct weights *weights, struct weights_file *owner, struct llavamed_error *error)
@@ -182,6 +247,9 @@ static enum llavamed_status add_torch(struct weights *weights, struct weights_fi
     }
     for (size_t i = 0; status == LLAVAMED_OK && i < torch.dict.n_tensors; i++) {
         status = add_view(weights, input_file_path(owner->file), &torch, &torch.dict.tensors[i], first_record, error);
+    }
+    if (status == LLAVAMED_OK) {
+        status = check_total_size(&torch, weights, error);
     }
     torch_file_deinit(&torch);
     return status;
@@ -213,11 +281,35 @@ static uint64_t bytes_of_elems(const struct tensor *tensor, uint64_t n_elems)
     return n_elems * dtype_bytes(tensor->dtype);
 }
 
+struct elem_range {
+    uint64_t first;
+    uint64_t n;
+    void *buffer;
+};
+
+static enum llavamed_status read_view(struct weights *weights, const struct weights_span *span, struct elem_range range,
+                                      struct llavamed_error *error)
+{
+    struct strided_read read = {
+        .file = weights->files[span->file].file,
+        .view = &weights->views[span->view],
+        .first_elem = range.first,
+        .n_elems = range.n,
+        .buffer = range.buffer,
+    };
+    enum llavamed_status status = strided_read(&read, error);
+    atomic_fetch_add_explicit(&weights->bytes_read, read.bytes_read, memory_order_relaxed);
+    return status;
+}
+
 enum llavamed_status weights_peek(struct weights *weights, size_t index, uint64_t first_elem, uint64_t n_elems,
                                   void *buffer, struct llavamed_error *error)
 {
     const struct tensor *tensor = &weights->set->tensors[index];
     const struct weights_span *span = &weights->spans[index];
+    if (span->view != WEIGHTS_NO_VIEW) {
+        return read_view(weights, span, (struct elem_range){first_elem, n_elems, buffer}, error);
+    }
     uint64_t offset = span->offset + bytes_of_elems(tensor, first_elem);
     size_t n_bytes = (size_t)bytes_of_elems(tensor, n_elems);
     enum llavamed_status status = input_file_read(weights->files[span->file].file, offset, buffer, n_bytes, error);
@@ -238,7 +330,7 @@ enum llavamed_status weights_read(struct weights *weights, size_t index, uint64_
     if (status != LLAVAMED_OK) {
         return status;
     }
-    if (span->record != WEIGHTS_NO_RECORD && weights->check_crc) {
+    if (span->view == WEIGHTS_NO_VIEW && span->record != WEIGHTS_NO_RECORD && weights->check_crc) {
         struct weights_record *record = &weights->records[span->record];
         if (record->has_crc) {
             uint32_t crc32 = crc32_update(0, buffer, n_bytes);
@@ -286,11 +378,10 @@ static enum llavamed_status check_record(struct weights *weights, struct weights
     if (got == record->crc32) {
         return LLAVAMED_OK;
     }
-    const char *name = record->tensor == TENSOR_NOT_FOUND ? "none" : weights->set->tensors[record->tensor].name;
     return llavamed_fail(error, LLAVAMED_STATUS_CRC_MISMATCH,
                          "%s: record data/%s is damaged: its CRC-32 differs (got %08x, want %08x; tensor %s)",
                          input_file_path(weights->files[record->file].file), record->key, (unsigned)got,
-                         (unsigned)record->crc32, name);
+                         (unsigned)record->crc32, weights->set->tensors[record->tensor].name);
 }
 
 enum llavamed_status weights_finish(struct weights *weights, void *scratch, size_t scratch_bytes,
@@ -303,7 +394,7 @@ enum llavamed_status weights_finish(struct weights *weights, void *scratch, size
         status = input_file_check_unchanged(weights->files[i].file, error);
     }
     for (size_t i = 0; status == LLAVAMED_OK && weights->check_crc && i < weights->n_records; i++) {
-        if (weights->records[i].has_crc) {
+        if (weights->records[i].has_crc && weights->records[i].tensor != TENSOR_NOT_FOUND) {
             status = check_record(weights, &weights->records[i], scratch, scratch_bytes, error);
         }
     }

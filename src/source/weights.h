@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Weights files whose tensors are contiguous runs of bytes: safetensors files and torch files. Everything a source of
+ * Weights files: safetensors files, torch files in zip and in legacy form. Their tensors are contiguous runs of bytes
+ * or, in torch files, views with strides. Everything a source of
  * such files needs: headers to descriptors, elements to buffers, and the CRC-32 of torch's records.
  */
 #ifndef SOURCE_WEIGHTS_H
@@ -11,6 +12,7 @@
 
 #include "io/input_file.h"
 #include "source/record_crc.h"
+#include "source/strided.h"
 #include "tensor/tensor.h"
 
 enum weights_format { WEIGHTS_SAFETENSORS, WEIGHTS_TORCH };
@@ -28,10 +30,12 @@ struct weights_file {
 struct weights_span {
     size_t file;
     size_t record;   /* index into records, or WEIGHTS_NO_RECORD */
-    uint64_t offset; /* in the file */
+    size_t view;     /* index into views, or WEIGHTS_NO_VIEW for a contiguous run of bytes */
+    uint64_t offset; /* of the first element, in the file */
 };
 
 #define WEIGHTS_NO_RECORD SIZE_MAX
+#define WEIGHTS_NO_VIEW SIZE_MAX
 
 /* One record of a torch file: a storage. */
 struct weights_record {
@@ -51,6 +55,9 @@ struct weights {
     size_t files_capacity;
     struct weights_span *spans; /* owned, as the tensors of `set` */
     size_t spans_capacity;
+    struct strided_view *views; /* owned */
+    size_t n_views;
+    size_t views_capacity;
     struct weights_record *records; /* owned */
     size_t n_records;
     size_t records_capacity;
@@ -67,13 +74,16 @@ void weights_deinit(struct weights *weights);
 /*
  * Opens `path`, tells its format by its first bytes, reads its headers and appends its tensors to the set (not sealed
  * here). After a failure the whole is only good for weights_deinit(). What opening, safetensors_parse() and
- * torch_file_read() give; INPUT_UNSUPPORTED and NOT_SUPPORTED_YET from weights_probe(); TORCH_VIEW for a view that is
- * not contiguous.
+ * torch_file_read() give; INPUT_UNSUPPORTED from weights_probe(); INPUT_LIMIT when views make a tensor, or all of
+ * them a file, larger than strided_size_is_sane() allows.
  */
 enum llavamed_status weights_add_file(struct weights *weights, const char *path,
                                       struct llavamed_error *error) LLAVAMED_CHECK;
 
-/* As source_read(), source_peek() and source_finish(). */
+/*
+ * As source_read(), source_peek() and source_finish(). Reads of views with strides do not add to what is known of a record's CRC-32:
+ * weights_finish() reads such a record again. Records without a tensor are not checked: nothing of them was used.
+ */
 enum llavamed_status weights_read(struct weights *weights, size_t index, uint64_t first_elem, uint64_t n_elems,
                                   void *buffer, struct llavamed_error *error) LLAVAMED_CHECK;
 enum llavamed_status weights_peek(struct weights *weights, size_t index, uint64_t first_elem, uint64_t n_elems,
@@ -92,8 +102,7 @@ enum llavamed_status weights_finish(struct weights *weights, void *scratch, size
 
 /*
  * What kind of weights file this is, whatever its name. INPUT_UNSUPPORTED for what is recognised as something else (a
- * Git LFS pointer, an HTML page, an empty file) and for what is not recognised; NOT_SUPPORTED_YET for torch's form
- * before 1.6.
+ * Git LFS pointer, an HTML page, an empty file, torch's tar form) and for what is not recognised.
  */
 enum llavamed_status weights_probe(struct input_file *file, enum weights_format *format,
                                    struct llavamed_error *error) LLAVAMED_CHECK;

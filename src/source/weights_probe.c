@@ -5,14 +5,14 @@
 #include "core/bytes.h"
 #include "core/checked.h"
 #include "format/safetensors.h"
+#include "format/torch_legacy.h"
 #include "format/zip.h"
 #include "source/weights.h"
 
 #define PROBE_BYTES 512
 
-/* How torch.save began a file before 1.6: a pickle of protocol 2 that holds one long number, its magic. */
-static const uint8_t legacy_torch_magic[] = {0x80, 0x02, 0x8a, 0x0a, 0x6c, 0xfc, 0x9c,
-                                             0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19};
+/* Where the magic of a tar archive stands. */
+#define TAR_MAGIC_AT 257
 
 /* Skips a byte order mark and white space. */
 static size_t skip_blank(const char *text, size_t n_bytes)
@@ -54,6 +54,21 @@ static bool looks_like_safetensors(const char *path, const uint8_t *bytes, size_
     return brace && (named || load_le64(bytes) <= SAFETENSORS_HEADER_BYTES_MAX);
 }
 
+/* The form of torch.save before the legacy one: a tar archive of sys_info, pickle, tensors and storages. */
+static bool looks_like_torch_tar(const char *text, size_t n_bytes)
+{
+    static const char *const names[] = {"sys_info", "pickle", "tensors", "storages"};
+    if (n_bytes < TAR_MAGIC_AT + 5 || memcmp(text + TAR_MAGIC_AT, "ustar", 5) != 0) {
+        return false;
+    }
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (strcmp(text, names[i]) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static enum llavamed_status refuse(const char *path, const char *text, size_t n_bytes, struct llavamed_error *error)
 {
     enum llavamed_status status;
@@ -66,10 +81,11 @@ static enum llavamed_status refuse(const char *path, const char *text, size_t n_
                begins_with(text + blank, n_bytes - blank, "<html")) {
         status = llavamed_fail(error, LLAVAMED_STATUS_INPUT_UNSUPPORTED, "%s: an HTML page, not weights", path);
         llavamed_hint(error, "the download saved a web page: download the file again");
-    } else if (n_bytes >= sizeof legacy_torch_magic &&
-               memcmp(text, legacy_torch_magic, sizeof legacy_torch_magic) == 0) {
-        status = llavamed_fail(error, LLAVAMED_STATUS_NOT_SUPPORTED_YET,
-                               "%s: the form that torch.save wrote before version 1.6 is not supported yet", path);
+    } else if (looks_like_torch_tar(text, n_bytes)) {
+        status = llavamed_fail(error, LLAVAMED_STATUS_INPUT_UNSUPPORTED,
+                               "%s: written by torch.save before version 0.1.10 (a tar archive), which is not supported",
+                               path);
+        llavamed_hint(error, "load it with an old PyTorch and save it again with torch.save");
     } else {
         status = llavamed_fail(error, LLAVAMED_STATUS_INPUT_UNSUPPORTED,
                                "%s: neither a safetensors file nor one written by torch.save", path);
@@ -93,7 +109,7 @@ enum llavamed_status weights_probe(struct input_file *file, enum weights_format 
         return status;
     }
     const char *text = (const char *)bytes;
-    if (zip_looks_like(bytes, n_bytes)) {
+    if (zip_looks_like(bytes, n_bytes) || torch_legacy_looks_like(bytes, n_bytes)) {
         *format = WEIGHTS_TORCH;
         return LLAVAMED_OK;
     }

@@ -111,7 +111,9 @@ def make_files(root):
     torch.save(views, f"{root}/views.bin")
     expect("views.bin", views)
 
-    torch.save({"fine": storage[:2], "turned": storage.view(4, 6).t()}, f"{root}/strided.bin")
+    strided = {"fine": storage[:2], "turned": storage.view(4, 6).t()}
+    torch.save(strided, f"{root}/strided.bin")
+    expect("strided.bin", strided)
 
     torch.serialization.set_crc32_options(False)
     torch.save({"a": torch.ones(3)}, f"{root}/without_crc.bin")
@@ -119,6 +121,7 @@ def make_files(root):
     expect("without_crc.bin", {"a": torch.ones(3)})
 
     torch.save({"a": torch.ones(3)}, f"{root}/legacy.pt", _use_new_zipfile_serialization=False)
+    expect("legacy.pt", {"a": torch.ones(3)})
     torch.save({}, f"{root}/no_tensors.bin")
     save_safetensors({}, f"{root}/no_tensors.safetensors")
     with zipfile.ZipFile(f"{root}/archive.zip", "w", zipfile.ZIP_DEFLATED) as archive:

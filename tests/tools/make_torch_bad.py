@@ -16,6 +16,9 @@ import zlib
 
 from torch_bytes import (
     GOOD_PICKLE,
+    LEGACY_MAGIC,
+    LEGACY_PICKLE,
+    LEGACY_VERSION,
     ORDERED,
     STORAGE,
     CutEntry,
@@ -24,6 +27,11 @@ from torch_bytes import (
     entries,
     glob,
     integer,
+    legacy,
+    legacy_keys,
+    legacy_persid,
+    legacy_storage,
+    legacy_system,
     persid,
     pickle_of,
     tensor,
@@ -137,7 +145,6 @@ def pickle_cases():
         ("LONG4", b"\x8b", b"\xff\xff\xff\x7f"),
         ("BINUNICODE8", b"\x8d", b"\xff" * 8),
         ("SHORT_BINUNICODE", b"\x8c", b"\1x"),
-        ("BINFLOAT", b"G", b"\0" * 8),
         ("FRAME", b"\x95", b"\0" * 8),
         ("MEMOIZE", b"\x94", b""),
         ("POP", b"0", b""),
@@ -207,8 +214,16 @@ def pickle_cases():
         pickle_of(("w", b"}(" + text("k") + b"N" + text("k") + b"Nu")),
     )
     bad_pickle(
-        "key_int", "PICKLE_MALFORMED", "a dictionary has a key that is not a string", pickle_of((b"K\1", tensor()))
+        "key_none", "PICKLE_MALFORMED", "a dictionary has a key that is neither a string nor an integer", pickle_of((b"N", tensor()))
     )
+    bad_pickle(
+        "key_int",
+        "INPUT_UNSUPPORTED",
+        "entry 1 has a number for a name: not a state dict",
+        pickle_of((b"K\1", tensor())),
+    )
+    twice = b"}(K\1NK\2NK\1Nu"
+    bad_pickle("inner_int_twice", "PICKLE_MALFORMED", "dictionary key 1 is there twice", pickle_of(("w", twice)))
     bad_pickle("key_nul", "TENSOR_NAME", "is not UTF-8 text without NUL", pickle_of(("a\0b", tensor())))
     bad_pickle(
         "key_surrogate", "PICKLE_MALFORMED", "a string is not UTF-8", pickle_of((text(b"\xed\xa0\x80"), tensor()))
@@ -280,6 +295,23 @@ def pickle_cases():
         "the arguments of _rebuild_parameter have the wrong types",
         glob("torch._utils", "_rebuild_parameter") + persid() + b"\x89" + ORDERED + b"\x87R",
     )
+    with_state = glob("torch._utils", "_rebuild_parameter_with_state") + b"("
+    plain = "a parameter has attributes that are not plain values"
+    for label, state in [
+        ("tensor", b"}" + text("a") + tensor() + b"s"),
+        ("list", b"}" + text("a") + b"]s"),
+        ("data", b"}" + text("data") + b"Ns"),
+        ("slots", b"N}\x86"),
+        ("int_key", b"}K\1Ns"),
+        ("none", b"N"),
+    ]:
+        value = with_state + tensor() + b"\x89" + ORDERED + state + b"tR"
+        bad_value("parameter_state_" + label, "PICKLE_MALFORMED", plain, value)
+    wrong = "the arguments of _rebuild_parameter_with_state have the wrong types"
+    bad_value("parameter_state_args", "PICKLE_MALFORMED", wrong, with_state + tensor() + b"\x89" + ORDERED + b"tR")
+    bad_value(
+        "parameter_state_storage", "PICKLE_MALFORMED", wrong, with_state + persid() + b"\x89" + ORDERED + b"}tR"
+    )
     attributes = "attributes other than _metadata are set"
     bad_value(
         "build_function",
@@ -294,13 +326,14 @@ def pickle_cases():
     )
     bad_value("build_plain", "PICKLE_MALFORMED", attributes, b"}}" + text("_metadata") + ORDERED + b"sb")
 
-    unsupported = [("dict", b"}", "entry w is a dictionary: a state dict inside a dictionary is not supported yet")]
+    unsupported = [("dict", b"}", "entry w is a dictionary, not a tensor: not a state dict (one inside")]
     for label, value, kind in [
         ("int", b"K\1", "an integer"),
         ("large_int", integer(2**63), "an integer"),
         ("none", b"N", "None"),
         ("bool", b"\x88", "a bool"),
         ("string", text("x"), "a string"),
+        ("float", b"G" + b"\0" * 8, "a float"),
         ("list", b"](NNe", "a list"),
         ("storage", persid(), "a storage"),
         ("global", glob("torch", "HalfStorage"), "a global name"),
@@ -308,6 +341,24 @@ def pickle_cases():
         unsupported.append((label, value, f"entry w is {kind}, not a tensor"))
     for label, value, message in unsupported:
         bad_pickle("holds_" + label, "INPUT_UNSUPPORTED", message, pickle_of(("ok", tensor()), ("w", value)))
+    inner = b"}" + text("w") + tensor() + b"s"
+    not_tensor = "entry lr is a float, not a tensor"
+    mixed = b"}(" + text("w") + tensor() + text("lr") + b"G" + b"\0" * 8 + b"u"
+    two = "it holds two state dicts, under 'state_dict' and under 'model'"
+    for label, status, message, items in [
+        ("two", "INPUT_UNSUPPORTED", two, [("model", inner), ("state_dict", inner)]),
+        ("mixed", "INPUT_UNSUPPORTED", not_tensor, [("state_dict", mixed)]),
+        ("other_name", "INPUT_UNSUPPORTED", "entry module is a dictionary", [("module", inner), ("epoch", b"K\3")]),
+        ("beside_tensor", "INPUT_UNSUPPORTED", "entry model is a dictionary", [("model", inner), ("w", tensor())]),
+        ("two_levels", "INPUT_UNSUPPORTED", "entry model is a", [("model", b"}" + text("state_dict") + inner + b"s")]),
+        ("empty", "INPUT_UNSUPPORTED", "entry state_dict is a dictionary", [("state_dict", b"}")]),
+        ("name_twice", "TENSOR_DUPLICATE", "tensor w is there twice", [("model", inner + text("w") + b"Ns")]),
+        ("int_name", "INPUT_UNSUPPORTED", "entry 7 has a number", [("model", b"}(K\7" + tensor() + b"u")]),
+        ("global", "PICKLE_GLOBAL", "numpy.core.multiarray.scalar", [
+            ("model", inner), ("best", glob("numpy.core.multiarray", "scalar") + b")R"),
+        ]),
+    ]:
+        bad_pickle("nested_" + label, status, message, pickle_of(*items))
     bad_pickle("top_list", "INPUT_UNSUPPORTED", "it holds a list, not a state dict", b"\x80\x02].")
     bad_pickle("top_tensor", "INPUT_UNSUPPORTED", "it holds a tensor, not a state dict", b"\x80\x02" + tensor() + b".")
 
@@ -422,11 +473,105 @@ def torch_cases():
     bad("record_no_folder", "TORCH_INVALID", "entry data.pkl is not in a folder", archive(flat))
     root = [Entry("/data.pkl", GOOD_PICKLE), Entry("/data/0", STORAGE), Entry("/version", b"3\n")]
     bad("record_empty_folder", "TORCH_INVALID", "entry /data.pkl is not in a folder", archive(root))
-    legacy = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M\xe9\x03."
-    bad("form_legacy", "INPUT_UNSUPPORTED", "written by torch.save in its legacy form", legacy)
-    bad("form_safetensors", "TORCH_INVALID", "it does not begin with a zip entry", struct.pack("<Q", 8) + b"{}      ")
-    bad("form_short", "TORCH_INVALID", "it does not begin with a zip entry", b"PK\3")
+    bad("form_safetensors", "TORCH_INVALID", "it begins with neither a zip entry nor the magic number", struct.pack("<Q", 8) + b"{}      ")
+    bad("form_short", "TORCH_INVALID", "it begins with neither a zip entry nor the magic number", b"PK\3")
     bad("form_empty", "INPUT_TRUNCATED", "the file is empty", b"")
+
+
+def legacy_cases():
+    def one(name, status, message, content=None, **parts):
+        bad("legacy_" + name, status, message, legacy(**parts) if content is None else content)
+
+    def value(name, status, message, storage, **parts):
+        one(name, status, message, pickle=pickle_of(("w", tensor(storage))), **parts)
+
+    good = legacy()
+    starts = {}
+    at = len(LEGACY_MAGIC)
+    parts = [LEGACY_VERSION, legacy_system(), LEGACY_PICKLE, legacy_keys("7"), legacy_storage()]
+    for name, part in zip(["version", "system", "pickle", "keys", "storage"], parts):
+        starts[name] = at
+        at += len(part)
+    inside = {
+        "version": "ends inside its version",
+        "system": "ends inside its description of the system",
+        "pickle": "ends inside its pickle",
+        "keys": "ends inside its list of storages",
+        "storage": "ends inside storage 7 (it has",
+    }
+    for name, start in starts.items():
+        one("cut_at_" + name, "INPUT_TRUNCATED", inside[name], good[:start])
+        one("cut_in_" + name, "INPUT_TRUNCATED", inside[name], good[: start + 3])
+    one("cut_in_global", "INPUT_TRUNCATED", inside["pickle"], good[: starts["pickle"] + 20])
+    one("cut_in_data", "INPUT_TRUNCATED", inside["storage"], good[:-1])
+    one("trailing", "INPUT_TRAILING", f"(got {len(good) + 1} bytes, want {len(good)})", good + b"\0")
+    one("magic", "TORCH_INVALID", "it begins with neither", magic=LEGACY_MAGIC.replace(b"\x6c", b"\x6d"))
+    one("version", "TORCH_INVALID", "unknown version of the legacy file format (want 1001)", version=b"\x80\2M\xe8\3.")
+    one("big_endian", "TORCH_BYTE_ORDER", "(little_endian is not True)", system=legacy_system(b"\x89"))
+    one("endian_type", "TORCH_BYTE_ORDER", "(little_endian is not True)", system=legacy_system(b"K\1"))
+    one("system_list", "PICKLE_MALFORMED", "its description of the system is a list", system=b"\x80\2].")
+    one("system_global", "PICKLE_GLOBAL", "of the system names os.system", system=b"\x80\2" + glob("os", "system") + b".")
+    one("global", "PICKLE_GLOBAL", "its pickle names os.system", pickle=b"\x80\2" + glob("os", "system") + b")R.")
+    one("opcode", "PICKLE_OPCODE", "its pickle: opcode INST (0x69) at byte 2", pickle=b"\x80\2ios\nsystem\n.")
+    one("protocol_4", "PICKLE_OPCODE", "its pickle: pickle protocol 4", pickle=b"\x80\4" + LEGACY_PICKLE[2:])
+    one("no_protocol", "PICKLE_MALFORMED", "it does not begin with a protocol", pickle=LEGACY_PICKLE[2:])
+    one("top_list", "INPUT_UNSUPPORTED", "it holds a list, not a state dict", pickle=b"\x80\2].")
+    value("persid_five", "PICKLE_MALFORMED", "a persistent id is not that of a storage", persid(key="7"))
+    module = b"(" + text("module") + glob("torch", "HalfStorage") + text("file") + text("source") + b"tQ"
+    value("persid_module", "PICKLE_MALFORMED", "a persistent id is not that of a storage", module)
+
+    one("keys_dict", "PICKLE_MALFORMED", "its list of storages is a dictionary (want a list)", keys=b"\x80\2}.")
+    one("keys_int", "PICKLE_MALFORMED", "its list of storages holds an integer", keys=legacy_keys(b"K\7"))
+    one("keys_none", "TORCH_STORAGE", "its list of storages lacks storage 7", keys=b"\x80\2].", data=b"")
+    one("keys_other", "TORCH_STORAGE", "its list of storages lacks storage 7", keys=legacy_keys("8"))
+    one("keys_twice", "TORCH_STORAGE", "its list of storages has twice storage 7", keys=legacy_keys("7", "7"))
+    unused = legacy_keys("7", "8")
+    one("keys_unused", "TORCH_STORAGE", "has what no tensor uses, storage 8", keys=unused, data=legacy_storage() * 2)
+    one("keys_global", "PICKLE_GLOBAL", "names os.system", keys=b"\x80\2]" + glob("os", "system") + b"a.")
+
+    size = "storage 7 does not have the size that its pickle says (got "
+    one("count_less", "TORCH_STORAGE", size + "3 elements, want 4)", data=legacy_storage(count=3))
+    one("count_negative", "TORCH_STORAGE", size + "-1 elements, want 4)", data=legacy_storage(count=-1))
+    one("count_huge", "TORCH_STORAGE", size + "4611686018427387904 elements", data=legacy_storage(count=2**62))
+    two = pickle_of(("w", tensor(legacy_persid())), ("v", tensor(legacy_persid("8", numel=2), sizes=(2,))))
+    both = legacy_storage() + legacy_storage(STORAGE[:4], 2)
+    one("order", "TORCH_STORAGE", "storage 8 does not have the size", pickle=two, keys=legacy_keys("8", "7"), data=both)
+    shorter = legacy_storage() + legacy_storage(b"", 2)
+    one("second_cut", "INPUT_TRUNCATED", "ends inside storage 8", pickle=two, keys=legacy_keys("7", "8"), data=shorter)
+    for numel in 2**62, 2**63 - 1:
+        value(f"numel_{numel}", "INPUT_TRUNCATED", "ends inside storage 7", legacy_persid(numel=numel),
+              data=legacy_storage(count=numel))
+    value("numel_negative", "TORCH_STORAGE", "storage 7 has an impossible number", legacy_persid(numel=-1))
+
+    def view(*values):
+        return b"(" + b"".join(values) + b"t"
+
+    neither = "the view of a storage is neither None nor a key and two integers"
+    outside = "the view of storage 7 leaves it"
+    for label, status, message, metadata in [
+        ("none", "PICKLE_MALFORMED", neither, b"K\0"),
+        ("two", "PICKLE_MALFORMED", neither, view(text("9"), b"K\0")),
+        ("key", "PICKLE_MALFORMED", neither, view(text("x"), b"K\0", b"K\4")),
+        ("text", "PICKLE_MALFORMED", neither, view(text("9"), text("0"), b"K\4")),
+        ("offset", "TORCH_STORAGE", outside, view(text("9"), b"K\1", b"K\4")),
+        ("far", "TORCH_STORAGE", outside, view(text("9"), integer(2**63 - 1), b"K\4")),
+        ("negative", "TORCH_STORAGE", outside, view(text("9"), integer(-1), b"K\4")),
+        ("size", "TORCH_STORAGE", outside, view(text("9"), b"K\0", b"K\5")),
+        ("root", "TORCH_STORAGE", "the view of a storage 7 is described twice", view(text("7"), b"K\0", b"K\4")),
+        ("small", "TORCH_VIEW", "(storage 7 has 3 elements)", view(text("9"), b"K\1", b"K\3")),
+    ]:
+        value("view_" + label, status, message, legacy_persid(view=metadata))
+    places = [view(text("9"), integer(at), b"K\2") for at in (0, 2)]
+    both = pickle_of(*((name, tensor(legacy_persid(view=v), sizes=(2,))) for name, v in zip("ab", places)))
+    one("view_twice", "TORCH_STORAGE", "the view of a storage 9 is described twice, in another place", pickle=both)
+    listed = b"]" + b"(" + text("a") + tensor(legacy_persid()) + b"e"
+    ordered = glob("collections", "OrderedDict")
+    wrong = "the arguments of OrderedDict have the wrong types"
+    one("pair_flat", "PICKLE_MALFORMED", wrong, pickle=b"\x80\2" + ordered + listed + b"\x85R.")
+    one("pair_three", "PICKLE_MALFORMED", wrong, pickle=b"\x80\2" + ordered + b"]](NNNea\x85R.")
+    again = b"\x80\2" + ordered + b"]q\0\x85R" + text("x") + ordered + b"h\0\x85Rs."
+    one("pairs_twice", "PICKLE_MALFORMED", "a list is made into an OrderedDict twice", pickle=again)
+    one("pair_key", "PICKLE_MALFORMED", "neither a string nor an integer", pickle=b"\x80\2" + ordered + b"]](NNea\x85R.")
 
 
 def zip_cases():
@@ -590,7 +735,7 @@ def zip_cases():
     bad("zip_cut_1", "INPUT_TRUNCATED", "no end record: the file is cut short", good[:-1])
     bad("zip_cut_half", "INPUT_TRUNCATED", "no end record: the file is cut short", good[: len(good) // 2])
     bad("zip_cut_10", "INPUT_TRUNCATED", "too short for a zip archive (got 10 bytes, want at least 22)", good[:10])
-    bad("zip_empty", "TORCH_INVALID", "it does not begin with a zip entry", archive([], zip64=False))
+    bad("zip_empty", "TORCH_INVALID", "it begins with neither a zip entry nor the magic number", archive([], zip64=False))
     bad("zip_no_entries", "ZIP_INVALID", "the archive is empty", b"PK\3\4" + archive([], zip64=False, offset=4))
     both = "the end record and the zip64 end record disagree"
     bad("zip_end_count", "ZIP_DISAGREES", both, archive(made, count64=2))
@@ -668,10 +813,9 @@ def real_cases():
     odd = torch.arange(7, dtype=torch.uint8)[:6].view(torch.float16)
     tagged = torch.ones(2)
     tagged.note = "x"
-    # Legacy files name storages by memory address: without one, each run writes the same.
-    save("legacy", "INPUT_UNSUPPORTED", "in its legacy form", {}, _use_new_zipfile_serialization=False)
     save("bare_tensor", "INPUT_UNSUPPORTED", "it holds a tensor, not a state dict", half)
-    save("nested", "INPUT_UNSUPPORTED", "entry model is a dictionary", {"model": {"w": half}, "epoch": 3})
+    nested = {"module": {"w": half}, "epoch": 3}
+    save("nested", "INPUT_UNSUPPORTED", "entry module is a dictionary, not a tensor", nested)
     save("training", "INPUT_UNSUPPORTED", "entry epoch is an integer, not a tensor", {"w": half, "epoch": 3})
     save("odd_storage", "TORCH_STORAGE", "(got 7 bytes, want 3 elements of F16)", {"x": odd})
     save("tensor_attr", "PICKLE_GLOBAL", "torch._tensor._rebuild_from_type_v2", {"w": tagged})
@@ -692,7 +836,15 @@ def handmade():
     overlap = tensor(sizes=(2, 3), strides=(1, 1))
     metadata = b"}" + text("_metadata") + ORDERED + b"sb"
     ordered = b"\x80\x02" + ORDERED + text("w") + tensor() + b"s" + metadata + b"."
+    plain = b"]](" + text("x") + b"K\1G" + b"\0" * 8 + b"N\x88))\x86ea" + b"}(K\1](NNeK\2" + text("y") + b"ua"
+    state = b"}(" + text("w") + tensor() + text("x") + tensor(offset=2, sizes=(2,)) + b"u"
+    beside = [("epoch", b"K\3"), ("lr", b"G" + b"?" * 8), ("note", b"N"), ("args", plain), ("state_dict", state)]
+    attributes = b"}(" + text("is_hf_initialized") + b"\x88" + text("rank") + b"K\2" + text("scale") + b"G" + b"?" * 8 + b"u"
+    parameter = glob("torch._utils", "_rebuild_parameter_with_state") + b"(" + tensor() + b"\x88" + ORDERED + attributes
     files = {
+        "nested": entries(pickle_of(*beside)),
+        "nested_model": entries(pickle_of(("state_dict", b"}"), ("model", state))),
+        "parameter_state": entries(pickle_of(("w", parameter + b"tR"))),
         "version_1": entries(version=b"1\n"),
         "version_10": entries(version=b"10\n"),
         "version_no_newline": entries(version=b"3"),
@@ -709,13 +861,15 @@ def handmade():
     for name, made in files.items():
         with open(os.path.join(out, name + ".pt"), "wb") as file:
             file.write(archive(made.values(), zip64=name != "local_sizes"))
+    with open(os.path.join(out, "legacy.pt"), "wb") as file:
+        file.write(legacy())
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--without-torch", action="store_true", help="keep the torch_* files as they are")
     keep = parser.parse_args().without_torch
-    for make in pickle_cases, view_cases, torch_cases, zip_cases, deflated_case, handmade:
+    for make in pickle_cases, view_cases, torch_cases, legacy_cases, zip_cases, deflated_case, handmade:
         make()
     out = os.path.join(DATA, "bad")
     os.makedirs(out, exist_ok=True)

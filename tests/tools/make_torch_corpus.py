@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Makes the seeds of tests/fuzz/corpus/{zip,torch,pickle} from tests/data/torch: small files, and their pickles.
+"""Makes the seeds of tests/fuzz/corpus/{zip,torch,pickle,torch_legacy} from tests/data/torch: small files, and their pickles.
 
 Files that a fuzzer found (named crash-* or slow-*) are left alone.
 """
@@ -18,7 +18,11 @@ bad/zip_duplicate_case.pt bad/zip_hole.pt bad/zip_descriptor_zero.pt""".split()
 PICKLES = """good/1.13/scalar0d.pt good/1.13/mixed.pt good/1.13/od_metadata.pt good/1.13/parameter.pt good/1.13/tied.pt
 good/1.13/transposed.pt good/1.13/rank5.pt good/1.13/many40.pt good/1.13/expanded.pt good/handmade/ordered.pt
 good/handmade/empty_far_away.pt bad/pickle_memo_bomb.pt bad/pickle_holds_list.pt bad/pickle_deep_tuples.pt
-bad/pickle_conflict_size.pt bad/pickle_build_two.pt""".split()
+bad/pickle_conflict_size.pt bad/pickle_build_two.pt good/handmade/nested.pt good/handmade/parameter_state.pt""".split()
+LEGACY = """good/handmade/legacy.pt good/legacy-1.13/od_metadata.pt good/legacy-1.13/mixed.pt good/legacy-1.13/empty.pt
+good/legacy-1.13/transposed.pt good/legacy-2.13/nested.pt good/legacy-python2/metadata.pt good/legacy-python2/nested.pt
+bad/legacy_order.pt bad/legacy_keys_twice.pt bad/legacy_view_twice.pt bad/legacy_view_small.pt
+bad/legacy_pair_three.pt""".split()
 
 
 def put(folder, source, content):
@@ -37,3 +41,6 @@ for source in PICKLES:
     with zipfile.ZipFile(os.path.join(DATA, source)) as archive:
         name = next(n for n in archive.namelist() if n.endswith("/data.pkl"))
         put("pickle", source, archive.read(name))
+for source in LEGACY + ["../forms/legacy_views.pt", "../forms/training_legacy.pt"]:
+    with open(os.path.join(DATA, source), "rb") as file:
+        put("torch_legacy", source.replace("../", ""), file.read())

@@ -130,3 +130,38 @@ def entries(pickle=GOOD_PICKLE, version=b"3\n", storages=None, **more):
     records = {"data.pkl": pickle, **({"data/0": STORAGE} if storages is None else storages), "version": version}
     records.update({k.replace("__", "/"): v for k, v in more.items()})
     return {name: Entry("a/" + name, data) for name, data in records.items() if data is not None}
+
+
+# ---- The legacy form ----
+
+LEGACY_MAGIC = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19."
+LEGACY_VERSION = b"\x80\x02M\xe9\x03."
+
+
+def legacy_persid(key="7", cls=("torch", "HalfStorage"), numel=4, location="cpu", view=b"N", string=text):
+    member = string("storage") + glob(*cls) + string(key) + string(location) + integer(numel) + view
+    return b"(" + member + b"tQ"
+
+
+def legacy_system(little=b"\x88"):
+    sizes = b"}(" + b"".join(text(k) + integer(v) for k, v in (("short", 2), ("int", 4), ("long", 4))) + b"u"
+    items = text("protocol_version") + integer(1001) + text("little_endian") + little + text("type_sizes") + sizes
+    return b"\x80\x02}(" + items + b"u."
+
+
+def legacy_keys(*keys):
+    return b"\x80\x02](" + b"".join(text(k) if isinstance(k, str) else k for k in keys) + b"e."
+
+
+def legacy_storage(data=STORAGE, count=4):
+    return struct.pack("<q", count) + data
+
+
+LEGACY_PICKLE = pickle_of(("w", tensor(legacy_persid())))
+
+
+def legacy(pickle=LEGACY_PICKLE, keys=None, data=None, magic=LEGACY_MAGIC, version=LEGACY_VERSION, system=None):
+    system = legacy_system() if system is None else system
+    keys = legacy_keys("7") if keys is None else keys
+    data = legacy_storage() if data is None else data
+    return magic + version + system + pickle + keys + data

@@ -135,7 +135,7 @@ static void views_stay_inside_their_storage(void)
 /* Each of the 256 opcodes as the first thing in a dictionary's value; those of the allow-list get past the check. */
 static void opcodes_outside_the_list_are_refused(void)
 {
-    static const char allowed[] = "\x80.}(Xqrchjt\x85\x86\x87)QKMJ\x8a\x88\x89RsubN]ae";
+    static const char allowed[] = "\x80.}(Xqrchjt\x85\x86\x87)QKMJ\x8a\x88\x89RsubN]aeG";
     unsigned n_refused = 0;
     for (unsigned op = 0; op < 256; op++) {
         char bytes[] = {(char)0x80, 2, '}', (char)op, 0, 0, 0, 0, 0, 0, 0, 0};
@@ -151,7 +151,7 @@ static void opcodes_outside_the_list_are_refused(void)
         }
         n_refused += refused;
     }
-    EXPECT_U64(n_refused, 256 - 30);
+    EXPECT_U64(n_refused, 256 - 31);
 }
 
 /* The same bytes n times between a head and a tail. */
@@ -179,7 +179,7 @@ static void caps_hold(void)
     EXPECT(read_repeated("", "N", PICKLE_STACK_MAX + 1, &error) == LLAVAMED_STATUS_INPUT_LIMIT);
     EXPECT(strstr(error.message, "too many values on the stack") != NULL);
     EXPECT(read_repeated("", "N", PICKLE_STACK_MAX, &error) == LLAVAMED_STATUS_PICKLE_MALFORMED);
-    EXPECT(read_repeated("]", "Na", PICKLE_OPS_MAX / 2, &error) == LLAVAMED_STATUS_INPUT_LIMIT);
+    EXPECT(read_repeated("]", "(e", PICKLE_OPS_MAX / 2, &error) == LLAVAMED_STATUS_INPUT_LIMIT);
     EXPECT(strstr(error.message, "too many opcodes") != NULL);
     EXPECT(read_repeated("", "(", PICKLE_DEPTH_MAX, &error) == LLAVAMED_STATUS_PICKLE_MALFORMED);
     EXPECT(read_repeated("", "(", PICKLE_DEPTH_MAX + 1, &error) == LLAVAMED_STATUS_INPUT_LIMIT);
