@@ -6,8 +6,8 @@
  *
  * Read are dictionaries and OrderedDicts of name -> tensor or nn.Parameter, with or without the `_metadata` that
  * Module.state_dict() attaches (ignored, as are storage locations, requires_grad and plain attributes of parameters).
- * When the dictionary holds no tensor, the state dict may lie one level deeper, under `state_dict` or `model` (exactly
- * one of them); whatever lies beside it is skipped: None, bools, numbers, strings, tuples, lists, dictionaries, tensors.
+ * When the dictionary holds no tensor, the state dict may lie one level down, under `state_dict` or `model` (exactly
+ * one of them); what lies beside it is skipped: None, bools, numbers, strings, tuples, lists, dictionaries, tensors.
  *
  * Opcodes: PROTO 2 or 3, MARK, STOP, NONE, NEWTRUE, NEWFALSE, BININT, BININT1, BININT2, LONG1, BINFLOAT, BINUNICODE,
  * EMPTY_TUPLE, TUPLE, TUPLE1 to 3, EMPTY_LIST, APPEND, APPENDS, EMPTY_DICT, SETITEM, SETITEMS, the four BINGET and
@@ -89,8 +89,8 @@ enum llavamed_status pickle_read_legacy_dict(const struct pickle_span *span, str
 
 /*
  * The list of the keys of all storages: order[i] becomes the index in dict->storages of the one that comes i-th in the
- * file. `order` has room for dict->n_storages, all of which are filled. TORCH_STORAGE for a key that is missing, unknown
- * or there twice.
+ * file. `order` has room for dict->n_storages, all of which are filled. TORCH_STORAGE for a key that is missing,
+ * unknown or there twice.
  */
 enum llavamed_status pickle_read_legacy_keys(const struct pickle_span *span, const struct pickle_state_dict *dict,
                                              size_t *order, size_t *used, struct llavamed_error *error) LLAVAMED_CHECK;

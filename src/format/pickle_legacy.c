@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The pickles of the legacy form, each run by a machine of its own: what one of them memoized is unknown to the next. */
+/* The pickles of the legacy form, each run by a machine of its own: what one memoized is unknown to the next. */
 #include "format/pickle.h"
 
 #include <stdlib.h>
@@ -18,8 +18,9 @@ static enum llavamed_status run(struct pickle_machine *machine, const struct pic
     machine->error = error;
     enum llavamed_status status = pickle_machine_run(machine, result);
     if (status == LLAVAMED_OK && machine->position > PICKLE_BYTES_MAX) {
-        status = llavamed_fail(error, LLAVAMED_STATUS_INPUT_LIMIT, "%s: %s is too large (got %zu bytes, want at most %d)",
-                               span->path, machine->part, machine->position, PICKLE_BYTES_MAX);
+        status =
+            llavamed_fail(error, LLAVAMED_STATUS_INPUT_LIMIT, "%s: %s is too large (got %zu bytes, want at most %d)",
+                          span->path, machine->part, machine->position, PICKLE_BYTES_MAX);
     }
     return status;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The opcodes of protocol 2 that state dicts need, and those of the plain values (None, floats, lists) that lie beside a
- * state dict in a training checkpoint and are skipped. In legacy form also BINSTRING and SHORT_BINSTRING, which Python
- * 2 wrote for str. Opcodes: https://github.com/python/cpython/blob/main/Lib/pickletools.py
+ * The opcodes of protocol 2 that state dicts need, and those of the plain values (None, floats, lists) that lie beside
+ * a state dict in a training checkpoint and are skipped. In legacy form also BINSTRING and SHORT_BINSTRING, which
+ * Python 2 wrote for str. Opcodes: https://github.com/python/cpython/blob/main/Lib/pickletools.py
  */
 #include "format/pickle_machine.h"
 
@@ -153,7 +153,7 @@ static enum llavamed_status op_long1(struct pickle_machine *machine)
     return status == LLAVAMED_OK ? op_int(machine, *length, true) : status;
 }
 
-/* A string behind its length of length_bytes bytes. Python 2 had str where today's torch has text: UTF-8 all the same. */
+/* A string behind its length of length_bytes bytes. Python 2 had str where torch now has text: UTF-8 all the same. */
 static enum llavamed_status op_string(struct pickle_machine *machine, size_t length_bytes)
 {
     const uint8_t *bytes = NULL;

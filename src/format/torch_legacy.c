@@ -178,10 +178,10 @@ static enum llavamed_status find_storage(struct legacy_reader *reader, const str
         return status;
     }
     if (load_le64(count) != storage->n_elems) {
-        return llavamed_fail(error, LLAVAMED_STATUS_TORCH_STORAGE,
-                             "%s: storage %s does not have the size that its pickle says (got %lld elements, want %llu)",
-                             reader->path, storage->key, (long long)load_le64(count),
-                             (unsigned long long)storage->n_elems);
+        return llavamed_fail(
+            error, LLAVAMED_STATUS_TORCH_STORAGE,
+            "%s: storage %s does not have the size that its pickle says (got %lld elements, want %llu)", reader->path,
+            storage->key, (long long)load_le64(count), (unsigned long long)storage->n_elems);
     }
     *offset += COUNT_BYTES;
     if (!checked_mul_u64(storage->n_elems, dtype_bytes(storage->dtype), &n_bytes) || n_bytes > file_bytes - *offset) {

@@ -10,7 +10,7 @@
  *     pickle    the list of the keys of all storages
  *     for each key of that list: i64 number of elements, then the elements, little-endian
  *
- * There is no checksum anywhere, and nothing follows. Source: torch/serialization.py, _legacy_save() and _legacy_load().
+ * There is no checksum, and nothing follows. Source: torch/serialization.py, _legacy_save() and _legacy_load().
  */
 #ifndef FORMAT_TORCH_LEGACY_H
 #define FORMAT_TORCH_LEGACY_H

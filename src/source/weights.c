@@ -162,8 +162,8 @@ static enum llavamed_status check_view_size(const char *path, const struct torch
     }
     enum llavamed_status status = llavamed_fail(
         error, LLAVAMED_STATUS_INPUT_LIMIT,
-        "%s: tensor %s repeats its storage too often (got %llu bytes of a storage of %llu, want at most %d times)", path,
-        view->tensor.name, (unsigned long long)view->tensor.n_bytes, (unsigned long long)stored_bytes,
+        "%s: tensor %s repeats its storage too often (got %llu bytes of a storage of %llu, want at most %d times)",
+        path, view->tensor.name, (unsigned long long)view->tensor.n_bytes, (unsigned long long)stored_bytes,
         STRIDED_RATIO_MAX);
     llavamed_hint(error, "if that is meant, load it in Python and save what tensor.contiguous() gives");
     return status;
@@ -229,8 +229,8 @@ static enum llavamed_status check_total_size(const struct torch_file *torch, con
     return llavamed_fail(error, LLAVAMED_STATUS_INPUT_LIMIT,
                          "%s: its tensors repeat their storages too often (got %llu bytes of a file of %llu, want at "
                          "most %d times)",
-                         input_file_path(file), (unsigned long long)n_bytes,
-                         (unsigned long long)input_file_bytes(file), STRIDED_RATIO_MAX);
+                         input_file_path(file), (unsigned long long)n_bytes, (unsigned long long)input_file_bytes(file),
+                         STRIDED_RATIO_MAX);
 }
 
 static enum llavamed_status add_torch(struct weights *weights, struct weights_file *owner, struct llavamed_error *error)

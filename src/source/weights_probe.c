@@ -83,7 +83,8 @@ static enum llavamed_status refuse(const char *path, const char *text, size_t n_
         llavamed_hint(error, "the download saved a web page: download the file again");
     } else if (looks_like_torch_tar(text, n_bytes)) {
         status = llavamed_fail(error, LLAVAMED_STATUS_INPUT_UNSUPPORTED,
-                               "%s: written by torch.save before version 0.1.10 (a tar archive), which is not supported",
+                               "%s: written by torch.save before version 0.1.10 (a tar archive), which is not "
+                               "supported",
                                path);
         llavamed_hint(error, "load it with an old PyTorch and save it again with torch.save");
     } else {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What torch_legacy_read() accepts is tiled exactly by its storages: from the first number of elements to the end of the
- * file there is nothing but numbers and storages, each number as its pickle says, and every view lies in its storage.
- * One byte more or less is refused, reading through torch_file_read() gives the same, memory is linear in the file's
+ * What torch_legacy_read() accepts is tiled exactly by its storages: from the first number of elements to the end of
+ * the file there is nothing but numbers and storages, each number as its pickle says, and every view lies in its
+ * storage. One byte more or less is refused, torch_file_read() gives the same, memory is linear in the file's
  * size.
  */
 #include "core/bytes.h"

@@ -135,7 +135,8 @@ def merge(program, base, delta, out, arguments):
 
 
 def random_form(rng):
-    form = [word for word in ("strided", "expanded", "parameters", "metadata", "nested", "legacy") if rng.random() < 0.4]
+    words = ("strided", "expanded", "parameters", "metadata", "nested", "legacy")
+    form = [word for word in words if rng.random() < 0.4]
     # Attributes of parameters are older than torch 2.0 only in memory: torch 1.13 reads no file that has them.
     if "parameters" not in form and rng.random() < 0.25:
         form.append("older")

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Makes the seeds of tests/fuzz/corpus/{zip,torch,pickle,torch_legacy} from tests/data/torch: small files, and their pickles.
+"""Makes the seeds of tests/fuzz/corpus/{zip,torch,pickle,torch_legacy} from tests/data/torch: small files, pickles.
 
 Files that a fuzzer found (named crash-* or slow-*) are left alone.
 """
