@@ -240,6 +240,9 @@ static enum llavamed_status open_spec(struct source *source, struct llavamed_err
         status = llavamed_fail(error, LLAVAMED_STATUS_INPUT_UNSUPPORTED, "%s: the checkpoint holds no tensors",
                                source->spec);
     }
+    if (status == LLAVAMED_OK) {
+        status = source_check_kind(source, error);
+    }
     return status;
 }
 

@@ -41,6 +41,12 @@ struct source {
 enum llavamed_status source_remark(struct source *source, bool is_warning, struct llavamed_error *error,
                                    const char *format, ...) __attribute__((format(printf, 4, 5))) LLAVAMED_CHECK;
 
+/*
+ * Refuses a quantised checkpoint and an adapter by their tensors (recognise_tensors()), once set and small files are
+ * known. A warning when only config.json speaks of quantisation.
+ */
+enum llavamed_status source_check_kind(struct source *source, struct llavamed_error *error) LLAVAMED_CHECK;
+
 /* The weights files of a directory, chosen by name alone. */
 struct directory_choice {
     const char *index_name; /* NULL without one; borrowed from the listing or static */

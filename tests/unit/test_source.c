@@ -415,10 +415,13 @@ static void contents_that_are_not_weights(void)
         {"model.bin", "\xef\xbb\xbf \n <HTML lang=en>", LLAVAMED_STATUS_INPUT_UNSUPPORTED, ": an HTML page"},
         {"model.safetensors", "", LLAVAMED_STATUS_INPUT_UNSUPPORTED, ": an empty file"},
         {"model.bin", "some text that is no weights", LLAVAMED_STATUS_INPUT_UNSUPPORTED,
+         ": a text, not weights (it begins 'some text that is no weights')"},
+        {"model.bin", "\x01\x02\x03\x04", LLAVAMED_STATUS_INPUT_UNSUPPORTED,
          ": neither a safetensors file nor one written by torch.save"},
-        {"x.json", "{\"a\": {}}", LLAVAMED_STATUS_INPUT_UNSUPPORTED, ": neither a safetensors file"},
+        {"model.bin.part", "PK\x03\x04", LLAVAMED_STATUS_INPUT_TRUNCATED, ": a download that has not ended"},
+        {"x.json", "{\"a\": {}}", LLAVAMED_STATUS_INPUT_UNSUPPORTED, ": a JSON text, not weights (it begins '{\"a\""},
         {"short.safetensors", "abc", LLAVAMED_STATUS_INPUT_TRUNCATED, ""},
-        {"short.bin", "abc", LLAVAMED_STATUS_INPUT_UNSUPPORTED, ": neither a safetensors file"},
+        {"short.bin", "abc", LLAVAMED_STATUS_INPUT_UNSUPPORTED, ": a text, not weights (it begins 'abc')"},
         {"huge.safetensors", "\x01\x01\x01\x01\x01\x01\x01\x01{}", LLAVAMED_STATUS_HEADER_TOO_LARGE, ""},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
