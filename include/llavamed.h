@@ -41,6 +41,7 @@
     X(MEMORY_TOO_SMALL, 2)      /* max_memory below the least that works */                                            \
     X(INPUT_MISSING, 3)         /* no such file or directory, or nothing usable inside it */                           \
     X(INPUT_UNREADABLE, 3)      /* permission, not a regular file, and the like */                                     \
+    X(INPUT_UNSAFE, 3)          /* a link or a name that leads where an input must not lead */                         \
     X(INPUT_UNSUPPORTED, 3)     /* recognised, and not something this program merges */                                \
     X(INPUT_TRUNCATED, 3)       /* the file ends before its header says */                                             \
     X(INPUT_TRAILING, 3)        /* bytes after the end that the header tells */                                        \
@@ -138,7 +139,7 @@ enum llavamed_cpu {
 
 /* All strings are borrowed until llavamed_merge() returns. */
 struct llavamed_settings {
-    const char *base;                  /* SOURCE: a directory or one weights file */
+    const char *base;                  /* SOURCE: a directory, one weights file, ORG/NAME[@REVISION] of a hub cache */
     const char *delta;                 /* SOURCE */
     const char *out;                   /* directory to create */
     enum llavamed_result_dtype dtype;  /* default DELTA */

@@ -73,7 +73,8 @@ struct magic {
 
 #define MAGIC(text, offset, what, hint) {text, offset, sizeof(text) - 1, what, hint}
 
-static const char hint_hugging_face[] = "take the checkpoint in safetensors or .bin form (PyTorch) that it was made from";
+static const char hint_hugging_face[] =
+    "take the checkpoint in safetensors or .bin form (PyTorch) that it was made from";
 static const char hint_unpack[] = "unpack it and give the directory";
 
 static const struct magic magics[] = {
@@ -263,8 +264,8 @@ struct listing_kind {
     const char *hint;
 };
 
-static const char hint_adapter[] = "merge the adapter into its own base model first (peft's merge_and_unload), or give the "
-                                   "full model";
+static const char hint_adapter[] =
+    "merge the adapter into its own base model first (peft's merge_and_unload), or give the full model";
 
 /* In the order of what explains most. */
 static const struct listing_kind listing_kinds[] = {

@@ -30,7 +30,8 @@ struct source_small_file {
 };
 
 /*
- * Opens `spec` (a directory in Hugging Face form, or one weights file) and reads all headers; no weights. A directory
+ * Opens `spec` (a directory in Hugging Face form, one weights file, or ORG/NAME[@REVISION] of the local hub cache, see
+ * hub_cache.h; an existing path wins) and reads all headers; no weights. A directory
  * that holds several sets of weights gives safetensors before .bin and the index before stray files; the choice is told
  * by source_notes(). *out is owned by the caller.
  */
@@ -42,7 +43,7 @@ void source_close(struct source *source); /* NULL is fine */
 /* Borrowed, sealed, in the checkpoint's own order (shard files by name; inside a shard pickle or offset order). */
 const struct tensor_set *source_tensors(const struct source *source);
 
-const char *source_spec(const struct source *source);   /* as given to open */
+const char *source_spec(const struct source *source);   /* as given to open, or the snapshot found for it */
 const char *source_format(const struct source *source); /* static: "safetensors" or "torch" */
 size_t source_files(const struct source *source, const struct source_file **files);
 size_t source_small_files(const struct source *source, const struct source_small_file **files);

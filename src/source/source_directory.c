@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include "core/checked.h"
+#include "source/hub_cache.h"
 #include "source/recognise.h"
 #include "source/source_parts.h"
 
@@ -235,6 +236,35 @@ enum llavamed_status directory_choose(struct source *source, const struct direct
         choice->index_name = is_index ? chosen : NULL;
         choice->file_name = is_index ? NULL : chosen;
     }
+    return status;
+}
+
+/* ---- Links of a hub cache ---- */
+
+enum llavamed_status directory_check_links(struct source *source, const struct directory_listing *listing,
+                                           struct llavamed_error *error)
+{
+    enum llavamed_status status = hub_cache_repository_of(source->spec, &source->repository, error);
+    for (size_t i = 0; status == LLAVAMED_OK && source->repository != NULL && i < listing->n_names; i++) {
+        char *path = path_join(source->spec, listing->names[i]);
+        status = path == NULL ? llavamed_fail_memory(error, strlen(listing->names[i]), "a path")
+                              : hub_cache_check_inside(source->repository, path, error);
+        free(path);
+    }
+    return status;
+}
+
+enum llavamed_status source_check_link(struct source *source, struct llavamed_error *error)
+{
+    char *parent = path_parent(source->spec);
+    if (parent == NULL) {
+        return llavamed_fail_memory(error, strlen(source->spec), "a path");
+    }
+    enum llavamed_status status = hub_cache_repository_of(parent, &source->repository, error);
+    if (status == LLAVAMED_OK && source->repository != NULL) {
+        status = hub_cache_check_inside(source->repository, source->spec, error);
+    }
+    free(parent);
     return status;
 }
 

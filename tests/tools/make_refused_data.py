@@ -40,7 +40,8 @@ def folder_of(root, name):
 def make_downloads(root):
     """What servers and half-done downloads leave under the name of a weights file."""
     folder = folder_of(root, "downloads")
-    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:" + "0123456789abcdef" * 4 + "\nsize 13476939516\n"
+    oid = "0123456789abcdef" * 4
+    pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{oid}\nsize 13476939516\n"
     (folder / "lfs.safetensors").write_text(pointer)
     (folder / "html.bin").write_text("<!doctype html>\n<html><head><title>401</title></head></html>\n")
     (folder / "json.bin").write_text('{"error":"Access to model org/name is restricted."}')
@@ -76,7 +77,8 @@ def make_gguf(root):
     folder = folder_of(root, "ggml")
     for name, magic in GGML.items():
         version = b"" if name == "ggml" else struct.pack("<I", 1)
-        (folder / f"ggml-{name}.bin").write_bytes(struct.pack("<I", magic) + version + struct.pack("<7I", 32000, 4096, 256, 32, 32, 128, 1))
+        parameters = struct.pack("<7I", 32000, 4096, 256, 32, 32, 128, 1)
+        (folder / f"ggml-{name}.bin").write_bytes(struct.pack("<I", magic) + version + parameters)
 
 
 def make_other_frameworks(root):
@@ -85,7 +87,8 @@ def make_other_frameworks(root):
         file.create_dataset("q_proj/kernel:0", data=numpy.zeros((2, 2), numpy.float16))
     write_config(folder)
     folder = folder_of(root, "tensorflow-ckpt")
-    (folder / "model.ckpt.index").write_bytes(b"\x00\x00\x01\x02\x01" + bytes(40) + struct.pack("<Q", 0xDB4775248B80FB57))
+    footer = struct.pack("<Q", 0xDB4775248B80FB57)
+    (folder / "model.ckpt.index").write_bytes(b"\x00\x00\x01\x02\x01" + bytes(40) + footer)
     (folder / "model.ckpt.data-00000-of-00001").write_bytes(bytes(range(1, 9)))
     folder = folder_of(root, "flax")
     array = msgpack.ExtType(1, msgpack.packb(((2, 2), "float16", bytes(8))))

@@ -388,10 +388,11 @@ static void recognised_and_refused(void)
 
 static void paths_that_are_not_there(void)
 {
+    (void)setenv("HF_HUB_CACHE", "/nowhere/hub", 1);
     expect_refused(DATA "nowhere", LLAVAMED_STATUS_INPUT_MISSING, ": no such file or directory (wanted for the base)");
-    expect_refused("microsoft/llava-med-7b-delta", LLAVAMED_STATUS_NOT_SUPPORTED_YET,
-                   ": no such file or directory, and a name on the Hugging Face hub is not supported yet");
-    expect_refused("org/name@main", LLAVAMED_STATUS_NOT_SUPPORTED_YET, "Hugging Face hub");
+    expect_refused("microsoft/llava-med-7b-delta", LLAVAMED_STATUS_INPUT_MISSING,
+                   "no such model in the Hugging Face cache /nowhere/hub");
+    expect_refused("org/name@main", LLAVAMED_STATUS_INPUT_MISSING, "no such model in the Hugging Face cache");
     expect_refused("tests/nowhere", LLAVAMED_STATUS_INPUT_MISSING, "no such file or directory (wanted");
     expect_refused("./org/name", LLAVAMED_STATUS_INPUT_MISSING, "no such file or directory (wanted");
     expect_refused("a/b/c", LLAVAMED_STATUS_INPUT_MISSING, "no such file or directory (wanted");
