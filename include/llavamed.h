@@ -72,7 +72,8 @@
     X(PICKLE_MALFORMED, 3)      /* truncated, stack underflow, wrong operand types, trailing bytes */                  \
     X(PAIR_MISMATCH, 4)         /* names, shapes or dtypes: error.problems lists them */                               \
     X(PAIR_SAME, 4)             /* base and delta are the same checkpoint */                                           \
-    X(PAIR_BASE_MERGED, 4)      /* the base already holds an mm_projector */                                           \
+    X(PAIR_BASE_MERGED, 4)      /* the base already is a LLaVA model: it holds an mm_projector, or says so */          \
+    X(PAIR_BASE_OTHER, 4)       /* the base shows certain signs of another model than LLaMA-1 */                       \
     X(OUT_EXISTS, 5)                                                                                                   \
     X(OUT_BUSY, 5)              /* another run is writing it */                                                        \
     X(OUT_OVERLAPS_INPUT, 5)    /* equal to, inside or around an input */                                              \

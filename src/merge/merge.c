@@ -15,11 +15,13 @@
 #include "integrity/crc32.h"
 #include "integrity/digest.h"
 #include "io/directory.h"
+#include "merge/base_signs.h"
 #include "merge/documents.h"
 #include "merge/output_dir.h"
 #include "merge/pipeline.h"
 #include "merge/plan.h"
 #include "merge/result.h"
+#include "merge/warnings.h"
 #include "source/source.h"
 
 #define REMARK_BYTES 512
@@ -221,6 +223,33 @@ static enum llavamed_status open_output_dir(struct merge_run *run, struct llavam
     enum llavamed_status status =
         output_dir_open(run->settings->out, run->settings->force, inputs, n, &run->dir, error);
     free(inputs);
+    return status;
+}
+
+/* ---- What the sources are ------------------------------------------------------------------------------------ */
+
+static struct base_signs_side side_of(const struct source *source, const char *spec)
+{
+    struct base_signs_side side = {.spec = spec, .set = source_tensors(source)};
+    side.n_files = source_small_files(source, &side.files);
+    return side;
+}
+
+static enum llavamed_status check_base_signs(struct merge_run *run, struct llavamed_error *error)
+{
+    struct warnings warnings = {0};
+    struct warnings notes = {0};
+    struct base_signs_side base = side_of(run->base, run->settings->base);
+    struct base_signs_side delta = side_of(run->delta, run->settings->delta);
+    enum llavamed_status status = base_signs_check(&base, &delta, &warnings, &notes, error);
+    for (size_t i = 0; status == LLAVAMED_OK && i < warnings.n_texts; i++) {
+        status = warn(run, warnings.texts[i], error);
+    }
+    for (size_t i = 0; status == LLAVAMED_OK && i < notes.n_texts; i++) {
+        note(run, "%s", notes.texts[i]);
+    }
+    warnings_deinit(&warnings);
+    warnings_deinit(&notes);
     return status;
 }
 
@@ -438,6 +467,9 @@ static enum llavamed_status prepare(struct merge_run *run, struct llavamed_error
     }
     if (status == LLAVAMED_OK) {
         status = open_output_dir(run, error);
+    }
+    if (status == LLAVAMED_OK) {
+        status = check_base_signs(run, error);
     }
     if (status == LLAVAMED_OK) {
         status = make_plan(run, error);
