@@ -36,6 +36,7 @@
  */
 #define LLAVAMED_STATUS_LIST(X)                                                                                        \
     X(CRC_MISMATCH, 1)          /* a stored CRC-32 differs from that of the bytes read */                              \
+    X(HASH_MISMATCH, 1)         /* the SHA-256 of a file differs from a recorded one */                                \
     X(USAGE, 2)                 /* a setting that makes no sense */                                                    \
     X(NOT_SUPPORTED_YET, 2)     /* an option or form that a later version will know */                                 \
     X(MEMORY_TOO_SMALL, 2)      /* max_memory below the least that works */                                            \
@@ -74,6 +75,7 @@
     X(PAIR_SAME, 4)             /* base and delta are the same checkpoint */                                           \
     X(PAIR_BASE_MERGED, 4)      /* the base already is a LLaVA model: it holds an mm_projector, or says so */          \
     X(PAIR_BASE_OTHER, 4)       /* the base shows certain signs of another model than LLaMA-1 */                       \
+    X(PAIR_KNOWN_WRONG, 4)      /* by its SHA-256 base or delta is a published file of another kind */                 \
     X(OUT_EXISTS, 5)                                                                                                   \
     X(OUT_BUSY, 5)              /* another run is writing it */                                                        \
     X(OUT_OVERLAPS_INPUT, 5)    /* equal to, inside or around an input */                                              \
@@ -128,7 +130,11 @@ enum llavamed_result_dtype {
 
 enum llavamed_inv_freq { LLAVAMED_INV_FREQ_KEEP, LLAVAMED_INV_FREQ_DROP };
 
-enum llavamed_verify { LLAVAMED_VERIFY_AUTO, LLAVAMED_VERIFY_NONE };
+enum llavamed_verify {
+    LLAVAMED_VERIFY_AUTO, /* every CRC-32 of the inputs, and every SHA-256 that is recorded for one */
+    LLAVAMED_VERIFY_FULL, /* also all inputs hashed and looked up, the output read back from storage */
+    LLAVAMED_VERIFY_NONE,
+};
 
 enum llavamed_cpu {
     LLAVAMED_CPU_BEST,
@@ -145,7 +151,8 @@ struct llavamed_settings {
     const char *out;                   /* directory to create */
     enum llavamed_result_dtype dtype;  /* default DELTA */
     enum llavamed_inv_freq inv_freq;   /* default KEEP */
-    enum llavamed_verify verify;       /* default AUTO: every CRC-32 of the inputs is checked */
+    enum llavamed_verify verify;       /* default AUTO */
+    const char *sums;                  /* NULL, or a SHA256SUMS file that the inputs must match */
     enum llavamed_cpu cpu;             /* default BEST */
     uint64_t max_shard_bytes;          /* default 5,000,000,000 */
     uint64_t max_memory_bytes;         /* all buffers together; default 256 MiB */

@@ -237,6 +237,9 @@ static enum llavamed_status open_spec(struct source *source, struct llavamed_err
     if (status == LLAVAMED_OK) {
         status = source_check_kind(source, error);
     }
+    if (status == LLAVAMED_OK) {
+        status = source_find_recorded(source, error);
+    }
     return status;
 }
 

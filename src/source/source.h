@@ -7,6 +7,7 @@
 #ifndef SOURCE_SOURCE_H
 #define SOURCE_SOURCE_H
 
+#include "source/recorded.h"
 #include "tensor/tensor.h"
 
 struct source; /* opaque */
@@ -20,6 +21,7 @@ struct source_options {
 struct source_file {
     char *name;      /* owned: file name without directory */
     uint64_t n_bytes;
+    struct recorded_hashes recorded;
 };
 
 /* A small file that lies beside the weights (config, tokenizer...). */
@@ -27,6 +29,7 @@ struct source_small_file {
     char *name; /* owned, without directory */
     char *path; /* owned */
     uint64_t n_bytes;
+    struct recorded_hashes recorded;
 };
 
 /*

@@ -56,6 +56,9 @@ enum llavamed_status directory_check_links(struct source *source, const struct d
                                            struct llavamed_error *error) LLAVAMED_CHECK;
 enum llavamed_status source_check_link(struct source *source, struct llavamed_error *error) LLAVAMED_CHECK;
 
+/* Fills `recorded` of all weights files and small files, from what lies beside them. NO_MEMORY. */
+enum llavamed_status source_find_recorded(struct source *source, struct llavamed_error *error) LLAVAMED_CHECK;
+
 /* The weights files of a directory, chosen by name alone. */
 struct directory_choice {
     const char *index_name; /* NULL without one; borrowed from the listing or static */
