@@ -5,7 +5,7 @@
 
 /* The hashes of Meta's files agree in both lists. */
 #define SOURCE_META "susumuota/local-llm-setup llama/original/ (sha256 lists); ggerganov/llama.cpp SHA256SUMS of 2023"
-/* Those of 7B and 13B are confirmed by the elinas conversions of transformers 4.29, those of 30B and 65B by nobody else. */
+/* Those of 7B and 13B are confirmed by conversions of elinas, those of 30B and 65B by nobody else. */
 #define SOURCE_HF "susumuota/local-llm-setup llama/hf/ (transformers 4.29.2, float16)"
 #define SOURCE_VICUNA "susumuota/local-llm-setup vicuna/hf/ (FastChat, transformers 4.28.1, float16)"
 /*

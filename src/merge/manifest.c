@@ -77,7 +77,8 @@ static void append_input(struct buffer *out, const char *role, const struct docu
     buffer_printf(out,
                   "    \"%s\": {\n      \"format\": \"%s\",\n      \"identity\": \"%s\",\n"
                   "      \"record_crc32\": \"%s\",\n      \"tensors\": %zu,\n      \"files\": [",
-                  role, input->format, input->identity == NULL ? "unknown" : input->identity, record_crc(input), input->n_tensors);
+                  role, input->format, input->identity == NULL ? "unknown" : input->identity,
+                  record_crc(input), input->n_tensors);
     for (size_t i = 0; i < input->n_files; i++) {
         buffer_printf(out, "%s        {\"name\": ", comma(i));
         json_append_ascii(out, input->files[i].name);
