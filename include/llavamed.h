@@ -36,12 +36,13 @@
  */
 #define LLAVAMED_STATUS_LIST(X)                                                                                        \
     X(CRC_MISMATCH, 1)          /* a stored CRC-32 differs from that of the bytes read */                              \
-    X(HASH_MISMATCH, 1)         /* a file's hash differs from the one recorded beside it */                            \
+    X(HASH_MISMATCH, 1)         /* a file's hash differs from a recorded one */                                        \
     X(USAGE, 2)                 /* a setting that makes no sense */                                                    \
     X(NOT_SUPPORTED_YET, 2)     /* an option or form that a later version will know */                                 \
     X(MEMORY_TOO_SMALL, 2)      /* max_memory below the least that works */                                            \
     X(INPUT_MISSING, 3)         /* no such file or directory, or nothing usable inside it */                           \
     X(INPUT_UNREADABLE, 3)      /* permission, not a regular file, and the like */                                     \
+    X(INPUT_UNSAFE, 3)          /* a link or a name that leads where an input must not lead */                         \
     X(INPUT_UNSUPPORTED, 3)     /* recognised, and not something this program merges */                                \
     X(INPUT_TRUNCATED, 3)       /* the file ends before its header says */                                             \
     X(INPUT_TRAILING, 3)        /* bytes after the end that the header tells */                                        \
@@ -73,7 +74,9 @@
     X(META_INVALID, 3)          /* params.json, checklist or tensors are not those of Meta's original layout */        \
     X(PAIR_MISMATCH, 4)         /* names, shapes or dtypes: error.problems lists them */                               \
     X(PAIR_SAME, 4)             /* base and delta are the same checkpoint */                                           \
-    X(PAIR_BASE_MERGED, 4)      /* the base already holds an mm_projector */                                           \
+    X(PAIR_BASE_MERGED, 4)      /* the base already is a LLaVA model: it holds an mm_projector, or says so */          \
+    X(PAIR_BASE_OTHER, 4)       /* the base shows certain signs of another model than LLaMA-1 */                       \
+    X(PAIR_KNOWN_WRONG, 4)      /* by its SHA-256 base or delta is a published file of another kind */                 \
     X(PAIR_WRONG_BASE, 4)       /* by content: the delta was not made from this base */                                \
     X(PAIR_FULL_DELTA, 4)       /* by content: the delta has the magnitudes of a whole model */                        \
     X(OUT_EXISTS, 5)                                                                                                   \
@@ -130,7 +133,11 @@ enum llavamed_result_dtype {
 
 enum llavamed_inv_freq { LLAVAMED_INV_FREQ_KEEP, LLAVAMED_INV_FREQ_DROP };
 
-enum llavamed_verify { LLAVAMED_VERIFY_AUTO, LLAVAMED_VERIFY_NONE };
+enum llavamed_verify {
+    LLAVAMED_VERIFY_AUTO, /* every CRC-32 of the inputs, and every SHA-256 that is recorded for one */
+    LLAVAMED_VERIFY_FULL, /* also all inputs hashed and looked up, the output read back from storage */
+    LLAVAMED_VERIFY_NONE,
+};
 
 enum llavamed_cpu {
     LLAVAMED_CPU_BEST,
@@ -142,12 +149,13 @@ enum llavamed_cpu {
 
 /* All strings are borrowed until llavamed_merge() returns. */
 struct llavamed_settings {
-    const char *base;                  /* SOURCE: a directory or one weights file */
+    const char *base;                  /* SOURCE: a directory, one weights file, ORG/NAME[@REVISION] of a hub cache */
     const char *delta;                 /* SOURCE */
     const char *out;                   /* directory to create */
     enum llavamed_result_dtype dtype;  /* default DELTA */
     enum llavamed_inv_freq inv_freq;   /* default KEEP */
-    enum llavamed_verify verify;       /* default AUTO: every CRC-32 of the inputs is checked */
+    enum llavamed_verify verify;       /* default AUTO */
+    const char *sums;                  /* NULL, or a SHA256SUMS file that the inputs must match */
     enum llavamed_cpu cpu;             /* default BEST */
     uint64_t max_shard_bytes;          /* default 5,000,000,000 */
     uint64_t max_memory_bytes;         /* all buffers together; default 256 MiB */

@@ -28,8 +28,8 @@ static const struct choice inv_freq_choices[] = {
 
 static const struct choice verify_choices[] = {
     {"auto", LLAVAMED_VERIFY_AUTO, NULL},
+    {"full", LLAVAMED_VERIFY_FULL, NULL},
     {"none", LLAVAMED_VERIFY_NONE, NULL},
-    {"full", 0, "--verify auto, the default, checks every CRC-32; sha256sum -c SHA256SUMS checks the result"},
     {NULL, 0, NULL},
 };
 
@@ -78,9 +78,9 @@ const struct option_row option_rows[OPTION_COUNT] = {
     {.id = OPTION_MAX_SHARD_SIZE, .name = "max-shard-size", .value = "SIZE", .help = "largest output shard [5GB]"},
     {.id = OPTION_VERIFY,
      .name = "verify",
-     .value = "auto|none",
+     .value = "auto|full|none",
      .choices = verify_choices,
-     .help = "check all CRC-32 of the inputs, or none [auto]"},
+     .help = "recorded hashes and CRC-32; all files and the output; none [auto]"},
     {.id = OPTION_ALLOW_UNKNOWN_BASE,
      .name = "allow-unknown-base",
      .help = "go on although the contents say that base and delta do not fit"},
@@ -114,7 +114,7 @@ const struct option_row option_rows[OPTION_COUNT] = {
     {.id = OPTION_SUMS,
      .name = "sums",
      .value = "FILE",
-     .not_yet = "check the inputs with sha256sum -c FILE before the run"},
+     .help = "a SHA256SUMS that the inputs must match"},
     {.id = OPTION_DIGESTS, .name = "digests", .not_yet = "leave it out: SHA256SUMS in DIR holds one digest per file"},
     {.id = OPTION_AGAINST,
      .name = "against",

@@ -194,6 +194,15 @@ bool json_integer(const struct json_value *value, uint64_t *out)
     return true;
 }
 
+bool json_number(const struct json_value *value, double *out)
+{
+    if (json_kind_of(value) != JSON_NUMBER) {
+        return false;
+    }
+    *out = node_of(value)->valuedouble;
+    return true;
+}
+
 const char *json_library_version(void)
 {
     return cJSON_Version();

@@ -50,6 +50,9 @@ const char *json_string(const struct json_value *value); /* NULL unless a string
 /* true and *out when value is an integer from 0 to JSON_INTEGER_MAX, however spelled (1e3 is one, where allowed). */
 bool json_integer(const struct json_value *value, uint64_t *out);
 
+/* true and *out when value is a number; as a double, so for comparing with what a program wrote as one. */
+bool json_number(const struct json_value *value, double *out);
+
 /* Version of cJSON in use, "1.7.15". Static storage. */
 const char *json_library_version(void);
 

@@ -248,6 +248,11 @@ enum llavamed_status input_file_read_pieces(struct input_file *file, uint64_t of
     return status;
 }
 
+void input_file_drop_cache(struct input_file *file)
+{
+    (void)posix_fadvise(file->fd, 0, 0, POSIX_FADV_DONTNEED);
+}
+
 static bool same_content(const struct input_file *file, const struct stat *info)
 {
     return (uint64_t)info->st_size == file->n_bytes && info->st_mtim.tv_sec == file->modified.tv_sec &&

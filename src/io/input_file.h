@@ -46,6 +46,9 @@ enum llavamed_status input_file_read_pieces(struct input_file *file, uint64_t of
 enum llavamed_status input_file_read_near(struct input_file *file, uint64_t offset, void *buffer, size_t n_bytes,
                                           struct llavamed_error *error) LLAVAMED_CHECK;
 
+/* Drops the file's cached pages, as far as the system does: what is read next comes from storage. */
+void input_file_drop_cache(struct input_file *file);
+
 /* INPUT_CHANGED when size, modification time or inode differ from those at opening. */
 enum llavamed_status input_file_check_unchanged(struct input_file *file, struct llavamed_error *error) LLAVAMED_CHECK;
 

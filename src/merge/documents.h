@@ -43,11 +43,19 @@ size_t documents_warnings(const struct documents *documents, char *const **warni
 /* At least as many bytes as documents_write() will write: for the space check. */
 uint64_t documents_planned_bytes(const struct documents *documents);
 
+/* SHA-256 of an input file: NULL when nobody knows it, else recorded beside the file or computed by this run. */
+struct documents_digest {
+    const char *sha256;
+    bool computed;
+};
+
 /* One input as the manifest tells it. */
 struct documents_input {
     const char *format;              /* source_format() */
     const struct source_file *files; /* source_files(), borrowed */
     size_t n_files;
+    const char *identity; /* the published release it is, NULL when unknown */
+    const struct documents_digest *digests; /* as files, borrowed */
     size_t n_tensors;
     bool crc_checked; /* the option; a format without checksums is told as such anyway */
 };

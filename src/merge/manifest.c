@@ -93,13 +93,19 @@ static const char *record_crc(const struct documents_input *input)
 static void append_input(struct buffer *out, const char *role, const struct documents_input *input)
 {
     buffer_printf(out,
-                  "    \"%s\": {\n      \"format\": \"%s\",\n      \"identity\": \"unknown\",\n"
+                  "    \"%s\": {\n      \"format\": \"%s\",\n      \"identity\": \"%s\",\n"
                   "      \"record_crc32\": \"%s\",\n      \"tensors\": %zu,\n      \"files\": [",
-                  role, input->format, record_crc(input), input->n_tensors);
+                  role, input->format, input->identity == NULL ? "unknown" : input->identity,
+                  record_crc(input), input->n_tensors);
     for (size_t i = 0; i < input->n_files; i++) {
         buffer_printf(out, "%s        {\"name\": ", comma(i));
         json_append_ascii(out, input->files[i].name);
-        buffer_printf(out, ", \"bytes\": %llu}", (unsigned long long)input->files[i].n_bytes);
+        buffer_printf(out, ", \"bytes\": %llu", (unsigned long long)input->files[i].n_bytes);
+        if (input->digests != NULL && input->digests[i].sha256 != NULL) {
+            buffer_printf(out, ", \"sha256\": \"%s\", \"sha256_is\": \"%s\"", input->digests[i].sha256,
+                          input->digests[i].computed ? "computed" : "recorded");
+        }
+        buffer_append_text(out, "}");
     }
     buffer_append_text(out, "\n      ]\n    }");
 }

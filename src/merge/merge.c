@@ -11,16 +11,16 @@
 #include "core/checked.h"
 #include "core/clock.h"
 #include "core/cpus.h"
-#include "core/json.h"
-#include "integrity/crc32.h"
-#include "integrity/digest.h"
 #include "io/directory.h"
+#include "merge/base_signs.h"
 #include "merge/content_test.h"
 #include "merge/documents.h"
+#include "merge/input_hashes.h"
 #include "merge/output_dir.h"
 #include "merge/pipeline.h"
 #include "merge/plan.h"
 #include "merge/result.h"
+#include "merge/warnings.h"
 #include "source/source.h"
 
 #define REMARK_BYTES 512
@@ -38,6 +38,8 @@ struct merge_run {
     struct source *delta;
     struct plan plan;
     struct pipeline_geometry geometry;
+    struct input_hashes *hashes;
+    const char *identities[INPUT_ROLES]; /* NULL: unknown; of `hashes` */
     struct documents *documents;
     struct output_dir *dir;
     struct pipeline_outcome outcome;
@@ -227,6 +229,89 @@ static enum llavamed_status open_output_dir(struct merge_run *run, struct llavam
     return status;
 }
 
+/* ---- What the sources are ------------------------------------------------------------------------------------ */
+
+static struct base_signs_side side_of(const struct source *source, const char *spec)
+{
+    struct base_signs_side side = {.spec = spec, .set = source_tensors(source)};
+    side.n_files = source_small_files(source, &side.files);
+    return side;
+}
+
+static enum llavamed_status check_base_signs(struct merge_run *run, struct llavamed_error *error)
+{
+    struct warnings warnings = {0};
+    struct warnings notes = {0};
+    struct base_signs_side base = side_of(run->base, run->settings->base);
+    struct base_signs_side delta = side_of(run->delta, run->settings->delta);
+    enum llavamed_status status = base_signs_check(&base, &delta, &warnings, &notes, error);
+    for (size_t i = 0; status == LLAVAMED_OK && i < warnings.n_texts; i++) {
+        status = warn(run, warnings.texts[i], error);
+    }
+    for (size_t i = 0; status == LLAVAMED_OK && i < notes.n_texts; i++) {
+        note(run, "%s", notes.texts[i]);
+    }
+    warnings_deinit(&warnings);
+    warnings_deinit(&notes);
+    return status;
+}
+
+static const char *const role_names[] = {[INPUT_BASE] = "base", [INPUT_DELTA] = "delta"};
+
+/* What is recorded about the files already tells names at no cost; a wrong one is refused here. */
+static enum llavamed_status identify_recorded(struct merge_run *run, struct llavamed_error *error)
+{
+    struct warnings warnings = {0};
+    enum llavamed_status status = input_hashes_create(run->base, run->delta, &run->hashes, error);
+    if (status == LLAVAMED_OK && run->settings->sums != NULL) {
+        status = input_hashes_add_sums(run->hashes, run->settings->sums, &warnings, error);
+    }
+    if (status == LLAVAMED_OK) {
+        status = input_hashes_identify(run->hashes, run->identities, error);
+    }
+    for (size_t i = 0; status == LLAVAMED_OK && i < warnings.n_texts; i++) {
+        status = warn(run, warnings.texts[i], error);
+    }
+    warnings_deinit(&warnings);
+    for (size_t i = 0; status == LLAVAMED_OK && i < INPUT_ROLES; i++) {
+        if (run->identities[i] != NULL) {
+            note(run, "the %s is %s by its recorded SHA-256", role_names[i], run->identities[i]);
+        }
+    }
+    return status;
+}
+
+static enum llavamed_status verify_inputs(struct merge_run *run, struct llavamed_error *error)
+{
+    struct input_hashes_job job = {
+        .all = run->settings->verify == LLAVAMED_VERIFY_FULL,
+        .options = {.n_threads = run->geometry.n_workers, .stop_signal = run->settings->stop_signal},
+    };
+    uint64_t n_bytes;
+    size_t n_files = input_hashes_wanted(run->hashes, &job, &n_bytes);
+    if (run->settings->verify == LLAVAMED_VERIFY_NONE || n_files == 0) {
+        return LLAVAMED_OK;
+    }
+    note(run, "checking the SHA-256 of %zu input files (%llu bytes)", n_files, (unsigned long long)n_bytes);
+    enum llavamed_status status = input_hashes_verify(run->hashes, &job, error);
+    if (status == LLAVAMED_OK) {
+        run->result->read_bytes += n_bytes;
+        status = input_hashes_identify(run->hashes, run->identities, error);
+    }
+    return status;
+}
+
+static enum llavamed_status warn_of_unknown_base(struct merge_run *run, struct llavamed_error *error)
+{
+    if (run->identities[INPUT_BASE] != NULL) {
+        return LLAVAMED_OK;
+    }
+    return warn(run,
+                "the base is not identified as a published release: make sure that it is the original LLaMA that the "
+                "delta was made from",
+                error);
+}
+
 /* ---- Plan --------------------------------------------------------------------------------------------------- */
 
 static enum llavamed_status make_plan(struct merge_run *run, struct llavamed_error *error)
@@ -283,12 +368,6 @@ static enum llavamed_status prepare_documents(struct merge_run *run, struct llav
     size_t n_warnings = documents_warnings(run->documents, &warnings);
     for (size_t i = 0; status == LLAVAMED_OK && i < n_warnings; i++) {
         status = warn(run, warnings[i], error);
-    }
-    if (status == LLAVAMED_OK) {
-        status = warn(run,
-                      "the base is not identified: this version does not compare it with the published releases yet, "
-                      "so make sure that it is the original LLaMA that the delta was made from",
-                      error);
     }
     return status;
 }
@@ -357,30 +436,46 @@ static enum llavamed_status finish_sources(struct merge_run *run, struct llavame
     return status;
 }
 
-static struct documents_input describe_input(const struct merge_run *run, const struct source *source)
+/* `digests` has room for one of each file. */
+static struct documents_input describe_input(const struct merge_run *run, enum input_role role,
+                                             struct documents_digest *digests)
 {
+    const struct source *source = role == INPUT_BASE ? run->base : run->delta;
     struct documents_input input = {
         .format = source_format(source),
+        .identity = run->identities[role],
+        .digests = digests,
         .n_tensors = source_tensors(source)->n_tensors,
         .crc_checked = run->settings->verify != LLAVAMED_VERIFY_NONE,
     };
     input.n_files = source_files(source, &input.files);
+    for (size_t i = 0; i < input.n_files; i++) {
+        digests[i].sha256 = input_hashes_weights(run->hashes, role, i, &digests[i].computed);
+    }
     return input;
 }
 
 static enum llavamed_status write_documents(struct merge_run *run, struct llavamed_error *error)
 {
+    const struct source_file *files;
+    size_t n_base = source_files(run->base, &files);
+    size_t n_digests = n_base + source_files(run->delta, &files);
+    struct documents_digest *digests = calloc(n_digests, sizeof *digests);
+    if (digests == NULL) {
+        return llavamed_fail_memory(error, n_digests * sizeof *digests, "the list of digests");
+    }
     struct documents_job job = {
         .directory = output_dir_partial(run->dir),
         .outcome = &run->outcome,
-        .base = describe_input(run, run->base),
-        .delta = describe_input(run, run->delta),
+        .base = describe_input(run, INPUT_BASE, digests),
+        .delta = describe_input(run, INPUT_DELTA, digests + n_base),
         .options = {run->settings->dtype, run->settings->inv_freq, run->settings->max_shard_bytes},
         .warnings = run->result->warnings,
         .n_warnings = run->result->n_warnings,
     };
     struct documents_result written;
     enum llavamed_status status = documents_write(run->documents, &job, &written, error);
+    free(digests);
     if (status != LLAVAMED_OK) {
         return status;
     }
@@ -440,6 +535,12 @@ static enum llavamed_status work(struct merge_run *run, struct llavamed_error *e
     if (status == LLAVAMED_OK) {
         status = write_documents(run, error);
     }
+    if (status == LLAVAMED_OK && run->settings->verify == LLAVAMED_VERIFY_FULL) {
+        struct hash_files_options options = {.n_threads = run->geometry.n_workers,
+                                             .stop_signal = run->settings->stop_signal};
+        note(run, "reading the output back from storage");
+        status = hash_files_read_back(output_dir_partial(run->dir), &options, error);
+    }
     if (status == LLAVAMED_OK) {
         status = check_stop(run, error);
     }
@@ -464,6 +565,12 @@ static enum llavamed_status prepare(struct merge_run *run, struct llavamed_error
     }
     if (status == LLAVAMED_OK) {
         status = open_output_dir(run, error);
+    }
+    if (status == LLAVAMED_OK) {
+        status = identify_recorded(run, error);
+    }
+    if (status == LLAVAMED_OK) {
+        status = check_base_signs(run, error);
     }
     if (status == LLAVAMED_OK) {
         status = make_plan(run, error);
@@ -493,6 +600,12 @@ enum llavamed_status llavamed_merge(const struct llavamed_settings *settings, co
     memset(error, 0, sizeof *error);
     enum llavamed_status status = prepare(&run, error);
     if (status == LLAVAMED_OK && !settings->dry_run) {
+        status = verify_inputs(&run, error);
+    }
+    if (status == LLAVAMED_OK) {
+        status = warn_of_unknown_base(&run, error);
+    }
+    if (status == LLAVAMED_OK && !settings->dry_run) {
         status = work(&run, error);
     }
     if (run.base != NULL) {
@@ -503,6 +616,7 @@ enum llavamed_status llavamed_merge(const struct llavamed_settings *settings, co
     }
     pipeline_outcome_deinit(&run.outcome);
     documents_free(run.documents);
+    input_hashes_free(run.hashes);
     plan_deinit(&run.plan);
     output_dir_free(run.dir);
     source_close(run.delta);
@@ -512,21 +626,4 @@ enum llavamed_status llavamed_merge(const struct llavamed_settings *settings, co
     }
     result->total_ns = clock_monotonic_ns() - run.started_ns;
     return status;
-}
-
-/* ---- Build information -------------------------------------------------------------------------------------- */
-
-const char *llavamed_cpu_best(void)
-{
-    return kernel_best()->name;
-}
-
-const char *llavamed_libraries(void)
-{
-    static char text[256];
-    if (text[0] == '\0') {
-        (void)snprintf(text, sizeof text, "zlib %s, cJSON %s, OpenSSL %s", crc32_library_version(),
-                       json_library_version(), digest_library_version());
-    }
-    return text;
 }

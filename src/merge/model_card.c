@@ -63,6 +63,13 @@ static void append_input_rows(struct buffer *out, const char *role, const struct
     }
 }
 
+static void append_identity(struct buffer *out, const char *role, const struct documents_input *input)
+{
+    if (input->identity != NULL) {
+        buffer_printf(out, "\nBy the SHA-256 of its files the %s is **%s**.\n", role, input->identity);
+    }
+}
+
 static const char *action_text(enum plan_action action)
 {
     switch (action) {
@@ -154,7 +161,12 @@ void model_card_append(struct buffer *out, const struct plan *plan, const struct
     buffer_append_text(out, "## Inputs\n\n| input | file | format | bytes |\n|---|---|---|---:|\n");
     append_input_rows(out, "base", &job->base);
     append_input_rows(out, "delta", &job->delta);
-    buffer_append_text(out, "\nWhether these are the files that the authors of the delta meant was not checked.\n\n");
+    append_identity(out, "base", &job->base);
+    append_identity(out, "delta", &job->delta);
+    if (job->base.identity == NULL || job->delta.identity == NULL) {
+        buffer_append_text(out, "\nWhether these are the files that the authors of the delta meant was not checked.\n");
+    }
+    buffer_append_text(out, "\n");
     append_work(out, plan, job);
     append_loading(out, is_llava, dtype_torch_name(plan->model_dtype));
     append_checking(out);

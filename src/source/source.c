@@ -2,13 +2,13 @@
 #include "source/source.h"
 
 #include <assert.h>
-#include <ctype.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
+#include "source/hub_cache.h"
 #include "source/meta.h"
 #include "source/source_parts.h"
 
@@ -168,6 +168,9 @@ static enum llavamed_status open_directory(struct source *source, struct llavame
     struct directory_choice choice = {0};
     enum llavamed_status status = directory_list(source->spec, &listing, error);
     if (status == LLAVAMED_OK) {
+        status = directory_check_links(source, &listing, error);
+    }
+    if (status == LLAVAMED_OK) {
         status = directory_choose(source, &listing, &choice, error);
     }
     if (status == LLAVAMED_OK && choice.is_meta) {
@@ -178,6 +181,9 @@ static enum llavamed_status open_directory(struct source *source, struct llavame
         if (status == LLAVAMED_OK) {
             status = directory_find_small_files(source, source->spec, &listing, error);
         }
+    }
+    if (status == LLAVAMED_STATUS_INPUT_MISSING && source->repository != NULL) {
+        hub_cache_hint(source->repository, error);
     }
     directory_listing_deinit(&listing);
     return status;
@@ -193,7 +199,10 @@ static bool has_suffix(const char *text, const char *suffix)
 static enum llavamed_status open_single(struct source *source, struct llavamed_error *error)
 {
     const char *spec = source->spec;
-    enum llavamed_status status = open_files(source, NULL, &spec, 1, error);
+    enum llavamed_status status = source_check_link(source, error);
+    if (status == LLAVAMED_OK) {
+        status = open_files(source, NULL, &spec, 1, error);
+    }
     bool not_torch = status == LLAVAMED_STATUS_ZIP_COMPRESSED || status == LLAVAMED_STATUS_ZIP_INVALID ||
                      status == LLAVAMED_STATUS_ZIP_DISAGREES || status == LLAVAMED_STATUS_TORCH_INVALID;
     if (not_torch && has_suffix(spec, ".zip")) {
@@ -204,40 +213,21 @@ static enum llavamed_status open_single(struct source *source, struct llavamed_e
     return status;
 }
 
-/* ORG/NAME or ORG/NAME@REVISION of a hub, as far as spelling goes. */
-static bool looks_like_hub_name(const char *spec)
+/* Nothing is at `spec`: the hub cache may know the name. From then on the source is at the snapshot's path. */
+static enum llavamed_status find_elsewhere(struct source *source, struct llavamed_error *error)
 {
-    size_t n_slashes = 0;
-    if (!isalnum((unsigned char)spec[0])) {
-        return false;
-    }
-    for (const char *at = spec; *at != '\0' && *at != '@'; at++) {
-        bool after_slash = at > spec && at[-1] == '/';
-        if (*at == '/') {
-            n_slashes++;
-        } else if (!isalnum((unsigned char)*at) && (after_slash || strchr("-_.", *at) == NULL)) {
-            return false;
-        }
-    }
-    return n_slashes == 1 && spec[strlen(spec) - 1] != '/';
-}
-
-static enum llavamed_status fail_missing(const struct source *source, struct llavamed_error *error)
-{
-    const char *spec = source->spec;
-    enum path_kind parent_kind = PATH_MISSING;
-    char *parent = path_parent(spec);
-    bool is_hub_name = looks_like_hub_name(spec) && parent != NULL &&
-                       path_kind_of(parent, &parent_kind, NULL) == LLAVAMED_OK && parent_kind == PATH_MISSING;
-    free(parent);
-    if (!is_hub_name) {
+    if (!hub_cache_is_name(source->spec)) {
         return llavamed_fail(error, LLAVAMED_STATUS_INPUT_MISSING, "%s: no such file or directory (wanted for the %s)",
-                             spec, source->role);
+                             source->spec, source->role);
     }
-    enum llavamed_status status =
-        llavamed_fail(error, LLAVAMED_STATUS_NOT_SUPPORTED_YET,
-                      "%s: no such file or directory, and a name on the Hugging Face hub is not supported yet", spec);
-    llavamed_hint(error, "give the directory that holds the checkpoint");
+    char *snapshot = NULL;
+    enum llavamed_status status = hub_cache_find(source->spec, source->role, &snapshot, error);
+    if (status == LLAVAMED_OK) {
+        status = source_remark(source, false, error, "%s: %s found in the Hugging Face cache: %s", source->role,
+                               source->spec, snapshot);
+        free(source->spec);
+        source->spec = snapshot;
+    }
     return status;
 }
 
@@ -249,7 +239,11 @@ static enum llavamed_status open_spec(struct source *source, struct llavamed_err
         return status;
     }
     if (kind == PATH_MISSING) {
-        return fail_missing(source, error);
+        status = find_elsewhere(source, error);
+        if (status != LLAVAMED_OK) {
+            return status;
+        }
+        kind = PATH_DIRECTORY;
     }
     status = kind == PATH_DIRECTORY ? open_directory(source, error) : open_single(source, error);
     if (status == LLAVAMED_OK) {
@@ -263,6 +257,12 @@ static enum llavamed_status open_spec(struct source *source, struct llavamed_err
         status = llavamed_fail(error, LLAVAMED_STATUS_INPUT_UNSUPPORTED,
                                "%s: weights of Meta's original release without their params.json", source->spec);
         llavamed_hint(error, "give the directory that holds consolidated.00.pth and params.json");
+    }
+    if (status == LLAVAMED_OK) {
+        status = source_check_kind(source, error);
+    }
+    if (status == LLAVAMED_OK) {
+        status = source_find_recorded(source, error);
     }
     return status;
 }
@@ -315,6 +315,7 @@ void source_close(struct source *source)
     free(source->small_files);
     free(source->remarks);
     free(source->spec);
+    free(source->repository);
     tensor_set_deinit(&source->set);
     free(source);
 }

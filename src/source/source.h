@@ -7,6 +7,7 @@
 #ifndef SOURCE_SOURCE_H
 #define SOURCE_SOURCE_H
 
+#include "source/recorded.h"
 #include "tensor/tensor.h"
 
 struct source; /* opaque */
@@ -21,6 +22,7 @@ struct source_options {
 struct source_file {
     char *name;      /* owned: file name without directory */
     uint64_t n_bytes;
+    struct recorded_hashes recorded;
 };
 
 /* A small file that lies beside the weights (config, tokenizer...). */
@@ -28,12 +30,14 @@ struct source_small_file {
     char *name; /* owned, without directory */
     char *path; /* owned */
     uint64_t n_bytes;
+    struct recorded_hashes recorded;
 };
 
 /*
- * Opens `spec` (a directory in Hugging Face form or in Meta's, see meta.h, or one weights file) and reads all headers;
- * no weights. A directory that holds several sets of weights gives safetensors before .bin, the index before stray
- * files, and these before Meta's; the choice is told by source_remarks(). *out is owned by the caller.
+ * Opens `spec` (a directory in Hugging Face form or in Meta's, see meta.h; one weights file; or ORG/NAME[@REVISION] of
+ * the local hub cache, see hub_cache.h; an existing path wins) and reads all headers; no weights. A directory that holds
+ * several sets of weights gives safetensors before .bin, the index before stray files, and these before Meta's; the
+ * choice is told by source_remarks(). *out is owned by the caller.
  */
 enum llavamed_status source_open(const char *spec, const struct source_options *options, struct source **out,
                                  struct llavamed_error *error) LLAVAMED_CHECK;
@@ -43,7 +47,7 @@ void source_close(struct source *source); /* NULL is fine */
 /* Borrowed, sealed, in the checkpoint's own order (shard files by name; inside a shard pickle or offset order). */
 const struct tensor_set *source_tensors(const struct source *source);
 
-const char *source_spec(const struct source *source);   /* as given to open */
+const char *source_spec(const struct source *source);   /* as given to open, or the snapshot found for it */
 const char *source_format(const struct source *source); /* static: "safetensors", "torch" or "meta" */
 size_t source_files(const struct source *source, const struct source_file **files);
 size_t source_small_files(const struct source *source, const struct source_small_file **files);

@@ -7,6 +7,9 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "core/checked.h"
+#include "source/hub_cache.h"
+#include "source/recognise.h"
 #include "source/source_parts.h"
 
 #define SHOWN_NAMES_MAX 5
@@ -42,12 +45,13 @@ static bool is_training_state(const char *name)
 static bool is_torch_weights(const char *name)
 {
     return (has_suffix(name, ".bin") || has_suffix(name, ".pth") || has_suffix(name, ".pt")) && name[0] != '.' &&
-           !is_training_state(name);
+           !is_training_state(name) && !recognise_is_adapter_name(name);
 }
 
 static bool is_safetensors_weights(const char *name)
 {
-    return has_suffix(name, ".safetensors") && name[0] != '.' && !is_training_state(name);
+    return has_suffix(name, ".safetensors") && name[0] != '.' && !is_training_state(name) &&
+           !recognise_is_adapter_name(name);
 }
 
 static bool is_meta_shard(const char *name)
@@ -146,16 +150,20 @@ static struct candidates find_candidates(const struct directory_listing *listing
 static enum llavamed_status refuse_directory(const struct source *source, const struct directory_listing *listing,
                                              const struct candidates *found, struct llavamed_error *error)
 {
+    bool many = found->n_safetensors + found->n_torch > 0;
+    enum llavamed_status status =
+        many ? LLAVAMED_OK : recognise_listing(source->spec, source->role, listing, error);
+    if (status != LLAVAMED_OK) {
+        return status;
+    }
     struct name_list names;
     name_list_init(&names);
-    bool many = found->n_safetensors + found->n_torch > 0;
     for (size_t i = 0; i < listing->n_names; i++) {
         const char *name = listing->names[i];
         if (many ? is_safetensors_weights(name) || is_torch_weights(name) : name[0] != '.') {
             name_list_add(&names, name);
         }
     }
-    enum llavamed_status status;
     if (many) {
         status = llavamed_fail(error, LLAVAMED_STATUS_INPUT_MISSING,
                                "%s: several weights files and no index that joins them (got %s)", source->spec,
@@ -235,6 +243,35 @@ enum llavamed_status directory_choose(struct source *source, const struct direct
     return status;
 }
 
+/* ---- Links of a hub cache ---- */
+
+enum llavamed_status directory_check_links(struct source *source, const struct directory_listing *listing,
+                                           struct llavamed_error *error)
+{
+    enum llavamed_status status = hub_cache_repository_of(source->spec, &source->repository, error);
+    for (size_t i = 0; status == LLAVAMED_OK && source->repository != NULL && i < listing->n_names; i++) {
+        char *path = path_join(source->spec, listing->names[i]);
+        status = path == NULL ? llavamed_fail_memory(error, strlen(listing->names[i]), "a path")
+                              : hub_cache_check_inside(source->repository, path, error);
+        free(path);
+    }
+    return status;
+}
+
+enum llavamed_status source_check_link(struct source *source, struct llavamed_error *error)
+{
+    char *parent = path_parent(source->spec);
+    if (parent == NULL) {
+        return llavamed_fail_memory(error, strlen(source->spec), "a path");
+    }
+    enum llavamed_status status = hub_cache_repository_of(parent, &source->repository, error);
+    if (status == LLAVAMED_OK && source->repository != NULL) {
+        status = hub_cache_check_inside(source->repository, source->spec, error);
+    }
+    free(parent);
+    return status;
+}
+
 /* ---- The index ---- */
 
 static enum llavamed_status check_shards_present(const struct source *source, const struct directory_listing *listing,
@@ -269,6 +306,11 @@ enum llavamed_status directory_read_index(const struct source *source, const str
     enum llavamed_status status = input_file_read_whole(index_path, SHARD_INDEX_BYTES_MAX, &json, &json_bytes, error);
     if (status == LLAVAMED_OK) {
         status = shard_index_parse(index_path, json, json_bytes, &made, error);
+        /* What begins like no JSON object at all is rather an error page or an LFS pointer than a bad index. */
+        if (status == LLAVAMED_STATUS_JSON_INVALID && json[strspn(json, " \t\r\n")] != '{') {
+            size_t n_bytes = (size_t)min_u64(json_bytes, RECOGNISE_BYTES);
+            status = recognise_bytes(index_path, json, n_bytes, error);
+        }
         free(json);
     }
     if (status == LLAVAMED_OK) {

@@ -26,7 +26,8 @@ struct source_layout {
 struct source {
     const struct source_layout *layout;
     void *state;
-    char *spec;
+    char *spec;       /* owned: where it is */
+    char *repository; /* owned: that of the hub cache in which it lies, or NULL (hub_cache.h) */
     const char *role; /* static */
     bool check_crc;
     const volatile int *stop_signal; /* may be NULL */
@@ -44,6 +45,23 @@ struct source {
 /* Appends a note or a warning. NO_MEMORY. */
 enum llavamed_status source_remark(struct source *source, bool is_warning, struct llavamed_error *error,
                                    const char *format, ...) __attribute__((format(printf, 4, 5))) LLAVAMED_CHECK;
+
+/*
+ * Refuses a quantised checkpoint and an adapter by their tensors (recognise_tensors()), once set and small files are
+ * known. A warning when only config.json speaks of quantisation.
+ */
+enum llavamed_status source_check_kind(struct source *source, struct llavamed_error *error) LLAVAMED_CHECK;
+
+/*
+ * Fills source->repository for a source inside a hub cache, and refuses links there that leave it (INPUT_UNSAFE). The
+ * first looks at all names of a directory, the second at a single file.
+ */
+enum llavamed_status directory_check_links(struct source *source, const struct directory_listing *listing,
+                                           struct llavamed_error *error) LLAVAMED_CHECK;
+enum llavamed_status source_check_link(struct source *source, struct llavamed_error *error) LLAVAMED_CHECK;
+
+/* Fills `recorded` of all weights files and small files, from what lies beside them. NO_MEMORY. */
+enum llavamed_status source_find_recorded(struct source *source, struct llavamed_error *error) LLAVAMED_CHECK;
 
 /* The weights files of a directory, chosen by name alone. */
 struct directory_choice {

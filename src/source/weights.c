@@ -273,7 +273,12 @@ enum llavamed_status weights_add_file(struct weights *weights, const char *path,
     if (status != LLAVAMED_OK) {
         return status;
     }
-    return owner->format == WEIGHTS_TORCH ? add_torch(weights, owner, error) : add_safetensors(weights, file, error);
+    status =
+        owner->format == WEIGHTS_TORCH ? add_torch(weights, owner, error) : add_safetensors(weights, file, error);
+    if (status == LLAVAMED_STATUS_INPUT_TRUNCATED && error != NULL && error->hint[0] == '\0') {
+        llavamed_hint(error, "download or copy the file again");
+    }
+    return status;
 }
 
 static uint64_t bytes_of_elems(const struct tensor *tensor, uint64_t n_elems)

@@ -101,8 +101,8 @@ enum llavamed_status weights_finish(struct weights *weights, void *scratch, size
                                     struct llavamed_error *error) LLAVAMED_CHECK;
 
 /*
- * What kind of weights file this is, whatever its name. INPUT_UNSUPPORTED for what is recognised as something else (a
- * Git LFS pointer, an HTML page, an empty file, torch's tar form) and for what is not recognised.
+ * What kind of weights file this is, whatever its name. INPUT_UNSUPPORTED for what is recognised as something else and
+ * for what is not recognised, INPUT_TRUNCATED for a download that has not ended (both recognise.h).
  */
 enum llavamed_status weights_probe(struct input_file *file, enum weights_format *format,
                                    struct llavamed_error *error) LLAVAMED_CHECK;

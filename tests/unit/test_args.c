@@ -101,7 +101,7 @@ static void choices(void)
     EXPECT_TEXT(error.message, "--dtype: unknown value (got 'half', want one of delta, float16, bfloat16, float32)");
     EXPECT_U64(parse_run("--dtype Float16"), LLAVAMED_STATUS_USAGE);
     EXPECT_U64(parse_run("--verify never"), LLAVAMED_STATUS_USAGE);
-    EXPECT_TEXT(error.message, "--verify: unknown value (got 'never', want one of auto, none)");
+    EXPECT_TEXT(error.message, "--verify: unknown value (got 'never', want one of auto, full, none)");
     EXPECT_U64(parse_run("--format gguf"), LLAVAMED_STATUS_USAGE);
     EXPECT_TEXT(error.message, "--format: unknown value (got 'gguf', want safetensors)");
 }
@@ -195,9 +195,7 @@ static void refusals(void)
         {"--max-memory 12XB", LLAVAMED_STATUS_USAGE, "--max-memory: not a size above 0 that fits 64 bits (got '12XB')",
          NULL},
         {"--format torch", LLAVAMED_STATUS_NOT_SUPPORTED_YET, "--format torch is not supported yet", NULL},
-        {"--verify full", LLAVAMED_STATUS_NOT_SUPPORTED_YET, "--verify full is not supported yet", NULL},
-        {"--sums SHA256SUMS", LLAVAMED_STATUS_NOT_SUPPORTED_YET, "--sums is not supported yet", NULL},
-        {"--sums", LLAVAMED_STATUS_NOT_SUPPORTED_YET, "--sums is not supported yet", NULL},
+        {"--sums", LLAVAMED_STATUS_USAGE, "--sums: value missing (want FILE)", NULL},
         {"--digests", LLAVAMED_STATUS_NOT_SUPPORTED_YET, "--digests is not supported yet", NULL},
         {"--against=x", LLAVAMED_STATUS_NOT_SUPPORTED_YET, "--against is not supported yet", NULL},
     };

@@ -412,10 +412,11 @@ static void recognised_and_refused(void)
 
 static void paths_that_are_not_there(void)
 {
+    (void)setenv("HF_HUB_CACHE", "/nowhere/hub", 1);
     expect_refused(DATA "nowhere", LLAVAMED_STATUS_INPUT_MISSING, ": no such file or directory (wanted for the base)");
-    expect_refused("microsoft/llava-med-7b-delta", LLAVAMED_STATUS_NOT_SUPPORTED_YET,
-                   ": no such file or directory, and a name on the Hugging Face hub is not supported yet");
-    expect_refused("org/name@main", LLAVAMED_STATUS_NOT_SUPPORTED_YET, "Hugging Face hub");
+    expect_refused("microsoft/llava-med-7b-delta", LLAVAMED_STATUS_INPUT_MISSING,
+                   "no such model in the Hugging Face cache /nowhere/hub");
+    expect_refused("org/name@main", LLAVAMED_STATUS_INPUT_MISSING, "no such model in the Hugging Face cache");
     expect_refused("tests/nowhere", LLAVAMED_STATUS_INPUT_MISSING, "no such file or directory (wanted");
     expect_refused("./org/name", LLAVAMED_STATUS_INPUT_MISSING, "no such file or directory (wanted");
     expect_refused("a/b/c", LLAVAMED_STATUS_INPUT_MISSING, "no such file or directory (wanted");
@@ -439,10 +440,13 @@ static void contents_that_are_not_weights(void)
         {"model.bin", "\xef\xbb\xbf \n <HTML lang=en>", LLAVAMED_STATUS_INPUT_UNSUPPORTED, ": an HTML page"},
         {"model.safetensors", "", LLAVAMED_STATUS_INPUT_UNSUPPORTED, ": an empty file"},
         {"model.bin", "some text that is no weights", LLAVAMED_STATUS_INPUT_UNSUPPORTED,
+         ": a text, not weights (it begins 'some text that is no weights')"},
+        {"model.bin", "\x01\x02\x03\x04", LLAVAMED_STATUS_INPUT_UNSUPPORTED,
          ": neither a safetensors file nor one written by torch.save"},
-        {"x.json", "{\"a\": {}}", LLAVAMED_STATUS_INPUT_UNSUPPORTED, ": neither a safetensors file"},
+        {"model.bin.part", "PK\x03\x04", LLAVAMED_STATUS_INPUT_TRUNCATED, ": a download that has not ended"},
+        {"x.json", "{\"a\": {}}", LLAVAMED_STATUS_INPUT_UNSUPPORTED, ": a JSON text, not weights (it begins '{\"a\""},
         {"short.safetensors", "abc", LLAVAMED_STATUS_INPUT_TRUNCATED, ""},
-        {"short.bin", "abc", LLAVAMED_STATUS_INPUT_UNSUPPORTED, ": neither a safetensors file"},
+        {"short.bin", "abc", LLAVAMED_STATUS_INPUT_UNSUPPORTED, ": a text, not weights (it begins 'abc')"},
         {"huge.safetensors", "\x01\x01\x01\x01\x01\x01\x01\x01{}", LLAVAMED_STATUS_HEADER_TOO_LARGE, ""},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {

@@ -129,9 +129,12 @@ static void single_files_of_any_name(void)
 
 static void nothing_usable(void)
 {
-    expect_refused(LIST("", "config.json", "", "tokenizer.model", "", ".hidden"), LLAVAMED_STATUS_INPUT_MISSING,
-                   ": no weights for the delta in this directory (got config.json, tokenizer.model)",
+    expect_refused(LIST("", "config.json", "", "notes", "", ".hidden"), LLAVAMED_STATUS_INPUT_MISSING,
+                   ": no weights for the delta in this directory (got config.json, notes)",
                    "give the directory that holds model.safetensors, pytorch_model.bin or their sharded form");
+    expect_refused(LIST("", "config.json", "", "tokenizer.model"), LLAVAMED_STATUS_INPUT_MISSING,
+                   ": a tokenizer without weights for the delta (got tokenizer.model and no weights file)",
+                   "complete the download");
     expect_refused(LIST("", ".hidden"), LLAVAMED_STATUS_INPUT_MISSING, "in this directory (got nothing)", "");
     expect_refused(LIST("", "a", "", "b", "", "c", "", "d", "", "e", "", "f", "", "g"), LLAVAMED_STATUS_INPUT_MISSING,
                    "(got a, b, c, d, e and 2 more)", "");

@@ -1,0 +1,385 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "merge/base_signs.h"
+
+#include <ctype.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/json.h"
+#include "io/input_file.h"
+#include "merge/model_order.h"
+
+#define SMALL_FILE_BYTES_MAX (1 << 20)
+#define LLAMA1_ROWS 32000
+#define LLAMA1_POSITIONS 2048
+#define SIGNS_BYTES_MAX 600
+#define SHOWN_TEXT_BYTES 60
+
+/* What a config.json, or Meta's params.json, says; 0 or NULL where it does not. Texts are borrowed from `json`. */
+struct model_config {
+    struct json *json; /* owned */
+    const char *file_name;
+    const char *model_type;
+    const char *architecture;
+    const char *from; /* _name_or_path */
+    double epsilon;
+    double rope_theta;
+    uint64_t hidden;
+    uint64_t positions;
+    uint64_t heads;
+    uint64_t key_value_heads;
+    bool rope_scaling; /* there and not null */
+    bool ffn_multiplier;
+    const char *llava_key; /* one that only LLaVA models have */
+};
+
+/* ---- Reading ---- */
+
+static const char *find_file(const struct base_signs_side *side, const char *name)
+{
+    for (size_t i = 0; i < side->n_files; i++) {
+        if (strcmp(side->files[i].name, name) == 0) {
+            return side->files[i].path;
+        }
+    }
+    return NULL;
+}
+
+/* A JSON object in a small file, or NULL: here it only helps, and whoever needs the file words its faults. */
+static struct json *read_object(const char *path)
+{
+    char *text = NULL;
+    size_t n_bytes = 0;
+    struct json *json = NULL;
+    if (path == NULL || input_file_read_whole(path, SMALL_FILE_BYTES_MAX, &text, &n_bytes, NULL) != LLAVAMED_OK) {
+        return NULL;
+    }
+    if (json_parse(path, text, n_bytes, false, &json, NULL) != LLAVAMED_OK) {
+        json = NULL;
+    } else if (json_kind_of(json_root(json)) != JSON_OBJECT) {
+        json_free(json);
+        json = NULL;
+    }
+    free(text);
+    return json;
+}
+
+static const char *text_of(const struct json_value *root, const char *key)
+{
+    const struct json_value *value = json_member(root, key);
+    return value == NULL ? NULL : json_string(value);
+}
+
+static uint64_t count_of(const struct json_value *root, const char *key)
+{
+    uint64_t number = 0;
+    const struct json_value *value = json_member(root, key);
+    return value != NULL && json_integer(value, &number) ? number : 0;
+}
+
+static double number_of(const struct json_value *root, const char *key)
+{
+    double number = 0;
+    const struct json_value *value = json_member(root, key);
+    return value != NULL && json_number(value, &number) ? number : 0;
+}
+
+static bool is_given(const struct json_value *root, const char *key)
+{
+    const struct json_value *value = json_member(root, key);
+    return value != NULL && json_kind_of(value) != JSON_NULL;
+}
+
+static const char *llava_key_of(const struct json_value *root)
+{
+    static const char *const keys[] = {"mm_vision_tower", "mm_projector_type", "mm_hidden_size", "use_mm_proj"};
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+        if (is_given(root, keys[i])) {
+            return keys[i];
+        }
+    }
+    return NULL;
+}
+
+static void fill_hugging_face(struct model_config *config, const struct json_value *root)
+{
+    const struct json_value *architectures = json_member(root, "architectures");
+    const struct json_value *first = architectures == NULL ? NULL : json_first(architectures);
+    config->architecture = first == NULL ? NULL : json_string(first);
+    config->model_type = text_of(root, "model_type");
+    config->from = text_of(root, "_name_or_path");
+    config->epsilon = number_of(root, "rms_norm_eps");
+    config->rope_theta = number_of(root, "rope_theta");
+    config->hidden = count_of(root, "hidden_size");
+    config->positions = count_of(root, "max_position_embeddings");
+    config->heads = count_of(root, "num_attention_heads");
+    config->key_value_heads = count_of(root, "num_key_value_heads");
+    config->rope_scaling = is_given(root, "rope_scaling");
+    config->llava_key = llava_key_of(root);
+}
+
+static void fill_meta(struct model_config *config, const struct json_value *root)
+{
+    config->epsilon = number_of(root, "norm_eps");
+    config->rope_theta = number_of(root, "rope_theta");
+    config->hidden = count_of(root, "dim");
+    config->heads = count_of(root, "n_heads");
+    config->key_value_heads = count_of(root, "n_kv_heads");
+    config->ffn_multiplier = is_given(root, "ffn_dim_multiplier");
+}
+
+static struct model_config read_config(const struct base_signs_side *side)
+{
+    struct model_config config = {.file_name = "config.json"};
+    config.json = read_object(find_file(side, config.file_name));
+    if (config.json != NULL) {
+        fill_hugging_face(&config, json_root(config.json));
+        return config;
+    }
+    config.json = read_object(find_file(side, "params.json"));
+    if (config.json != NULL) {
+        config.file_name = "params.json";
+        fill_meta(&config, json_root(config.json));
+    }
+    return config;
+}
+
+/* ---- Judging ---- */
+
+struct judgement {
+    const struct base_signs_side *base;
+    const struct base_signs_side *delta;
+    struct model_config base_config;
+    struct model_config delta_config;
+    struct warnings *warnings;
+    struct warnings *notes;
+    char signs[SIGNS_BYTES_MAX]; /* the certain ones: "a, b" */
+    const char *looks_like;      /* the model that the first of them speaks for */
+};
+
+static void add_sign(struct judgement *judgement, const char *looks_like, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+static void add_sign(struct judgement *judgement, const char *looks_like, const char *format, ...)
+{
+    size_t used = strlen(judgement->signs);
+    if (used > 0) {
+        (void)snprintf(judgement->signs + used, sizeof judgement->signs - used, ", ");
+        used = strlen(judgement->signs);
+    } else {
+        judgement->looks_like = looks_like;
+    }
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(judgement->signs + used, sizeof judgement->signs - used, format, args);
+    va_end(args);
+}
+
+static bool is_llama1_width(uint64_t hidden)
+{
+    return hidden == 4096 || hidden == 5120 || hidden == 6656 || hidden == 8192;
+}
+
+static double llama1_epsilon(uint64_t hidden)
+{
+    return hidden == 8192 ? 1e-05 : 1e-06;
+}
+
+static bool is_near(double a, double b)
+{
+    return a > b * 0.99 && a < b * 1.01;
+}
+
+static void judge_numbers(struct judgement *judgement)
+{
+    const struct model_config *base = &judgement->base_config;
+    const struct model_config *delta = &judgement->delta_config;
+    bool epsilon_shared = delta->epsilon > 0 && is_near(base->epsilon, delta->epsilon);
+    if (base->epsilon > 0 && is_llama1_width(base->hidden) && !is_near(base->epsilon, llama1_epsilon(base->hidden)) &&
+        !epsilon_shared) {
+        add_sign(judgement, "Llama-2", "a norm epsilon of %g at width %llu (LLaMA-1: %g)", base->epsilon,
+                 (unsigned long long)base->hidden, llama1_epsilon(base->hidden));
+    }
+    if (base->key_value_heads != 0 && base->heads != 0 && base->key_value_heads != base->heads &&
+        base->key_value_heads != delta->key_value_heads) {
+        add_sign(judgement, "a later Llama", "%llu key and value heads for %llu heads (LLaMA-1: as many)",
+                 (unsigned long long)base->key_value_heads, (unsigned long long)base->heads);
+    }
+    if (base->ffn_multiplier) {
+        add_sign(judgement, "a later Llama", "an ffn_dim_multiplier (LLaMA-1: none)");
+    }
+    if (base->rope_theta > 0 && !is_near(base->rope_theta, 10000) && !is_near(base->rope_theta, delta->rope_theta)) {
+        add_sign(judgement, "a later Llama", "rope_theta %g (LLaMA-1: 10000)", base->rope_theta);
+    }
+}
+
+/* Longer contexts are written into configs of LLaMA-1 too, so alone they prove nothing. */
+static void judge_positions(struct judgement *judgement)
+{
+    const struct model_config *base = &judgement->base_config;
+    const struct model_config *delta = &judgement->delta_config;
+    if (base->positions > LLAMA1_POSITIONS && base->positions != delta->positions) {
+        if (judgement->signs[0] != '\0') {
+            add_sign(judgement, NULL, "%llu positions (LLaMA-1: %d)", (unsigned long long)base->positions,
+                     LLAMA1_POSITIONS);
+        } else {
+            warnings_add(judgement->warnings,
+                         "base: its config.json has max_position_embeddings %llu (LLaMA-1: %d): is it Llama-2, or a "
+                         "fine-tune for long texts?",
+                         (unsigned long long)base->positions, LLAMA1_POSITIONS);
+        }
+    }
+    if (base->rope_scaling && !delta->rope_scaling && judgement->signs[0] == '\0') {
+        warnings_add(judgement->warnings,
+                     "base: its config.json has a rope_scaling, which LLaMA-1 has not: is it a fine-tune for long "
+                     "texts?");
+    }
+}
+
+static void judge_rows(struct judgement *judgement)
+{
+    size_t index = tensor_set_find(judgement->base->set, "model.embed_tokens.weight");
+    if (index == TENSOR_NOT_FOUND || judgement->base->set->tensors[index].rank != 2) {
+        return;
+    }
+    const uint64_t *shape = judgement->base->set->tensors[index].shape;
+    if (is_llama1_width(shape[1]) && shape[0] > LLAMA1_ROWS) {
+        const char *looks_like = shape[0] == LLAMA1_ROWS + 1 ? "Vicuna v0 or Alpaca" : "a fine-tuned model";
+        add_sign(judgement, looks_like, "%llu rows of embeddings (LLaMA-1: %d)", (unsigned long long)shape[0],
+                 LLAMA1_ROWS);
+        return;
+    }
+    struct json *added = read_object(find_file(judgement->base, "added_tokens.json"));
+    if (added != NULL && json_member(json_root(added), "[PAD]") != NULL) {
+        warnings_add(judgement->warnings, "base: its added_tokens.json has [PAD], which LLaMA-1 has not and Vicuna v0 "
+                                          "and Alpaca have: is it one of them?");
+    }
+    json_free(added);
+}
+
+/* Whether `text` holds `word`, whatever the case of its letters; `word` is in small letters. */
+static bool holds_word(const char *text, const char *word)
+{
+    size_t n = strlen(word);
+    for (const char *at = text; *at != '\0'; at++) {
+        size_t i = 0;
+        while (i < n && tolower((unsigned char)at[i]) == word[i]) {
+            i++;
+        }
+        if (i == n) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void judge_names(struct judgement *judgement)
+{
+    static const char *const others[] = {"vicuna", "alpaca", "llava",  "llama-2",
+                                         "llama2", "koala",  "wizard", "guanaco"};
+    const struct model_config *base = &judgement->base_config;
+    if (base->architecture != NULL && strcmp(base->architecture, "LLaMAForCausalLM") == 0) {
+        warnings_add(judgement->notes, "base: converted by a very early script (LLaMAForCausalLM, as decapoda-research "
+                                       "published it): its weights are LLaMA-1, its tokenizer is wrong and not used");
+    }
+    for (size_t i = 0; base->from != NULL && i < sizeof others / sizeof others[0]; i++) {
+        if (holds_word(base->from, others[i])) {
+            warnings_add(judgement->warnings,
+                         "base: its config.json says that it was made from '%.*s', which does not sound like the "
+                         "original LLaMA",
+                         SHOWN_TEXT_BYTES, base->from);
+            return;
+        }
+    }
+}
+
+static bool is_llava_config(const struct model_config *config)
+{
+    return config->llava_key != NULL || (config->model_type != NULL && holds_word(config->model_type, "llava")) ||
+           (config->architecture != NULL && holds_word(config->architecture, "llava"));
+}
+
+static bool holds_projector(const struct tensor_set *set)
+{
+    for (size_t i = 0; i < set->n_tensors; i++) {
+        if (model_role_of(set->tensors[i].name) == MODEL_PROJECTOR) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static enum llavamed_status refuse_llava(const struct judgement *judgement, struct llavamed_error *error)
+{
+    const struct model_config *config = &judgement->base_config;
+    bool exchanged = !is_llava_config(&judgement->delta_config) && !holds_projector(judgement->delta->set);
+    const char *what = config->llava_key != NULL ? config->llava_key
+                       : config->model_type != NULL && holds_word(config->model_type, "llava") ? config->model_type
+                                                                                               : config->architecture;
+    (void)llavamed_fail(error, LLAVAMED_STATUS_PAIR_BASE_MERGED,
+                        "%s: the base already is a LLaVA model, merged or a delta (its config.json has %.*s)",
+                        judgement->base->spec, SHOWN_TEXT_BYTES, what);
+    if (exchanged) {
+        llavamed_hint(error, "nothing of the delta speaks of LLaVA: were base and delta exchanged?");
+    } else {
+        llavamed_hint(error, "give the language model that the delta was made from, the original LLaMA, as the base");
+    }
+    return LLAVAMED_STATUS_PAIR_BASE_MERGED;
+}
+
+static enum llavamed_status refuse(const struct judgement *judgement, struct llavamed_error *error)
+{
+    (void)llavamed_fail(error, LLAVAMED_STATUS_PAIR_BASE_OTHER,
+                        "%s: the base is not LLaMA-1 but looks like %s: it has %s", judgement->base->spec,
+                        judgement->looks_like, judgement->signs);
+    llavamed_hint(error, "give the original LLaMA of the delta's size, for example huggyllama/llama-7b; if only the "
+                         "base's %s is foreign, correct that file",
+                  judgement->base_config.file_name);
+    return LLAVAMED_STATUS_PAIR_BASE_OTHER;
+}
+
+static enum llavamed_status judge(struct judgement *judgement, struct llavamed_error *error)
+{
+    const char *base_type = judgement->base_config.model_type;
+    const char *delta_type = judgement->delta_config.model_type;
+    if (holds_projector(judgement->base->set)) {
+        return LLAVAMED_OK; /* plan_build() names the tensor */
+    }
+    if (is_llava_config(&judgement->base_config)) {
+        return refuse_llava(judgement, error);
+    }
+    bool delta_is_other = delta_type != NULL && !holds_word(delta_type, "llama") && !holds_word(delta_type, "llava");
+    if (delta_is_other) {
+        return LLAVAMED_OK;
+    }
+    if (base_type != NULL && strcmp(base_type, "llama") != 0) {
+        add_sign(judgement, base_type, "model_type %.*s (LLaMA-1: llama)", SHOWN_TEXT_BYTES, base_type);
+    }
+    judge_numbers(judgement);
+    judge_rows(judgement);
+    judge_positions(judgement);
+    judge_names(judgement);
+    return judgement->signs[0] == '\0' ? LLAVAMED_OK : refuse(judgement, error);
+}
+
+enum llavamed_status base_signs_check(const struct base_signs_side *base, const struct base_signs_side *delta,
+                                      struct warnings *warnings, struct warnings *notes, struct llavamed_error *error)
+{
+    struct judgement judgement = {
+        .base = base,
+        .delta = delta,
+        .base_config = read_config(base),
+        .delta_config = read_config(delta),
+        .warnings = warnings,
+        .notes = notes,
+    };
+    enum llavamed_status status = judge(&judgement, error);
+    json_free(judgement.base_config.json);
+    json_free(judgement.delta_config.json);
+    if (status == LLAVAMED_OK) {
+        status = warnings_status(warnings, error);
+    }
+    return status == LLAVAMED_OK ? warnings_status(notes, error) : status;
+}

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* SHA-256 of whole files, a few at once, with fixed memory (1 MiB a thread). */
+#ifndef MERGE_HASH_FILES_H
+#define MERGE_HASH_FILES_H
+
+#include "integrity/digest.h"
+
+#define HASH_FILES_THREADS_MAX 4
+
+struct hash_files_task {
+    const char *path;
+    char *hex; /* SHA256_HEX_BYTES, written on success */
+};
+
+struct hash_files_options {
+    unsigned n_threads; /* at most this many files at once, and HASH_FILES_THREADS_MAX */
+    const volatile int *stop_signal; /* may be NULL; polled */
+    bool from_storage; /* cached pages are dropped first */
+};
+
+/*
+ * Blocks until all are hashed, or one failed: the error of the first one in the list among those that did. What opening
+ * and reading give; INPUT_CHANGED, INTERRUPTED, NO_MEMORY.
+ */
+enum llavamed_status hash_files(const struct hash_files_task *tasks, size_t n_tasks,
+                                const struct hash_files_options *options, struct llavamed_error *error) LLAVAMED_CHECK;
+
+/* Reads the files that DIRECTORY/SHA256SUMS names back from storage and compares. HASH_MISMATCH. */
+enum llavamed_status hash_files_read_back(const char *directory, const struct hash_files_options *options,
+                                          struct llavamed_error *error) LLAVAMED_CHECK;
+
+#endif

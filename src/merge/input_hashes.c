@@ -1,0 +1,359 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "merge/input_hashes.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "integrity/known_releases.h"
+#include "integrity/sums.h"
+#include "io/directory.h"
+#include "io/input_file.h"
+#include "merge/small_files.h"
+
+#define SUMS_BYTES_MAX (16 << 20)
+#define CONFIG_BYTES_MAX (1 << 20)
+#define RELEASE_BYTES_MAX 128
+
+static const char *const role_names[] = {[INPUT_BASE] = "base", [INPUT_DELTA] = "delta"};
+
+struct input_item {
+    const char *path; /* borrowed from its source */
+    const char *name;
+    enum input_role role;
+    bool is_weights;
+    uint64_t n_bytes;
+    struct recorded_hashes recorded;
+    char computed[SHA256_HEX_BYTES]; /* empty until hashed */
+};
+
+struct input_hashes {
+    struct input_item *items; /* owned; the weights files of a role are together, in the order of the source */
+    size_t n_items;
+    const char *delta_config; /* path, or NULL */
+    char delta_release[RELEASE_BYTES_MAX];
+};
+
+/* ---- The list ---- */
+
+static bool is_used(enum input_role role, const char *name)
+{
+    return strcmp(name, "config.json") == 0 || (role == INPUT_DELTA && small_file_target(name) != NULL);
+}
+
+static void add_items(struct input_hashes *hashes, struct source *source, enum input_role role)
+{
+    const struct source_file *files;
+    size_t n_files = source_files(source, &files);
+    for (size_t i = 0; i < n_files; i++) {
+        hashes->items[hashes->n_items++] = (struct input_item){.path = source_file_path(source, i),
+                                                               .name = files[i].name,
+                                                               .role = role,
+                                                               .is_weights = true,
+                                                               .n_bytes = files[i].n_bytes,
+                                                               .recorded = files[i].recorded};
+    }
+    const struct source_small_file *small;
+    size_t n_small = source_small_files(source, &small);
+    for (size_t i = 0; i < n_small; i++) {
+        if (is_used(role, small[i].name)) {
+            hashes->items[hashes->n_items++] = (struct input_item){.path = small[i].path,
+                                                                   .name = small[i].name,
+                                                                   .role = role,
+                                                                   .n_bytes = small[i].n_bytes,
+                                                                   .recorded = small[i].recorded};
+        }
+        if (role == INPUT_DELTA && strcmp(small[i].name, "config.json") == 0) {
+            hashes->delta_config = small[i].path;
+        }
+    }
+}
+
+enum llavamed_status input_hashes_create(struct source *base, struct source *delta, struct input_hashes **out,
+                                         struct llavamed_error *error)
+{
+    const struct source_file *files;
+    const struct source_small_file *small;
+    size_t n = source_files(base, &files) + source_files(delta, &files) + source_small_files(base, &small) +
+               source_small_files(delta, &small);
+    struct input_hashes *hashes = calloc(1, sizeof *hashes);
+    struct input_item *items = calloc(n + 1, sizeof *items);
+    if (hashes == NULL || items == NULL) {
+        free(hashes);
+        free(items);
+        return llavamed_fail_memory(error, (n + 1) * sizeof *items, "the list of hashes");
+    }
+    hashes->items = items;
+    add_items(hashes, base, INPUT_BASE);
+    add_items(hashes, delta, INPUT_DELTA);
+    *out = hashes;
+    return LLAVAMED_OK;
+}
+
+void input_hashes_free(struct input_hashes *hashes)
+{
+    if (hashes != NULL) {
+        free(hashes->items);
+        free(hashes);
+    }
+}
+
+const char *input_hashes_weights(const struct input_hashes *hashes, enum input_role role, size_t i, bool *computed)
+{
+    for (size_t k = 0; k < hashes->n_items; k++) {
+        const struct input_item *item = &hashes->items[k];
+        if (item->role != role || !item->is_weights || i-- > 0) {
+            continue;
+        }
+        *computed = item->computed[0] != '\0';
+        enum recorded_in in;
+        return *computed ? item->computed : recorded_first(&item->recorded, &in);
+    }
+    return NULL;
+}
+
+/* ---- --sums ---- */
+
+/* Whether `name` is the whole path or its last parts. */
+static bool is_tail(const char *path, const char *name)
+{
+    size_t path_bytes = strlen(path);
+    size_t name_bytes = strlen(name);
+    return path_bytes >= name_bytes && strcmp(path + path_bytes - name_bytes, name) == 0 &&
+           (path_bytes == name_bytes || path[path_bytes - name_bytes - 1] == '/');
+}
+
+static bool is_same_file(const char *path, const struct path_identity *identity)
+{
+    struct path_identity other;
+    return path_identity_of(path, &other, NULL) == LLAVAMED_OK && other.device == identity->device &&
+           other.inode == identity->inode;
+}
+
+static enum llavamed_status take_line(struct input_hashes *hashes, const char *sums_path, const char *directory,
+                                      const char *name, const char *hex, size_t *n_fitting,
+                                      struct llavamed_error *error)
+{
+    const char *bare = strncmp(name, "./", 2) == 0 ? name + 2 : name;
+    char *path = name[0] == '/' ? path_join(name, NULL) : path_join(directory, bare);
+    if (path == NULL) {
+        return llavamed_fail_memory(error, strlen(name), "a path");
+    }
+    struct path_identity identity;
+    bool is_there = path_identity_of(path, &identity, NULL) == LLAVAMED_OK;
+    bool fits[INPUT_ROLES] = {false};
+    for (size_t i = 0; i < hashes->n_items; i++) {
+        struct input_item *item = &hashes->items[i];
+        if (is_there ? is_same_file(item->path, &identity) : is_tail(item->path, bare)) {
+            memcpy(item->recorded.sha256[RECORDED_GIVEN], hex, SHA256_HEX_BYTES);
+            fits[item->role] = true;
+            (*n_fitting)++;
+        }
+    }
+    free(path);
+    if (fits[INPUT_BASE] && fits[INPUT_DELTA]) {
+        (void)llavamed_fail(error, LLAVAMED_STATUS_USAGE, "%s: %.200s fits a file of the base and one of the delta",
+                            sums_path, name);
+        llavamed_hint(error, "write the names as paths from the directory of that file");
+        return LLAVAMED_STATUS_USAGE;
+    }
+    return LLAVAMED_OK;
+}
+
+static bool is_blank_line(const char *line, size_t n_bytes)
+{
+    return n_bytes == 0 || line[0] == '#' || line[0] == '\n' || (line[0] == '\r' && n_bytes > 1 && line[1] == '\n');
+}
+
+static enum llavamed_status take_lines(struct input_hashes *hashes, const char *sums_path, const char *text,
+                                       size_t n_bytes, struct llavamed_error *error)
+{
+    char *name = malloc(n_bytes + 1);
+    char *directory = path_parent(sums_path);
+    enum llavamed_status status = LLAVAMED_OK;
+    if (name == NULL || directory == NULL) {
+        status = llavamed_fail_memory(error, n_bytes, "a name");
+    }
+    const char *cursor = text;
+    size_t n_left = n_bytes;
+    size_t n_lines = 0;
+    size_t n_fitting = 0;
+    while (status == LLAVAMED_OK && n_left > 0) {
+        char hex[SHA256_HEX_BYTES];
+        n_lines++;
+        if (is_blank_line(cursor, n_left)) {
+            const char *newline = memchr(cursor, '\n', n_left);
+            size_t step = newline == NULL ? n_left : (size_t)(newline - cursor) + 1;
+            cursor += step;
+            n_left -= step;
+        } else if (sums_next(&cursor, &n_left, hex, name)) {
+            status = take_line(hashes, sums_path, directory, name, hex, &n_fitting, error);
+        } else {
+            status = llavamed_fail(error, LLAVAMED_STATUS_INPUT_UNSUPPORTED,
+                                   "%s: line %zu is not one of sha256sum (want 64 hex digits, two blanks, a name)",
+                                   sums_path, n_lines);
+        }
+    }
+    if (status == LLAVAMED_OK && n_fitting == 0) {
+        status = llavamed_fail(error, LLAVAMED_STATUS_INPUT_UNSUPPORTED, "%s: no name in it fits an input file",
+                               sums_path);
+        llavamed_hint(error, "names are paths from the directory of that file, or names of the weights files");
+    }
+    free(directory);
+    free(name);
+    return status;
+}
+
+enum llavamed_status input_hashes_add_sums(struct input_hashes *hashes, const char *sums_path,
+                                           struct warnings *warnings, struct llavamed_error *error)
+{
+    char *text = NULL;
+    size_t n_bytes = 0;
+    enum llavamed_status status = input_file_read_whole(sums_path, SUMS_BYTES_MAX, &text, &n_bytes, error);
+    if (status == LLAVAMED_OK) {
+        status = take_lines(hashes, sums_path, text, n_bytes, error);
+    }
+    free(text);
+    for (size_t i = 0; status == LLAVAMED_OK && i < hashes->n_items; i++) {
+        const struct input_item *item = &hashes->items[i];
+        if (item->is_weights && item->recorded.sha256[RECORDED_GIVEN][0] == '\0') {
+            warnings_add(warnings, "%s: %s is not named in the file given by --sums", role_names[item->role],
+                         item->name);
+        }
+    }
+    return status == LLAVAMED_OK ? warnings_status(warnings, error) : status;
+}
+
+/* ---- Names of releases ---- */
+
+static const struct known_file *known_of(const struct input_item *item)
+{
+    if (item->computed[0] != '\0') {
+        return known_release_find(item->computed, item->n_bytes);
+    }
+    for (int i = 0; i < RECORDED_COUNT; i++) {
+        const char *hex = item->recorded.sha256[i];
+        const struct known_file *row = hex[0] == '\0' ? NULL : known_release_find(hex, item->n_bytes);
+        if (row != NULL) {
+            return row;
+        }
+    }
+    return NULL;
+}
+
+static enum llavamed_status refuse_known(const struct input_item *item, const struct known_file *row,
+                                         struct llavamed_error *error)
+{
+    const char *want = item->role == INPUT_BASE ? "the original LLaMA" : "a delta";
+    (void)llavamed_fail(error, LLAVAMED_STATUS_PAIR_KNOWN_WRONG,
+                        "%s: the %s is %s, not %s: its SHA-256 %s is that of %s as published", item->path,
+                        role_names[item->role], row->release, want, row->sha256, row->name);
+    if (item->role == INPUT_DELTA) {
+        llavamed_hint(error, "--delta takes the delta weights, for example microsoft/llava-med-7b-delta");
+    } else if (row->kind == KNOWN_DELTA) {
+        llavamed_hint(error, "give it as --delta, and the original LLaMA 7B as --base");
+    } else {
+        llavamed_hint(error, "give the original LLaMA of the delta's size, for example huggyllama/llama-7b");
+    }
+    return LLAVAMED_STATUS_PAIR_KNOWN_WRONG;
+}
+
+/* The weights are the same in both releases as far as is known; the name that training gave is in config.json. */
+static void name_delta_release(struct input_hashes *hashes, const struct known_file *row)
+{
+    char *text = NULL;
+    size_t n_bytes = 0;
+    bool is_ckpt2 = false;
+    if (hashes->delta_config != NULL &&
+        input_file_read_whole(hashes->delta_config, CONFIG_BYTES_MAX, &text, &n_bytes, NULL) == LLAVAMED_OK) {
+        is_ckpt2 = strstr(text, "ckpt2") != NULL;
+    }
+    free(text);
+    (void)snprintf(hashes->delta_release, sizeof hashes->delta_release, "%s (%s)", row->release,
+                   is_ckpt2 ? "ckpt2" : "in_text_60k");
+}
+
+enum llavamed_status input_hashes_identify(struct input_hashes *hashes, const char *identities[INPUT_ROLES],
+                                           struct llavamed_error *error)
+{
+    const struct known_file *first[INPUT_ROLES] = {NULL};
+    bool one_release[INPUT_ROLES] = {true, true};
+    for (size_t i = 0; i < hashes->n_items; i++) {
+        const struct input_item *item = &hashes->items[i];
+        const struct known_file *row = item->is_weights ? known_of(item) : NULL;
+        if (row != NULL && row->kind != (item->role == INPUT_BASE ? KNOWN_LLAMA1 : KNOWN_DELTA)) {
+            return refuse_known(item, row, error);
+        }
+        if (item->is_weights) {
+            bool fits = row != NULL && (first[item->role] == NULL ||
+                                        strcmp(first[item->role]->release, row->release) == 0);
+            one_release[item->role] = one_release[item->role] && fits;
+            first[item->role] = first[item->role] == NULL ? row : first[item->role];
+        }
+    }
+    bool base_known = one_release[INPUT_BASE] && first[INPUT_BASE] != NULL;
+    bool delta_known = one_release[INPUT_DELTA] && first[INPUT_DELTA] != NULL;
+    if (delta_known) {
+        name_delta_release(hashes, first[INPUT_DELTA]);
+    }
+    identities[INPUT_BASE] = base_known ? first[INPUT_BASE]->release : NULL;
+    identities[INPUT_DELTA] = delta_known ? hashes->delta_release : NULL;
+    return LLAVAMED_OK;
+}
+
+/* ---- Hashing ---- */
+
+static bool is_wanted(const struct input_item *item, const struct input_hashes_job *job)
+{
+    enum recorded_in in;
+    return item->computed[0] == '\0' && (job->all || recorded_first(&item->recorded, &in) != NULL);
+}
+
+size_t input_hashes_wanted(const struct input_hashes *hashes, const struct input_hashes_job *job, uint64_t *n_bytes)
+{
+    size_t n = 0;
+    *n_bytes = 0;
+    for (size_t i = 0; i < hashes->n_items; i++) {
+        if (is_wanted(&hashes->items[i], job)) {
+            n++;
+            *n_bytes += hashes->items[i].n_bytes;
+        }
+    }
+    return n;
+}
+
+static enum llavamed_status compare(const struct input_item *item, struct llavamed_error *error)
+{
+    for (int i = 0; i < RECORDED_COUNT; i++) {
+        const char *want = item->recorded.sha256[i];
+        if (item->computed[0] != '\0' && want[0] != '\0' && strcmp(item->computed, want) != 0) {
+            (void)llavamed_fail(error, LLAVAMED_STATUS_HASH_MISMATCH,
+                                "%s: the SHA-256 differs from %s (got %s, want %s)", item->path,
+                                recorded_in_text((enum recorded_in)i), item->computed, want);
+            llavamed_hint(error, "download or copy the file again; if the record is what is wrong, mend or remove it");
+            return LLAVAMED_STATUS_HASH_MISMATCH;
+        }
+    }
+    return LLAVAMED_OK;
+}
+
+enum llavamed_status input_hashes_verify(struct input_hashes *hashes, const struct input_hashes_job *job,
+                                         struct llavamed_error *error)
+{
+    struct hash_files_task *tasks = calloc(hashes->n_items + 1, sizeof *tasks);
+    size_t n_tasks = 0;
+    if (tasks == NULL) {
+        return llavamed_fail_memory(error, (hashes->n_items + 1) * sizeof *tasks, "the list of files");
+    }
+    for (size_t i = 0; i < hashes->n_items; i++) {
+        if (is_wanted(&hashes->items[i], job)) {
+            tasks[n_tasks++] = (struct hash_files_task){hashes->items[i].path, hashes->items[i].computed};
+        }
+    }
+    enum llavamed_status status = hash_files(tasks, n_tasks, &job->options, error);
+    for (size_t i = 0; status == LLAVAMED_OK && i < hashes->n_items; i++) {
+        status = compare(&hashes->items[i], error);
+    }
+    free(tasks);
+    return status;
+}

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * SHA-256 of the input files: which are recorded somewhere, what published releases they name, and whether the bytes
+ * have them. Looking at records costs nothing; hashing reads a file from end to end, so it is done for what is
+ * recorded, or for everything when asked.
+ */
+#ifndef MERGE_INPUT_HASHES_H
+#define MERGE_INPUT_HASHES_H
+
+#include "merge/hash_files.h"
+#include "merge/warnings.h"
+#include "source/source.h"
+
+struct input_hashes; /* opaque */
+
+enum input_role { INPUT_BASE, INPUT_DELTA, INPUT_ROLES };
+
+/*
+ * Weights files of both sources, and the small files that a merge uses: config.json of both, what is copied from the
+ * delta. Both sources are borrowed until input_hashes_free(). *out is owned by the caller.
+ */
+enum llavamed_status input_hashes_create(struct source *base, struct source *delta, struct input_hashes **out,
+                                         struct llavamed_error *error) LLAVAMED_CHECK;
+void input_hashes_free(struct input_hashes *hashes); /* NULL is fine */
+
+/*
+ * Takes the sums of a SHA256SUMS file. A name is a path from the file's own directory; where nothing is there, it is a
+ * name (or the last parts of the path) of an input file. INPUT_UNSUPPORTED for a line that is none, or when no name
+ * fits an input; USAGE when one fits a file of both inputs. Weights files that are not named are told as a warning.
+ */
+enum llavamed_status input_hashes_add_sums(struct input_hashes *hashes, const char *sums_path,
+                                           struct warnings *warnings, struct llavamed_error *error) LLAVAMED_CHECK;
+
+/*
+ * What the hashes that are known by now say: PAIR_KNOWN_WRONG when a weights file is published as another kind of
+ * thing than its role wants. identities[role] is NULL unless all weights files are those of one release; static or
+ * owned by `hashes`.
+ */
+enum llavamed_status input_hashes_identify(struct input_hashes *hashes, const char *identities[INPUT_ROLES],
+                                           struct llavamed_error *error) LLAVAMED_CHECK;
+
+struct input_hashes_job {
+    bool all; /* else those that are recorded */
+    struct hash_files_options options;
+};
+
+/* Files and bytes that the job would read. */
+size_t input_hashes_wanted(const struct input_hashes *hashes, const struct input_hashes_job *job, uint64_t *n_bytes);
+
+/* Hashes and compares with every record. HASH_MISMATCH (file, got, want, where), INTERRUPTED, IO, NO_MEMORY. */
+enum llavamed_status input_hashes_verify(struct input_hashes *hashes, const struct input_hashes_job *job,
+                                         struct llavamed_error *error) LLAVAMED_CHECK;
+
+/* The hash of weights file i of a role, computed or else recorded; NULL when there is none. */
+const char *input_hashes_weights(const struct input_hashes *hashes, enum input_role role, size_t i, bool *computed);
+
+#endif

@@ -1,0 +1,358 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "source/hub_cache.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "core/buffer.h"
+#include "io/directory.h"
+#include "io/input_file.h"
+
+#define PATH_BYTES_MAX 65536
+#define REF_BYTES_MAX 4096
+#define REPOSITORY_PREFIX "models--"
+#define SNAPSHOTS "/snapshots/"
+
+static bool is_name_character(char c)
+{
+    return isalnum((unsigned char)c) || c == '-' || c == '_' || c == '.';
+}
+
+bool hub_cache_is_name(const char *spec)
+{
+    size_t n_slashes = 0;
+    const char *at = spec;
+    for (; *at != '\0' && *at != '@'; at++) {
+        bool begins = at == spec || at[-1] == '/';
+        if (begins ? !isalnum((unsigned char)*at) : *at != '/' && !is_name_character(*at)) {
+            return false;
+        }
+        n_slashes += *at == '/';
+    }
+    return n_slashes == 1 && at[-1] != '/' && (*at == '\0' || at[1] != '\0');
+}
+
+/* ---- Where the cache is ---- */
+
+static void append_variable(struct buffer *out, const char **at)
+{
+    const char *name = *at + 1;
+    bool braced = *name == '{';
+    name += braced;
+    size_t n = 0;
+    while (isalnum((unsigned char)name[n]) || name[n] == '_') {
+        n++;
+    }
+    char key[256];
+    const char *value = NULL;
+    if (n > 0 && n < sizeof key && (!braced || name[n] == '}')) {
+        memcpy(key, name, n);
+        key[n] = '\0';
+        value = getenv(key); /* NOLINT(concurrency-mt-unsafe) */
+    }
+    if (value == NULL) {
+        buffer_append(out, "$", 1); /* what is not set stays as it is written, as in Python's expandvars */
+        (*at)++;
+        return;
+    }
+    buffer_append_text(out, value);
+    *at = name + n + braced;
+}
+
+/* Appends `text` with "~" and variables expanded; false when the home directory is wanted and not known. */
+static bool append_expanded(struct buffer *out, const char *text)
+{
+    const char *at = text;
+    if (at[0] == '~' && (at[1] == '/' || at[1] == '\0')) {
+        const char *home = getenv("HOME"); /* NOLINT(concurrency-mt-unsafe) */
+        if (home == NULL || home[0] == '\0') {
+            return false;
+        }
+        buffer_append_text(out, home);
+        at++;
+    }
+    while (*at != '\0') {
+        if (*at == '$') {
+            append_variable(out, &at);
+        } else {
+            buffer_append(out, at++, 1);
+        }
+    }
+    return true;
+}
+
+enum llavamed_status hub_cache_root(char **root, struct llavamed_error *error)
+{
+    static const struct {
+        const char *variable;
+        const char *below;
+    } places[] = {
+        {"HF_HUB_CACHE", ""},
+        {"HUGGINGFACE_HUB_CACHE", ""},
+        {"HF_HOME", "/hub"},
+        {"XDG_CACHE_HOME", "/huggingface/hub"},
+    };
+    const char *from = "~/.cache";
+    const char *below = "/huggingface/hub";
+    for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
+        const char *value = getenv(places[i].variable); /* NOLINT(concurrency-mt-unsafe) */
+        if (value != NULL && value[0] != '\0') {
+            from = value;
+            below = places[i].below;
+            break;
+        }
+    }
+    struct buffer text;
+    buffer_init(&text, PATH_BYTES_MAX);
+    bool known = append_expanded(&text, from);
+    buffer_append_text(&text, below);
+    enum llavamed_status status = buffer_status(&text, "the path of the cache", error);
+    if (status == LLAVAMED_OK) {
+        *root = known ? buffer_take(&text) : NULL;
+    }
+    buffer_deinit(&text);
+    return status;
+}
+
+/* ---- From a name to a snapshot ---- */
+
+struct hub_name {
+    char *repository; /* "models--ORG--NAME", owned */
+    int id_bytes;     /* of "ORG/NAME" in the spec */
+    const char *revision;
+    bool given;
+};
+
+static enum llavamed_status fail_absent(const char *spec, const char *role, const char *root,
+                                        const struct hub_name *name, struct llavamed_error *error)
+{
+    (void)llavamed_fail(error, LLAVAMED_STATUS_INPUT_MISSING,
+                        "%s: no such file or directory (wanted for the %s), and no such model in the Hugging Face "
+                        "cache %s",
+                        spec, role, root == NULL ? "(its place is unknown: HOME is not set)" : root);
+    llavamed_hint(error, "hf download %.*s%s%s", name->id_bytes, spec, name->given ? " --revision " : "",
+                  name->given ? name->revision : "");
+    return LLAVAMED_STATUS_INPUT_MISSING;
+}
+
+static enum llavamed_status parse_name(const char *spec, struct hub_name *name, struct llavamed_error *error)
+{
+    size_t id_bytes = strcspn(spec, "@");
+    struct buffer text;
+    buffer_init(&text, PATH_BYTES_MAX);
+    buffer_append_text(&text, REPOSITORY_PREFIX);
+    for (size_t i = 0; i < id_bytes; i++) {
+        buffer_append(&text, spec[i] == '/' ? "--" : &spec[i], spec[i] == '/' ? 2 : 1);
+    }
+    enum llavamed_status status = buffer_status(&text, "the name of a repository", error);
+    if (status == LLAVAMED_OK) {
+        bool given = spec[id_bytes] == '@';
+        *name = (struct hub_name){.repository = buffer_take(&text),
+                                  .id_bytes = id_bytes < INT_MAX ? (int)id_bytes : INT_MAX,
+                                  .revision = given ? spec + id_bytes + 1 : "main",
+                                  .given = given};
+    }
+    buffer_deinit(&text);
+    return status;
+}
+
+/* No part of a revision that would lead elsewhere: not absolute, none empty, "." or "..". */
+static bool is_safe_revision(const char *revision)
+{
+    const char *at = revision;
+    while (true) {
+        size_t n = strcspn(at, "/");
+        if (n == 0 || (at[0] == '.' && (n == 1 || (n == 2 && at[1] == '.')))) {
+            return false;
+        }
+        if (at[n] == '\0') {
+            return true;
+        }
+        at += n + 1;
+    }
+}
+
+static bool is_commit(const char *text)
+{
+    return strlen(text) == 40 && strspn(text, "0123456789abcdef") == 40;
+}
+
+/* What refs/REVISION says, or the revision itself: *commit is owned by the caller, NULL when neither is a commit. */
+static enum llavamed_status resolve_revision(const char *repository, const char *revision, char **commit,
+                                             struct llavamed_error *error)
+{
+    char *refs = path_join(repository, "refs");
+    char *ref = refs == NULL ? NULL : path_join(refs, revision);
+    free(refs);
+    if (ref == NULL) {
+        return llavamed_fail_memory(error, strlen(revision), "a path");
+    }
+    char *text = NULL;
+    size_t n_bytes = 0;
+    enum path_kind kind;
+    enum llavamed_status status = path_kind_of(ref, &kind, error);
+    if (status == LLAVAMED_OK && kind == PATH_FILE) {
+        status = input_file_read_whole(ref, REF_BYTES_MAX, &text, &n_bytes, error);
+        if (status == LLAVAMED_OK) {
+            while (n_bytes > 0 && isspace((unsigned char)text[n_bytes - 1])) {
+                text[--n_bytes] = '\0';
+            }
+            if (!is_commit(text)) {
+                status = llavamed_fail(error, LLAVAMED_STATUS_INPUT_UNSAFE,
+                                       "%s: does not hold a commit (got '%.60s', want 40 hex digits)", ref, text);
+            }
+        }
+    } else if (status == LLAVAMED_OK && is_commit(revision)) {
+        text = strdup(revision);
+        if (text == NULL) {
+            status = llavamed_fail_memory(error, strlen(revision), "a commit");
+        }
+    }
+    if (status == LLAVAMED_OK) {
+        *commit = text;
+    } else {
+        free(text);
+    }
+    free(ref);
+    return status;
+}
+
+static enum llavamed_status find_snapshot(const char *repository, const char *revision, char **snapshot,
+                                          struct llavamed_error *error)
+{
+    char *commit = NULL;
+    char *found = NULL;
+    enum llavamed_status status =
+        is_safe_revision(revision) ? resolve_revision(repository, revision, &commit, error) : LLAVAMED_OK;
+    if (status == LLAVAMED_OK && commit != NULL) {
+        char *snapshots = path_join(repository, "snapshots");
+        found = snapshots == NULL ? NULL : path_join(snapshots, commit);
+        free(snapshots);
+        status = found == NULL ? llavamed_fail_memory(error, strlen(repository), "a path") : LLAVAMED_OK;
+    }
+    enum path_kind kind = PATH_MISSING;
+    if (status == LLAVAMED_OK && found != NULL) {
+        status = path_kind_of(found, &kind, error);
+    }
+    if (status == LLAVAMED_OK && kind == PATH_DIRECTORY) {
+        *snapshot = found;
+        found = NULL;
+    }
+    free(found);
+    free(commit);
+    return status;
+}
+
+enum llavamed_status hub_cache_find(const char *spec, const char *role, char **snapshot, struct llavamed_error *error)
+{
+    struct hub_name name = {0};
+    char *root = NULL;
+    char *repository = NULL;
+    char *found = NULL;
+    enum llavamed_status status = parse_name(spec, &name, error);
+    if (status == LLAVAMED_OK) {
+        status = hub_cache_root(&root, error);
+    }
+    if (status == LLAVAMED_OK && root != NULL) {
+        repository = path_join(root, name.repository);
+        status = repository == NULL ? llavamed_fail_memory(error, strlen(root), "a path")
+                                    : find_snapshot(repository, name.revision, &found, error);
+    }
+    if (status == LLAVAMED_OK && found == NULL) {
+        status = fail_absent(spec, role, root, &name, error);
+    }
+    if (status == LLAVAMED_OK) {
+        *snapshot = found;
+    }
+    free(repository);
+    free(root);
+    free(name.repository);
+    return status;
+}
+
+/* ---- From a directory to its repository ---- */
+
+enum llavamed_status hub_cache_repository_of(const char *directory, char **repository, struct llavamed_error *error)
+{
+    char *resolved = realpath(directory, NULL);
+    if (resolved == NULL && errno == ENOMEM) {
+        return llavamed_fail_memory(error, PATH_MAX, "a path");
+    }
+    *repository = NULL;
+    const char *cut = NULL;
+    for (const char *at = resolved; at != NULL && (at = strstr(at, SNAPSHOTS)) != NULL; at++) {
+        const char *component = at;
+        while (component > resolved && component[-1] != '/') {
+            component--;
+        }
+        if (strncmp(component, REPOSITORY_PREFIX, strlen(REPOSITORY_PREFIX)) == 0) {
+            cut = at;
+        }
+    }
+    if (cut == NULL) {
+        free(resolved);
+        return LLAVAMED_OK;
+    }
+    resolved[cut - resolved] = '\0';
+    *repository = resolved;
+    return LLAVAMED_OK;
+}
+
+/* The part of a resolved path below `repository`, or NULL when it lies elsewhere. */
+static const char *part_below(const char *repository, const char *resolved)
+{
+    size_t n = strlen(repository);
+    return strncmp(resolved, repository, n) == 0 && resolved[n] == '/' ? resolved + n + 1 : NULL;
+}
+
+enum llavamed_status hub_cache_check_inside(const char *repository, const char *path, struct llavamed_error *error)
+{
+    char *resolved = realpath(path, NULL);
+    if (resolved == NULL) {
+        return errno == ENOMEM ? llavamed_fail_memory(error, PATH_MAX, "a path") : LLAVAMED_OK;
+    }
+    enum llavamed_status status = LLAVAMED_OK;
+    if (part_below(repository, resolved) == NULL) {
+        status = llavamed_fail(error, LLAVAMED_STATUS_INPUT_UNSAFE,
+                               "%s: a link that leaves its repository in the Hugging Face cache (to %.300s)", path,
+                               resolved);
+        llavamed_hint(error, "if that file is the right one, copy the snapshot with 'cp -rL' and give the copy; else "
+                             "remove the link and download it again");
+    }
+    free(resolved);
+    return status;
+}
+
+bool hub_cache_blob_sha256(const char *repository, const char *path, char hex[SHA256_HEX_BYTES])
+{
+    static const char blobs[] = "blobs/";
+    char *resolved = realpath(path, NULL);
+    const char *below = resolved == NULL ? NULL : part_below(repository, resolved);
+    bool found = below != NULL && strncmp(below, blobs, sizeof blobs - 1) == 0;
+    if (found) {
+        const char *name = below + sizeof blobs - 1;
+        found = strlen(name) == SHA256_HEX_BYTES - 1 && strspn(name, "0123456789abcdef") == SHA256_HEX_BYTES - 1;
+        if (found) {
+            memcpy(hex, name, SHA256_HEX_BYTES);
+        }
+    }
+    free(resolved);
+    return found;
+}
+
+void hub_cache_hint(const char *repository, struct llavamed_error *error)
+{
+    const char *slash = strrchr(repository, '/');
+    const char *name = (slash == NULL ? repository : slash + 1) + strlen(REPOSITORY_PREFIX);
+    const char *dashes = strstr(name, "--");
+    if (dashes == NULL) {
+        llavamed_hint(error, "complete the download with: hf download %s", name);
+    } else {
+        llavamed_hint(error, "complete the download with: hf download %.*s/%s", (int)(dashes - name), name, dashes + 2);
+    }
+}

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The local cache of huggingface_hub (its docs: "Understand caching"): ROOT/models--ORG--NAME/ with refs/REVISION (a
+ * file that holds a commit), snapshots/COMMIT/FILE (links to ../../blobs/HASH, or plain files where links are off) and
+ * blobs/HASH, where HASH is the file's SHA-256 (64 hex digits) or that of its git blob (40). Only looked at: nothing is
+ * fetched, nothing is written. For src/source alone; reads the environment.
+ */
+#ifndef SOURCE_HUB_CACHE_H
+#define SOURCE_HUB_CACHE_H
+
+#include "core/error.h"
+#include "integrity/digest.h"
+
+/* Whether `spec` is spelled ORG/NAME or ORG/NAME@REVISION. A path may be spelled so too: an existing one wins. */
+bool hub_cache_is_name(const char *spec);
+
+/*
+ * ROOT as huggingface_hub chooses it: $HF_HUB_CACHE, $HUGGINGFACE_HUB_CACHE, $HF_HOME/hub,
+ * $XDG_CACHE_HOME/huggingface/hub, ~/.cache/huggingface/hub; a "~" at the start and $VARIABLES are expanded. *root is
+ * owned by the caller, NULL when the home directory is wanted and not known.
+ */
+enum llavamed_status hub_cache_root(char **root, struct llavamed_error *error) LLAVAMED_CHECK;
+
+/*
+ * The snapshot directory of `spec` (a hub_cache_is_name()); *snapshot is owned by the caller. The revision is "main"
+ * unless given; a name of refs/ or a full commit. INPUT_MISSING with the `hf download` command as the hint;
+ * INPUT_UNSAFE for a ref that names something else than a commit. `role` is "base" or "delta".
+ */
+enum llavamed_status hub_cache_find(const char *spec, const char *role, char **snapshot,
+                                    struct llavamed_error *error) LLAVAMED_CHECK;
+
+/*
+ * When `directory`, links resolved, is or lies below a snapshot of a cache: *repository, owned by the caller, is the
+ * resolved ROOT/models--ORG--NAME. NULL when it does not.
+ */
+enum llavamed_status hub_cache_repository_of(const char *directory, char **repository,
+                                             struct llavamed_error *error) LLAVAMED_CHECK;
+
+/*
+ * INPUT_UNSAFE when PATH is a link that leads out of `repository`: a cache holds its own blobs, so such a link is
+ * damage or an attack. A dangling one passes: opening it tells.
+ */
+enum llavamed_status hub_cache_check_inside(const char *repository, const char *path,
+                                            struct llavamed_error *error) LLAVAMED_CHECK;
+
+/* The SHA-256 that the name of the blob behind `path` tells; false when there is none. */
+bool hub_cache_blob_sha256(const char *repository, const char *path, char hex[SHA256_HEX_BYTES]);
+
+/* "hf download ORG/NAME" for a repository directory of hub_cache_repository_of(), as the hint of `error`. */
+void hub_cache_hint(const char *repository, struct llavamed_error *error);
+
+#endif

@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "source/recorded.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "integrity/sums.h"
+#include "io/input_file.h"
+#include "source/hub_cache.h"
+#include "source/source_parts.h"
+
+#define METADATA_BYTES_MAX 4096
+#define SUMS_BYTES_MAX (16 << 20)
+
+const char *recorded_in_text(enum recorded_in in)
+{
+    static const char *const texts[] = {
+        [RECORDED_BLOB_NAME] = "the name of its blob in the Hugging Face cache",
+        [RECORDED_METADATA] = "the record of its download",
+        [RECORDED_LFS] = "its Git LFS pointer",
+        [RECORDED_SUMS] = "the SHA256SUMS beside it",
+        [RECORDED_GIVEN] = "the file given by --sums",
+    };
+    return in < RECORDED_COUNT ? texts[in] : "";
+}
+
+const char *recorded_first(const struct recorded_hashes *recorded, enum recorded_in *in)
+{
+    for (int i = 0; i < RECORDED_COUNT; i++) {
+        if (recorded->sha256[i][0] != '\0') {
+            *in = (enum recorded_in)i;
+            return recorded->sha256[i];
+        }
+    }
+    return NULL;
+}
+
+/* Takes the 64 hex digits at `text` when they end there. */
+static bool take_hex(const char *text, char hex[SHA256_HEX_BYTES])
+{
+    size_t n = strspn(text, "0123456789abcdef");
+    if (n != SHA256_HEX_BYTES - 1 || (text[n] != '\0' && strchr("\r\n\"", text[n]) == NULL)) {
+        return false;
+    }
+    memcpy(hex, text, n);
+    hex[n] = '\0';
+    return true;
+}
+
+/* Three lines: commit, etag, time of the download. The hub does not trust it for a file that was changed later. */
+static void look_at_metadata(const char *directory, const char *name, const char *path, char hex[SHA256_HEX_BYTES])
+{
+    char *folder = path_join(directory, ".cache/huggingface/download");
+    char *file = NULL;
+    char *text = NULL;
+    size_t n_bytes = 0;
+    struct stat info;
+    if (folder == NULL || asprintf(&file, "%s/%s.metadata", folder, name) < 0) {
+        file = NULL;
+    }
+    if (file != NULL && stat(path, &info) == 0 &&
+        input_file_read_whole(file, METADATA_BYTES_MAX, &text, &n_bytes, NULL) == LLAVAMED_OK) {
+        const char *etag = strchr(text, '\n');
+        const char *time = etag == NULL ? NULL : strchr(etag + 1, '\n');
+        if (time != NULL && (double)info.st_mtime - 1 <= strtod(time + 1, NULL)) {
+            (void)take_hex(etag + 1, hex);
+        }
+    }
+    free(text);
+    free(file);
+    free(folder);
+}
+
+static void look_at_pointer(const char *path, char hex[SHA256_HEX_BYTES])
+{
+    static const char key[] = "\noid sha256:";
+    char *file = NULL;
+    char *text = NULL;
+    size_t n_bytes = 0;
+    if (asprintf(&file, "%s.lfs", path) < 0) {
+        return;
+    }
+    if (input_file_read_whole(file, METADATA_BYTES_MAX, &text, &n_bytes, NULL) == LLAVAMED_OK &&
+        strncmp(text, "version https://", strlen("version https://")) == 0) {
+        const char *at = strstr(text, key);
+        if (at != NULL) {
+            (void)take_hex(at + sizeof key - 1, hex);
+        }
+    }
+    free(text);
+    free(file);
+}
+
+/* The lines of a SHA256SUMS, kept as text; `scratch` holds one name. */
+struct sums_text {
+    char *directory;
+    char *text;
+    size_t n_bytes;
+    char *scratch;
+};
+
+static void sums_text_deinit(struct sums_text *sums)
+{
+    free(sums->directory);
+    free(sums->text);
+    free(sums->scratch);
+    *sums = (struct sums_text){0};
+}
+
+/* Loads that of `directory` unless it is there already; without one the text is empty. */
+static enum llavamed_status load_sums(struct sums_text *sums, const char *directory, struct llavamed_error *error)
+{
+    if (sums->directory != NULL && strcmp(sums->directory, directory) == 0) {
+        return LLAVAMED_OK;
+    }
+    sums_text_deinit(sums);
+    sums->directory = strdup(directory);
+    char *path = path_join(directory, SUMS_FILE_NAME);
+    enum llavamed_status status = LLAVAMED_OK;
+    if (path == NULL || sums->directory == NULL) {
+        status = llavamed_fail_memory(error, strlen(directory), "a path");
+    } else if (input_file_read_whole(path, SUMS_BYTES_MAX, &sums->text, &sums->n_bytes, NULL) == LLAVAMED_OK) {
+        sums->scratch = malloc(sums->n_bytes + 1);
+        if (sums->scratch == NULL) {
+            status = llavamed_fail_memory(error, sums->n_bytes, "a name");
+        }
+    } else {
+        sums->text = NULL;
+        sums->n_bytes = 0;
+    }
+    free(path);
+    return status;
+}
+
+/* Lines of other kinds (comments, other sums) are passed over: this file was not given, it only lies there. */
+static void look_at_sums(const struct sums_text *sums, const char *name, char hex[SHA256_HEX_BYTES])
+{
+    const char *cursor = sums->text;
+    size_t n_left = sums->text == NULL ? 0 : sums->n_bytes;
+    char found[SHA256_HEX_BYTES];
+    while (n_left > 0) {
+        if (sums_next(&cursor, &n_left, found, sums->scratch)) {
+            const char *said = strncmp(sums->scratch, "./", 2) == 0 ? sums->scratch + 2 : sums->scratch;
+            if (strcmp(said, name) == 0) {
+                memcpy(hex, found, sizeof found);
+            }
+            continue;
+        }
+        const char *newline = memchr(cursor, '\n', n_left);
+        size_t step = newline == NULL ? n_left : (size_t)(newline - cursor) + 1;
+        cursor += step;
+        n_left -= step;
+    }
+}
+
+static enum llavamed_status look_up(const struct source *source, const char *path, const char *name,
+                                    struct sums_text *sums, struct recorded_hashes *recorded,
+                                    struct llavamed_error *error)
+{
+    char *directory = path_parent(path);
+    if (directory == NULL) {
+        return llavamed_fail_memory(error, strlen(path), "a path");
+    }
+    if (source->repository != NULL) {
+        (void)hub_cache_blob_sha256(source->repository, path, recorded->sha256[RECORDED_BLOB_NAME]);
+    }
+    look_at_metadata(directory, name, path, recorded->sha256[RECORDED_METADATA]);
+    look_at_pointer(path, recorded->sha256[RECORDED_LFS]);
+    enum llavamed_status status = load_sums(sums, directory, error);
+    if (status == LLAVAMED_OK) {
+        look_at_sums(sums, name, recorded->sha256[RECORDED_SUMS]);
+    }
+    free(directory);
+    return status;
+}
+
+enum llavamed_status source_find_recorded(struct source *source, struct llavamed_error *error)
+{
+    struct sums_text sums = {0};
+    enum llavamed_status status = LLAVAMED_OK;
+    for (size_t i = 0; status == LLAVAMED_OK && i < source->n_files; i++) {
+        struct source_file *file = &source->files[i];
+        status = look_up(source, source->file_paths[i], file->name, &sums, &file->recorded, error);
+    }
+    for (size_t i = 0; status == LLAVAMED_OK && i < source->n_small_files; i++) {
+        struct source_small_file *file = &source->small_files[i];
+        status = look_up(source, file->path, file->name, &sums, &file->recorded, error);
+    }
+    sums_text_deinit(&sums);
+    return status;
+}

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * SHA-256 sums of input files that somebody recorded beside them: what a download was meant to be. Only read here, not
+ * checked; a record is a claim until the file has been hashed.
+ */
+#ifndef SOURCE_RECORDED_H
+#define SOURCE_RECORDED_H
+
+#include "integrity/digest.h"
+
+enum recorded_in {
+    RECORDED_BLOB_NAME, /* the file is a blob of a hub cache, which are named by their SHA-256 */
+    RECORDED_METADATA,  /* .cache/huggingface/download/NAME.metadata of `hf download --local-dir` */
+    RECORDED_LFS,       /* a Git LFS pointer kept as NAME.lfs */
+    RECORDED_SUMS,      /* SHA256SUMS in the same directory */
+    RECORDED_GIVEN,     /* the file given by --sums; filled by whoever has it */
+    RECORDED_COUNT
+};
+
+/* Lower-case hex, or empty where there is no record. */
+struct recorded_hashes {
+    char sha256[RECORDED_COUNT][SHA256_HEX_BYTES];
+};
+
+/* "the name of its blob", "SHA256SUMS"...; static storage. */
+const char *recorded_in_text(enum recorded_in in);
+
+/* The first record, or NULL. */
+const char *recorded_first(const struct recorded_hashes *recorded, enum recorded_in *in);
+
+#endif

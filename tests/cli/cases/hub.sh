@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash
+# ORG/NAME[@REVISION] and snapshot directories of a local Hugging Face cache, made here as huggingface_hub makes it.
+
+COMMIT=0123456789abcdef0123456789abcdef01234567
+
+# make_repository ROOT ORG--NAME FOLDER REVISION COMMIT: blobs named by SHA-256, links to them, a ref
+make_repository()
+{
+    local repository=$1/models--$2 file hash
+    mkdir -p "$repository/blobs" "$repository/snapshots/$5" "$(dirname "$repository/refs/$4")"
+    printf '%s' "$5" >"$repository/refs/$4"
+    for file in "$3"/*; do
+        hash=$(sha256sum <"$file" | cut -d' ' -f1)
+        cp "$file" "$repository/blobs/$hash"
+        ln -sf "../../blobs/$hash" "$repository/snapshots/$5/${file##*/}"
+    done
+}
+
+make_cache()
+{
+    unset HF_HOME HUGGINGFACE_HUB_CACHE XDG_CACHE_HOME
+    export HF_HUB_CACHE=$PWD/hub
+    make_repository hub org--base "$DATA/base" main $COMMIT
+    rm -rf delta
+    cp -r "$DATA/delta" delta
+    rm delta/SHA256SUMS
+    make_repository hub org--delta-1.0 delta refs/pr/4 ${COMMIT//0/f}
+}
+
+test_hub_name_and_revision()
+{
+    make_cache
+    apply --base org/base --delta org/delta-1.0@refs/pr/4 --out out -v
+    want_status 0
+    want_expected delta
+    want_stderr "*base: org/base found in the Hugging Face cache: */snapshots/$COMMIT"
+    apply --base org/base@$COMMIT --delta org/delta-1.0@${COMMIT//0/f} --out out2
+    want_status 0
+    want cmp out/llavamed-manifest.json out2/llavamed-manifest.json
+}
+
+test_hub_places()
+{
+    make_cache
+    unset HF_HUB_CACHE
+    mkdir -p home/.cache/huggingface
+    export HOME=$PWD/home
+    ln -s "$PWD/hub" home/.cache/huggingface/hub
+    apply --base org/base --delta delta --out out1
+    want_status 0
+    rm home/.cache/huggingface/hub
+    XDG_CACHE_HOME=$PWD/xdg
+    export XDG_CACHE_HOME
+    mkdir -p xdg/huggingface
+    ln -s "$PWD/hub" xdg/huggingface/hub
+    apply --base org/base --delta delta --out out2
+    want_status 0
+    mv hub home/hub
+    run env HF_HOME='~' "$PROGRAM" --base org/base --delta delta --out out3
+    want_status 0
+    run env HF_HOME=/nowhere HUGGINGFACE_HUB_CACHE='$HOME/hub' "$PROGRAM" --base org/base --delta delta --out out4
+    want_status 0
+    export HUGGINGFACE_HUB_CACHE=/nowhere
+    run env HF_HUB_CACHE='${HOME}/hub' "$PROGRAM" --base org/base --delta delta --out out5
+    want_status 0
+}
+
+test_hub_absent()
+{
+    make_cache
+    apply --base org/nothing --delta delta --out out
+    want_failure 3 'org/nothing: no such file or directory (wanted for the base)*Hugging Face cache*'
+    want_stderr 'llavamed-apply: hint: hf download org/nothing'
+    apply --base org/base@v2 --delta delta --out out
+    want_failure 3 'org/base@v2: *'
+    want_stderr 'llavamed-apply: hint: hf download org/base --revision v2'
+    apply --base "$DATA/base" --delta org/delta-1.0 --out out --json
+    want_status 3
+    want_json 'r["code"] == "INPUT_MISSING"' 'r["hint"] == "hf download org/delta-1.0"'
+    apply --base org/base@../../x --delta delta --out out
+    want_failure 3 'org/base@../../x: *'
+}
+
+# The cache knows the name too, but a path is a path.
+test_hub_existing_path_wins()
+{
+    make_cache
+    mkdir org
+    cp -r "$DATA/base-with-projector" org/base
+    apply --base org/base --delta delta --out out
+    want_failure 4 '*mm_projector*'
+}
+
+test_hub_snapshot_directory_given()
+{
+    make_cache
+    apply --base "hub/models--org--base/snapshots/$COMMIT" --delta delta --out out
+    want_status 0
+    apply --base "hub/models--org--base/snapshots/$COMMIT/model.safetensors" --delta delta --out out2
+    want_status 0
+    ln -s "hub/models--org--base/snapshots/$COMMIT" short
+    apply --base short --delta delta --out out3
+    want_status 0
+}
+
+test_hub_half_downloaded()
+{
+    make_cache
+    local snapshot=hub/models--org--delta-1.0/snapshots/${COMMIT//0/f}
+    rm "$(readlink -f "$snapshot/pytorch_model-00002-of-00002.bin")"
+    apply --base org/base --delta org/delta-1.0@refs/pr/4 --out out
+    want_failure 3 '*pytorch_model-00002-of-00002.bin*'
+    want_stderr '*hint: complete the download with: hf download org/delta-1.0'
+    rm "$snapshot/pytorch_model-00002-of-00002.bin"
+    apply --base org/base --delta "$snapshot" --out out
+    want_failure 3 '*pytorch_model-00002-of-00002.bin*'
+    want_stderr '*hint: complete the download with: hf download org/delta-1.0'
+}
+
+test_hub_links_must_stay_inside()
+{
+    make_cache
+    local snapshot=hub/models--org--base/snapshots/$COMMIT
+    cp "$snapshot/model.safetensors" secret
+    ln -sf "$PWD/secret" "$snapshot/model.safetensors"
+    apply --base org/base --delta delta --out out
+    want_failure 3 '*model.safetensors: a link that leaves its repository*'
+    apply --base "$snapshot/model.safetensors" --delta delta --out out --json
+    want_status 3
+    want_json 'r["code"] == "INPUT_UNSAFE"'
+    # A neighbour of the same cache is outside too.
+    local neighbour
+    neighbour=$(sha256sum <delta/config.json | cut -d' ' -f1)
+    ln -sf "../../../models--org--delta-1.0/blobs/$neighbour" "$snapshot/config.json"
+    ln -sf "../../blobs/$(sha256sum <secret | cut -d' ' -f1)" "$snapshot/model.safetensors"
+    apply --base org/base --delta delta --out out
+    want_failure 3 '*config.json: a link that leaves its repository*'
+    printf '../../x' >hub/models--org--base/refs/main
+    apply --base org/base --delta delta --out out
+    want_failure 3 '*refs/main: does not hold a commit*'
+}

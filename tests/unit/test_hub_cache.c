@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Spelling of hub names, and where the cache is; what is found in it is tested with the program (tests/cli). */
+#include "source/hub_cache.h"
+
+#include "unit/harness.h"
+#include "unit/temp_dir.h"
+
+static void names(void)
+{
+    static const char *const good[] = {"a/b", "org/name@main", "huggyllama/llama-7b", "o-r_g/n.a-m_e@refs/pr/4",
+                                       "o/n@0123456789abcdef0123456789abcdef01234567"};
+    static const char *const bad[] = {"",    "name",  "a/",   "/a",     "a//b",  "a/b/c", "./a/b", "../a",
+                                      "a/b@", "~/b",   "a /b", "a/.b",   "-a/b",  "a/b\n", "@",     "a@b/c"};
+    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
+        EXPECT(hub_cache_is_name(good[i]));
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        if (!EXPECT(!hub_cache_is_name(bad[i]))) {
+            printf("    %s\n", bad[i]);
+        }
+    }
+}
+
+/* Sets the five variables (NULL: unset) and compares with what huggingface_hub.constants.HF_HUB_CACHE is then. */
+static void expect_root(const char *const values[5], const char *want)
+{
+    static const char *const variables[] = {"HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME",
+                                            "HOME"};
+    for (size_t i = 0; i < 5; i++) {
+        if (values[i] == NULL) {
+            (void)unsetenv(variables[i]);
+        } else {
+            (void)setenv(variables[i], values[i], 1);
+        }
+    }
+    char *root = NULL;
+    struct llavamed_error error;
+    EXPECT(hub_cache_root(&root, &error) == LLAVAMED_OK);
+    if (want == NULL) {
+        EXPECT(root == NULL);
+    } else {
+        EXPECT_TEXT(root, want);
+    }
+    free(root);
+}
+
+#define VALUES(...) ((const char *const[5]){__VA_ARGS__})
+
+static void places(void)
+{
+    expect_root(VALUES(NULL, NULL, NULL, NULL, "/h"), "/h/.cache/huggingface/hub");
+    expect_root(VALUES(NULL, NULL, NULL, "/x", "/h"), "/x/huggingface/hub");
+    expect_root(VALUES(NULL, NULL, "~/hf", "/x", "/h"), "/h/hf/hub");
+    expect_root(VALUES(NULL, "/old", "~/hf", "/x", "/h"), "/old");
+    expect_root(VALUES("/new", "/old", "~/hf", "/x", "/h"), "/new");
+    expect_root(VALUES("$HOME/a${XDG_CACHE_HOME}/b", NULL, NULL, "/x", "/h"), "/h/a/x/b");
+    expect_root(VALUES("/a/$LLAVAMED_UNSET/${x", NULL, NULL, NULL, "/h"), "/a/$LLAVAMED_UNSET/${x");
+    expect_root(VALUES(NULL, NULL, NULL, NULL, NULL), NULL);
+    expect_root(VALUES("/new", NULL, NULL, NULL, NULL), "/new");
+}
+
+/* A directory is part of a cache by its own, resolved path, and nothing else. */
+static void repositories(void)
+{
+    struct temp_dir dir;
+    temp_dir_make(&dir);
+    char *real = realpath(dir.path, NULL);
+    char want[5000];
+    (void)snprintf(want, sizeof want, "%s/models--o--n", real);
+    static const char *const made[] = {"models--o--n", "models--o--n/snapshots", "models--o--n/snapshots/c",
+                                       "models--o--n/blobs", "snapshots", "snapshots/c"};
+    for (size_t i = 0; i < sizeof made / sizeof made[0]; i++) {
+        temp_dir_require(mkdir(temp_path(&dir, "%s", made[i]), 0700) == 0, made[i]);
+    }
+    struct llavamed_error error;
+    char *repository = NULL;
+    EXPECT(hub_cache_repository_of(temp_path(&dir, "models--o--n/snapshots/c"), &repository, &error) == LLAVAMED_OK);
+    EXPECT_TEXT(repository, want);
+    static const char sha256[] = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+    char hex[SHA256_HEX_BYTES] = "";
+    temp_write_text(temp_path(&dir, "models--o--n/blobs/%s", sha256), "x");
+    char target[100];
+    (void)snprintf(target, sizeof target, "../../blobs/%s", sha256);
+    const char *link_path = temp_path(&dir, "models--o--n/snapshots/c/f");
+    temp_dir_require(symlink(target, link_path) == 0, "symlink");
+    EXPECT(hub_cache_blob_sha256(repository, link_path, hex));
+    EXPECT_TEXT(hex, sha256);
+    EXPECT(hub_cache_check_inside(repository, link_path, &error) == LLAVAMED_OK);
+    EXPECT(hub_cache_check_inside(repository, dir.path, &error) == LLAVAMED_STATUS_INPUT_UNSAFE);
+    hub_cache_hint(repository, &error);
+    EXPECT_TEXT(error.hint, "complete the download with: hf download o/n");
+    free(repository);
+    repository = NULL;
+    EXPECT(hub_cache_repository_of(temp_path(&dir, "snapshots/c"), &repository, &error) == LLAVAMED_OK);
+    EXPECT(repository == NULL);
+    EXPECT(hub_cache_repository_of(temp_path(&dir, "nowhere"), &repository, &error) == LLAVAMED_OK);
+    EXPECT(repository == NULL);
+    free(real);
+    temp_dir_remove(&dir);
+}
+
+int main(void)
+{
+    CASE(names);
+    CASE(places);
+    CASE(repositories);
+    return harness_end();
+}
