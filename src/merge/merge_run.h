@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The state of one llavamed_merge(), shared by its steps; for merge*.c alone. */
+#ifndef MERGE_MERGE_RUN_H
+#define MERGE_MERGE_RUN_H
+
+#include "merge/documents.h"
+#include "merge/input_hashes.h"
+#include "merge/output_dir.h"
+#include "merge/pipeline.h"
+#include "merge/plan.h"
+#include "source/source.h"
+
+#define MERGE_REMARK_BYTES 512
+
+struct merge_run {
+    const struct llavamed_settings *settings;
+    const struct llavamed_observer *observer; /* may be NULL */
+    struct llavamed_result *result;
+    const struct kernel_set *kernels;
+    struct source *base;
+    struct source *delta;
+    struct plan plan;
+    struct pipeline_geometry geometry;
+    struct input_hashes *hashes;
+    const char *identities[INPUT_ROLES]; /* NULL: unknown; of `hashes` */
+    struct documents *documents;
+    struct output_dir *dir;
+    struct pipeline_outcome outcome;
+    uint64_t started_ns;
+};
+
+/* Tells the observer what -v shows. */
+void merge_note(const struct merge_run *run, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* Tells a warning and keeps it for the result and, when it is there by then, the manifest. A failed run may ignore it. */
+enum llavamed_status merge_warn(struct merge_run *run, const char *text, struct llavamed_error *error);
+
+/* INTERRUPTED when the settings' stop signal has come. */
+enum llavamed_status merge_check_stop(const struct merge_run *run, struct llavamed_error *error) LLAVAMED_CHECK;
+
+/* Looks, plans and checks; nothing is created. Fills the run up to `dir`, on failure as far as it came. */
+enum llavamed_status merge_prepare(struct merge_run *run, struct llavamed_error *error) LLAVAMED_CHECK;
+
+/* Hashes the inputs where the settings or a record beside them ask for it. */
+enum llavamed_status merge_verify_inputs(struct merge_run *run, struct llavamed_error *error) LLAVAMED_CHECK;
+
+/* Warns of a base that no hash has named. */
+enum llavamed_status merge_warn_of_unknown_base(struct merge_run *run, struct llavamed_error *error) LLAVAMED_CHECK;
+
+#endif
