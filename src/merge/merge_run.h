@@ -32,7 +32,7 @@ struct merge_run {
 /* Tells the observer what -v shows. */
 void merge_note(const struct merge_run *run, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* Tells a warning and keeps it for the result and, when it is there by then, the manifest. A failed run may ignore it. */
+/* Tells a warning and keeps it for the result and, if it comes in time, the manifest. A failed run may ignore it. */
 enum llavamed_status merge_warn(struct merge_run *run, const char *text, struct llavamed_error *error);
 
 /* INTERRUPTED when the settings' stop signal has come. */

@@ -81,8 +81,9 @@ enum llavamed_status weights_add_file(struct weights *weights, const char *path,
                                       struct llavamed_error *error) LLAVAMED_CHECK;
 
 /*
- * As source_read(), source_peek() and source_finish(). Reads of views with strides do not add to what is known of a record's CRC-32:
- * weights_finish() reads such a record again. Records without a tensor are not checked: nothing of them was used.
+ * As source_read(), source_peek() and source_finish(). Reads of views with strides do not add to what is known of a
+ * record's CRC-32: weights_finish() reads such a record again. Records without a tensor are not checked: nothing of
+ * them was used.
  */
 enum llavamed_status weights_read(struct weights *weights, size_t index, uint64_t first_elem, uint64_t n_elems,
                                   void *buffer, struct llavamed_error *error) LLAVAMED_CHECK;

@@ -307,7 +307,7 @@ static void nothing_is_read_without_need(void)
     EXPECT_U64(bytes_read, 36);
 }
 
-/* A look leaves no trace but the bytes read: not the checksum of a look is noted, nor does it make a record read twice. */
+/* A look leaves no trace but the bytes read: no checksum is noted, and no record is read twice for it. */
 static void a_look_before_the_work(void)
 {
     static const char *const files[] = {DATA "single.bin", DATA "single.safetensors"};
