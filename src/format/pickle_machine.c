@@ -6,6 +6,7 @@
  */
 #include "format/pickle_machine.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "core/bytes.h"
@@ -150,7 +151,11 @@ static enum llavamed_status op_long1(struct pickle_machine *machine)
 {
     const uint8_t *length = NULL;
     enum llavamed_status status = take(machine, 1, &length);
-    return status == LLAVAMED_OK ? op_int(machine, *length, true) : status;
+    if (status != LLAVAMED_OK) {
+        return status;
+    }
+    assert(length != NULL);
+    return op_int(machine, *length, true);
 }
 
 /* A string behind its length of length_bytes bytes. Python 2 had str where torch now has text: UTF-8 all the same. */

@@ -76,6 +76,8 @@ bool sums_next(const char **cursor, size_t *n_left, char hex[SHA256_HEX_BYTES], 
     const char *newline = memchr(line, '\n', *n_left);
     size_t line_bytes = newline == NULL ? *n_left : (size_t)(newline - line);
     size_t step = newline == NULL ? line_bytes : line_bytes + 1;
+    /* CR LF, from a list that went through another system; a name that really ends so is written escaped. */
+    line_bytes -= line_bytes > 0 && line[line_bytes - 1] == '\r';
     bool escaped = line[0] == '\\';
     size_t start = escaped ? 1 : 0;
     if (line_bytes < start + HEX_CHARS + 3 || !is_hex(line + start, HEX_CHARS)) {

@@ -89,7 +89,6 @@ enum llavamed_status input_file_open(const char *path, struct input_file **out, 
         goto out;
     }
     (void)fcntl(fd, F_SETFL, 0);
-    (void)posix_fadvise(fd, 0, 0, POSIX_FADV_SEQUENTIAL);
     *file = (struct input_file){
         .fd = fd,
         .path = path_copy,

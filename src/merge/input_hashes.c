@@ -38,7 +38,8 @@ struct input_hashes {
 
 static bool is_used(enum input_role role, const char *name)
 {
-    return strcmp(name, "config.json") == 0 || (role == INPUT_DELTA && small_file_target(name) != NULL);
+    return strcmp(name, "config.json") == 0 || (role == INPUT_BASE && strcmp(name, "params.json") == 0) ||
+           (role == INPUT_DELTA && small_file_target(name) != NULL);
 }
 
 static void add_items(struct input_hashes *hashes, struct source *source, enum input_role role)

@@ -223,6 +223,10 @@ static enum llavamed_status identify_recorded(struct merge_run *run, struct llav
             merge_note(run, "the %s is %s by its recorded SHA-256", role_names[i], run->identities[i]);
         }
     }
+    if (run->settings->verify == LLAVAMED_VERIFY_NONE) {
+        /* Nobody will look whether the record is true, so nothing may be told from it. */
+        memset(run->identities, 0, sizeof run->identities);
+    }
     return status;
 }
 
@@ -323,6 +327,18 @@ static enum llavamed_status check_space(struct merge_run *run, struct llavamed_e
     return output_dir_check_space(run->dir, bytes, &run->result->free_bytes, error);
 }
 
+/* A damaged base looks like a wrong one. Where hashes are recorded they know better, so they speak first. */
+static enum llavamed_status blame_damage(struct merge_run *run, struct llavamed_error *error)
+{
+    struct llavamed_error damage = {0};
+    enum llavamed_status status = merge_verify_inputs(run, &damage);
+    if (status != LLAVAMED_STATUS_HASH_MISMATCH && status != LLAVAMED_STATUS_INTERRUPTED) {
+        return LLAVAMED_STATUS_PAIR_WRONG_BASE;
+    }
+    *error = damage;
+    return status;
+}
+
 /* ---- All of it ---------------------------------------------------------------------------------------------- */
 
 enum llavamed_status merge_prepare(struct merge_run *run, struct llavamed_error *error)
@@ -351,6 +367,9 @@ enum llavamed_status merge_prepare(struct merge_run *run, struct llavamed_error 
     }
     if (status == LLAVAMED_OK) {
         status = judge_content(run, error);
+    }
+    if (status == LLAVAMED_STATUS_PAIR_WRONG_BASE && !run->settings->dry_run) {
+        status = blame_damage(run, error);
     }
     if (status == LLAVAMED_OK) {
         status = merge_check_stop(run, error);

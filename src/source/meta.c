@@ -39,6 +39,7 @@ static void meta_close(void *state)
 
 static const struct source_layout meta_layout = {
     .read = meta_read,
+    .peek = meta_peek,
     .finish = meta_finish,
     .bytes_read = meta_bytes_read,
     .close = meta_close,
@@ -323,6 +324,7 @@ static enum llavamed_status open_shards(struct source *source, struct meta *meta
     enum llavamed_status status = source_reserve_files(source, meta->n_shards, error);
     if (status == LLAVAMED_OK) {
         status = weights_init(&meta->weights, &meta->pieces, source->check_crc, error);
+        meta->weights.stop_signal = source->stop_signal;
     }
     if (status != LLAVAMED_OK) {
         return status;

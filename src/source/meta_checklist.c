@@ -60,8 +60,15 @@ static enum llavamed_status read_lines(const char *path, const char *directory, 
     for (size_t number = 1; status == LLAVAMED_OK && at < n_bytes; number++) {
         const char *newline = memchr(text + at, '\n', n_bytes - at);
         size_t line_bytes = newline == NULL ? n_bytes - at : (size_t)(newline - text) - at;
+        /* A list that went through another system may end its lines with CR LF, or itself with an empty line. */
+        bool has_return = line_bytes > 0 && text[at + line_bytes - 1] == '\r';
+        size_t shown_bytes = line_bytes - (has_return ? 1 : 0);
         struct checklist_line line;
-        if (parse_line(text + at, line_bytes, &line)) {
+        if (shown_bytes == 0) {
+            at += line_bytes + 1;
+            continue;
+        }
+        if (parse_line(text + at, shown_bytes, &line)) {
             status = use(&line, directory, context, error);
         } else {
             status =
@@ -300,7 +307,7 @@ enum llavamed_status meta_check_shards(struct meta *meta, uint8_t *scratch, size
     }
     size_t n_readers = (size_t)min_u64(min_u64(n_recorded, READERS_MAX), max_u64(1, scratch_bytes / PIECE_BYTES_MIN));
     size_t piece_bytes = scratch_bytes / n_readers;
-    struct shard_reader readers[READERS_MAX];
+    struct shard_reader readers[READERS_MAX] = {0};
     size_t n_started = 1;
     for (size_t i = 0; i < n_readers; i++) {
         readers[i] =

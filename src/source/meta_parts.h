@@ -30,6 +30,8 @@ struct meta {
 /* As the entry of struct source_layout; `state` is a struct meta. */
 enum llavamed_status meta_read(void *state, size_t index, uint64_t first_elem, uint64_t n_elems, void *buffer,
                                struct llavamed_error *error) LLAVAMED_CHECK;
+enum llavamed_status meta_peek(void *state, size_t index, uint64_t first_elem, uint64_t n_elems, void *buffer,
+                               struct llavamed_error *error) LLAVAMED_CHECK;
 
 /*
  * Reads directory/checklist.chk where there is one: keeps the sums of shards, checks at once those of params.json and

@@ -58,7 +58,8 @@ static enum kind kind_of_tensor(const struct tensor *tensor)
     if (is_matrix && strncmp(dtype_name(tensor->dtype), "F8_", 3) == 0) {
         return KIND_FP8;
     }
-    bool is_packed = name_ends_in(name, "weight_packed") || (is_matrix && dtype_is_integral(tensor->dtype));
+    bool is_packing = tensor->dtype == DTYPE_I8 || tensor->dtype == DTYPE_U8 || tensor->dtype == DTYPE_I32;
+    bool is_packed = name_ends_in(name, "weight_packed") || (is_matrix && is_packing);
     return is_packed ? KIND_PACKED : KIND_NONE;
 }
 

@@ -128,6 +128,7 @@ static enum llavamed_status open_files(struct source *source, const char *direct
         free(weights);
         return status;
     }
+    weights->stop_signal = source->stop_signal;
     source->layout = &plain_layout;
     source->state = weights;
     for (size_t i = 0; status == LLAVAMED_OK && i < n; i++) {

@@ -22,6 +22,8 @@ static const char *const preferred[] = {
     "pytorch_model.bin",
 };
 
+enum { PREFERRED_SAFETENSORS_INDEX = 0, PREFERRED_TORCH_INDEX = 2, PREFERRED_TORCH = 3 };
+
 #define PREFERRED_COUNT (sizeof preferred / sizeof preferred[0])
 
 static bool has_prefix(const char *text, const char *prefix)
@@ -215,7 +217,16 @@ enum llavamed_status directory_choose(struct source *source, const struct direct
     struct candidates found = find_candidates(listing);
     const char *chosen = NULL;
     for (size_t i = 0; i < PREFERRED_COUNT && chosen == NULL; i++) {
-        chosen = found.known[i];
+        /* A download without the .safetensors files brings their index all the same. */
+        bool orphan = i == PREFERRED_SAFETENSORS_INDEX && found.n_safetensors == 0 &&
+                      (found.known[PREFERRED_TORCH_INDEX] != NULL || found.known[PREFERRED_TORCH] != NULL);
+        chosen = orphan ? NULL : found.known[i];
+    }
+    /* The folder that people keep Meta's release in may hold other programs' files; tokenizer.model marks it. */
+    bool is_parent = chosen == NULL && found.meta_size && directory_listing_holds(listing, "tokenizer.model");
+    if (is_parent) {
+        choice->is_meta = true;
+        return LLAVAMED_OK;
     }
     if (chosen == NULL && found.n_safetensors == 1) {
         chosen = found.safetensors;

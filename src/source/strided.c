@@ -275,7 +275,7 @@ static enum llavamed_status read_box(struct reader *reader, struct box *box)
 static uint64_t next_box(const struct strided_view *view, uint64_t first, uint64_t n, struct box *box)
 {
     uint64_t inner = 1; /* elements of one index of dimension i */
-    uint64_t sizes[TENSOR_RANK_MAX];
+    uint64_t sizes[TENSOR_RANK_MAX] = {0};
     for (unsigned i = view->rank; i > 0; i--) {
         sizes[i - 1] = inner;
         inner *= view->shape[i - 1];

@@ -169,7 +169,8 @@ def break_pair(rng, base, delta):
         elif kind == "shape":
             delta[name] = torch.zeros([*delta[name].shape, 2], dtype=delta[name].dtype)
         else:
-            other = torch.int32 if delta[name].dtype in models.FLOATS else torch.float32
+            # Not a dtype that quantised weights are packed in: those are refused before they are paired.
+            other = torch.int64 if delta[name].dtype in models.FLOATS else torch.float32
             delta[name] = torch.zeros(delta[name].shape, dtype=other)
     return spoiled
 

@@ -59,9 +59,12 @@ test_hub_places()
     mv hub home/hub
     run env HF_HOME='~' "$PROGRAM" --base org/base --delta delta --out out3
     want_status 0
+    # The program itself expands these.
+    # shellcheck disable=SC2016
     run env HF_HOME=/nowhere HUGGINGFACE_HUB_CACHE='$HOME/hub' "$PROGRAM" --base org/base --delta delta --out out4
     want_status 0
     export HUGGINGFACE_HUB_CACHE=/nowhere
+    # shellcheck disable=SC2016
     run env HF_HUB_CACHE='${HOME}/hub' "$PROGRAM" --base org/base --delta delta --out out5
     want_status 0
 }
@@ -139,4 +142,14 @@ test_hub_links_must_stay_inside()
     printf '../../x' >hub/models--org--base/refs/main
     apply --base org/base --delta delta --out out
     want_failure 3 '*refs/main: does not hold a commit*'
+}
+
+# A download that leaves the .safetensors files out brings their index all the same.
+test_hub_orphan_index()
+{
+    cp -r "$DATA/base-bin" base
+    printf '{"metadata": {}, "weight_map": {"model.norm.weight": "model-00001-of-00002.safetensors"}}' \
+        >base/model.safetensors.index.json
+    apply --base base --delta "$DATA/delta" --out out -q
+    want_status 0
 }

@@ -35,9 +35,16 @@ test_identity_known_llama()
     # It only claims to be: the bytes are checked before anything is written.
     apply --base base --delta "$DATA/delta" --out out
     want_failure 1 "*model.safetensors: the SHA-256 differs from the SHA256SUMS beside it*want $LLAMA*"
+    # Nobody looks whether the claim is true: then nothing is told from it.
     apply --base base --delta "$DATA/delta" --out out --verify none
     want_status 0
-    want grep -q '"identity": "LLaMA-1 7B"' out/llavamed-manifest.json
+    want_stderr '*the base is not identified*'
+    want test "$(grep -c LLaMA-1 out/llavamed-manifest.json)" -eq 0
+    rm -rf out
+    # A list that went through another system, with CR LF.
+    printf '%s  model.safetensors\r\n' "$LLAMA" >base/SHA256SUMS
+    apply --base base --delta "$DATA/delta" --out out
+    want_failure 1 "*model.safetensors: the SHA-256 differs from the SHA256SUMS beside it*want $LLAMA*"
 }
 
 test_identity_right_records()

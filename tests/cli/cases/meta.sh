@@ -95,3 +95,46 @@ test_meta_refusals()
     apply_meta "$META/four"
     want_failure 4 '*do not belong together*'
 }
+
+# The folder that people keep Meta's release in holds other programs' files too.
+test_meta_parent_with_stray_files()
+{
+    cp -r "$META/two" parent
+    [ -e parent/tokenizer.model ] || printf 'tokenizer' >parent/tokenizer.model
+    rm -f parent/tokenizer_checklist.chk
+    printf 'lmgg0000' >parent/ggml-vocab.bin
+    apply_meta parent -q
+    want_status 0
+}
+
+test_meta_checklist_from_another_system()
+{
+    local list
+    cp -r "$META/two/13B" model
+    list=model/checklist.chk
+    [ -e $list ] || (cd model && md5sum ./*.pth params.json | sed 's/\.\///' >checklist.chk)
+    sed 's/$/\r/' $list >crlf
+    printf '\r\n' >>crlf
+    cp crlf $list
+    apply_meta model -q
+    want_status 0
+    rm -rf out
+    sed 's/^[0-9a-f]\{32\}\(  consolidated.00.pth\)/00000000000000000000000000000000\1/' crlf >$list
+    apply_meta model
+    want_failure 1 '*consolidated.00.pth*'
+}
+
+# A look at the contents before the merge does not make the merge read the base twice.
+test_meta_base_is_read_once()
+{
+    local converted
+    cp -r "$META/two/13B" model
+    rm -f model/checklist.chk
+    apply --base "$META/hf-base" --delta "$META/delta" --out out-hf --json
+    want_status 0
+    converted=$(sed -n 's/^ *"read": \([0-9]*\),/\1/p' .checks/stdout)
+    apply_meta model --json
+    want_status 0
+    # What is more are norms and frequencies that every shard holds, read for their checksums alone.
+    want_json "r['bytes']['read'] < $converted + 2000"
+}
