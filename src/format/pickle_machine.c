@@ -55,7 +55,9 @@ enum opcode {
 static enum llavamed_status take(struct pickle_machine *machine, size_t n_bytes, const uint8_t **out)
 {
     if (n_bytes > machine->n_bytes - machine->position) {
-        return pickle_fail_end(machine, "the pickle ends inside an opcode");
+        enum llavamed_status status = pickle_fail_end(machine, "the pickle ends inside an opcode");
+        assert(status != LLAVAMED_OK);
+        return status;
     }
     *out = machine->bytes + machine->position;
     machine->position += n_bytes;
@@ -151,11 +153,7 @@ static enum llavamed_status op_long1(struct pickle_machine *machine)
 {
     const uint8_t *length = NULL;
     enum llavamed_status status = take(machine, 1, &length);
-    if (status != LLAVAMED_OK) {
-        return status;
-    }
-    assert(length != NULL);
-    return op_int(machine, *length, true);
+    return status == LLAVAMED_OK ? op_int(machine, *length, true) : status;
 }
 
 /* A string behind its length of length_bytes bytes. Python 2 had str where torch now has text: UTF-8 all the same. */
