@@ -16,7 +16,7 @@ enum known_kind {
 };
 
 struct known_file {
-    char sha256[SHA256_HEX_BYTES];
+    const char *sha256;  /* 64 lower-case hex digits */
     const char *name;    /* file name in the release */
     const char *release; /* "LLaMA-1 7B" */
     enum known_kind kind;

@@ -43,7 +43,7 @@ struct content_figures {
 };
 
 /* Four buffers of CONTENT_PIECE_ELEMS uint32_t each are what a scratch holds. */
-#define CONTENT_SCRATCH_BYTES (CONTENT_PIECE_ELEMS * 2 * sizeof(uint32_t))
+#define CONTENT_SCRATCH_BYTES ((size_t)CONTENT_PIECE_ELEMS * 2 * sizeof(uint32_t))
 
 /*
  * Adds a piece to *figures: n_elems (at most CONTENT_PIECE_ELEMS) elements of base and delta, both of `type`, which is

@@ -14,8 +14,8 @@
 
 #define PIECES_OF_MATRIX 2
 #define PIECES_OF_VOCABULARY 4 /* embeddings and head */
-#define WORK_BYTES (CONTENT_PIECE_ELEMS * sizeof(uint32_t))
-#define RAW_BYTES (CONTENT_PIECE_ELEMS * sizeof(uint64_t))
+#define WORK_BYTES ((size_t)CONTENT_PIECE_ELEMS * sizeof(uint32_t))
+#define RAW_BYTES ((size_t)CONTENT_PIECE_ELEMS * sizeof(uint64_t))
 
 struct sampler {
     const struct content_job *job;

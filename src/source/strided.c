@@ -11,6 +11,7 @@
  */
 #include "source/strided.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -176,6 +177,7 @@ static void gather(const struct dims *block, const uint8_t *bounce, uint8_t *to,
 /* Whether the box is runs that are as contiguous in the result as they are in the file, and worth a call each. */
 static bool is_direct(const struct dims *dims, size_t elem_bytes)
 {
+    assert(dims->rank > 0);
     if (dims->from[0] != 1 || dims->to[0] != 1) {
         return false;
     }
@@ -213,6 +215,7 @@ static void plan_block(const struct dims *dims, size_t elem_bytes, struct block 
         block->dims.from[i] = block->bridged ? stride : block->run_elems;
         block->dims.rank = i + 1;
         if (!block->bridged) {
+            assert(block->run_elems > 0);
             block->chunk = min_u64(dims->shape[i], room_elems / block->run_elems);
             return;
         }
