@@ -252,7 +252,7 @@ static enum llavamed_status find_storages(struct torch_reader *reader, struct ll
 
 static enum llavamed_status read_zip(struct torch_reader *reader, struct llavamed_error *error)
 {
-    enum llavamed_status status = zip_directory_read(reader->file, &reader->zip, error);
+    enum llavamed_status status = zip_directory_read(reader->file, ZIP_TORCH, &reader->zip, error);
     if (status == LLAVAMED_OK) {
         status = check_folder(reader, error);
     }

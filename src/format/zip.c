@@ -45,6 +45,7 @@ struct central_entry {
 struct zip_reader {
     struct input_file *file;
     const char *path; /* borrowed from file */
+    enum zip_form form;
     struct zip_end end;
     struct zip_directory directory;
     struct central_entry *central; /* owned, end.n_entries of them */
@@ -483,10 +484,10 @@ static enum llavamed_status sort_names(struct zip_reader *reader, struct llavame
     return status;
 }
 
-enum llavamed_status zip_directory_read(struct input_file *file, struct zip_directory *directory,
+enum llavamed_status zip_directory_read(struct input_file *file, enum zip_form form, struct zip_directory *directory,
                                         struct llavamed_error *error)
 {
-    struct zip_reader reader = {.file = file, .path = input_file_path(file)};
+    struct zip_reader reader = {.file = file, .path = input_file_path(file), .form = form};
     enum llavamed_status status = zip_end_read(file, &reader.end, error);
     if (status == LLAVAMED_OK) {
         status = read_central(&reader, error);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The directory of a zip archive whose entries are all stored (what torch.save writes), zip64 included. Central
+ * The directory of a zip archive, zip64 included: of one whose entries are all stored (what torch.save writes), or of
+ * one as people pack directories, whose entries may be deflated. Central
  * directory, local headers and data descriptors are read and compared; data is only located, never touched here.
  * APPNOTE.TXT 6.3.x names the fields. Strict on purpose, so that every reader of the file sees the same entries:
  *
@@ -8,9 +9,10 @@
  *     entry = local header | data | descriptor (16 or 24 bytes with its signature) when flag bit 3 is set
  *
  * The parts tile the file: nothing before the first entry, no hole or overlap between entries (padding is in the extra
- * field of a local header), nothing after the end record, no comments. No compression, no encryption, no name twice
- * (letter case aside: torch looks records up that way), no disagreement between a local header, its central entry and
- * its descriptor, nor between the two end records. Flags other than bit 3 and bit 11 (UTF-8) are refused.
+ * field of a local header), nothing after the end record, no comments. No encryption, no name twice (letter case aside:
+ * torch looks records up that way), no disagreement between a local header, its central entry and its descriptor, nor
+ * between the two end records. Flags other than bit 3 and bit 11 (UTF-8) are refused, and in ZIP_TORCH any compression.
+ * ZIP_ARCHIVE adds method 8 (deflate) with its flag bits 1 and 2, and refuses sizes that deflate cannot reach.
  * Deliberately not looked at, because torch or other real writers leave anything there: versions, times, attributes,
  * extra fields other than the central zip64 one.
  */
@@ -24,10 +26,15 @@
 #define ZIP_NAME_BYTES_MAX 1024
 #define ZIP_DIRECTORY_BYTES_MAX 268435456
 
+/* Which archives are read. */
+enum zip_form { ZIP_TORCH, ZIP_ARCHIVE };
+
 struct zip_entry {
-    char *name;           /* owned; NUL-terminated, no NUL inside, 1 to ZIP_NAME_BYTES_MAX bytes, any encoding */
-    uint64_t data_offset; /* in the file */
-    uint64_t n_bytes;
+    char *name;            /* owned; NUL-terminated, no NUL inside, 1 to ZIP_NAME_BYTES_MAX bytes, any encoding */
+    uint64_t data_offset;  /* in the file */
+    uint64_t n_bytes;      /* of the content */
+    uint64_t stored_bytes; /* of the data in the file; n_bytes unless deflated */
+    bool deflated;
     uint32_t crc32; /* of the data; 0 may mean "absent": see torch.h */
 };
 
@@ -47,7 +54,7 @@ bool zip_looks_like(const uint8_t *bytes, size_t n_bytes);
  * descriptor with one small read. No allocation before the counts fit the file. ZIP_*, INPUT_TRUNCATED (no end record),
  * INPUT_TRAILING, INPUT_LIMIT, NO_MEMORY, or what reading gives.
  */
-enum llavamed_status zip_directory_read(struct input_file *file, struct zip_directory *directory,
+enum llavamed_status zip_directory_read(struct input_file *file, enum zip_form form, struct zip_directory *directory,
                                         struct llavamed_error *error) LLAVAMED_CHECK;
 
 #define ZIP_NOT_FOUND SIZE_MAX

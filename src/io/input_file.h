@@ -19,9 +19,33 @@ struct input_file; /* opaque */
 enum llavamed_status input_file_open(const char *path, struct input_file **out,
                                      struct llavamed_error *error) LLAVAMED_CHECK;
 
+/*
+ * The bytes [offset, offset + n_bytes) of the file at `path`, seen as a file of their own that is called `name`: a
+ * stored member of an archive. Positions count from `offset`. As input_file_open(); INPUT_TRUNCATED when the file is
+ * shorter than that.
+ */
+enum llavamed_status input_file_open_part(const char *path, const char *name, uint64_t offset, uint64_t n_bytes,
+                                          struct input_file **out, struct llavamed_error *error) LLAVAMED_CHECK;
+
+/* Some bytes of a file that are kept in memory. */
+struct input_run {
+    uint64_t offset;
+    const void *bytes;
+    size_t n_bytes;
+};
+
+/*
+ * A file of file_bytes bytes that is called `name` and of which only the runs are there, sorted by offset and without
+ * overlap: what somebody kept of a file that is gone by, or all of a small one. The runs are copied, what they point at
+ * is borrowed until the file is closed. Reading anything else is INPUT_TRUNCATED.
+ */
+enum llavamed_status input_file_open_memory(const char *name, uint64_t file_bytes, const struct input_run *runs,
+                                            size_t n_runs, struct input_file **out,
+                                            struct llavamed_error *error) LLAVAMED_CHECK;
+
 void input_file_close(struct input_file *file); /* NULL is fine */
 
-const char *input_file_path(const struct input_file *file); /* as given to open; lives as long as file */
+const char *input_file_path(const struct input_file *file); /* or its name; lives as long as file */
 uint64_t input_file_bytes(const struct input_file *file);   /* size when opened */
 uint64_t input_file_device(const struct input_file *file);
 uint64_t input_file_inode(const struct input_file *file);

@@ -16,6 +16,10 @@
 
 #define CONTENT_MATRICES_MAX 1024
 
+/*
+ * A source that is read from front to back cannot be sampled before it is read: content_announce() has the pieces kept
+ * when they come by (source_keep()), content_test() then judges what source_has() by then.
+ */
 struct content_job {
     const struct plan *plan;
     struct source *base;
@@ -23,6 +27,9 @@ struct content_job {
     const struct kernel_set *kernels;
     bool allow_unknown_base;
 };
+
+/* NO_MEMORY. Nothing to do when both sources are read in any order. */
+enum llavamed_status content_announce(const struct content_job *job, struct llavamed_error *error) LLAVAMED_CHECK;
 
 /*
  * Reads with source_peek(), on this thread, in less than 1 MiB of memory. PAIR_WRONG_BASE and PAIR_FULL_DELTA, with the

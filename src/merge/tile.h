@@ -14,6 +14,8 @@ struct tile {
     uint64_t n_elems;
     uint64_t file_offset;
     size_t n_bytes;      /* of the result */
+    const void *base_elems;  /* borrowed: the base's elements of this range, in their own dtype, when a stream brought */
+    const void *delta_elems; /* them, or the delta's; NULL: to be read from the source */
 };
 
 struct tile_cursor {

@@ -10,7 +10,8 @@
 #include "source/recorded.h"
 #include "tensor/tensor.h"
 
-struct source; /* opaque */
+struct source;  /* opaque */
+struct archive; /* source/archive.h */
 
 struct source_options {
     const char *role;  /* "base" or "delta", for messages; static */
@@ -28,10 +29,18 @@ struct source_file {
 /* A small file that lies beside the weights (config, tokenizer...). */
 struct source_small_file {
     char *name; /* owned, without directory */
-    char *path; /* owned */
+    char *path; /* owned; inside an archive: the archive's path, a slash and the name there */
     uint64_t n_bytes;
+    const struct archive *archive; /* borrowed from the source; NULL for a file of a directory */
     struct recorded_hashes recorded;
 };
+
+/*
+ * The whole of a small file: *bytes is owned by the caller and NUL-terminated (the NUL not counted). INPUT_LIMIT above
+ * max_bytes, and what reading gives. Thread-safe.
+ */
+enum llavamed_status source_small_file_read(const struct source_small_file *file, size_t max_bytes, char **bytes,
+                                            size_t *n_bytes, struct llavamed_error *error) LLAVAMED_CHECK;
 
 /*
  * Opens `spec` (a directory in Hugging Face form or in Meta's, see meta.h; one weights file; or ORG/NAME[@REVISION] of
@@ -86,7 +95,54 @@ enum llavamed_status source_peek(struct source *source, size_t index, uint64_t f
 enum llavamed_status source_finish(struct source *source, void *scratch, size_t scratch_bytes,
                                    struct llavamed_error *error) LLAVAMED_CHECK;
 
-/* Bytes read from storage through source_read(), source_peek() and source_finish(). */
+/*
+ * ---- Sources that are read from front to back ----
+ *
+ * A compressed archive gives its elements in the order in which they lie in it, each once. Such a source has one stream
+ * for each of its weights files; the streams are independent of each other, and together they bring every element of
+ * every tensor. source_read() is not for such a source.
+ */
+
+/* How many streams there are; 0: this source is read in any order, with source_read(). */
+size_t source_streams(const struct source *source);
+
+/* A run of elements of one tensor. */
+struct source_run {
+    size_t tensor; /* index into source_tensors()->tensors */
+    uint64_t first_elem;
+    uint64_t n_elems;
+};
+
+/*
+ * What comes next in a stream: the rest of a tensor, all of it at first. n_elems is 0 at the end of the stream, whose
+ * checksums and structure have been checked by then (CRC_MISMATCH, ZIP_*, TORCH_*, INPUT_*). Tensors without elements
+ * do not come. One thread at a time may work on a stream; several may work on several.
+ */
+enum llavamed_status source_stream_next(struct source *source, size_t stream, struct source_run *run,
+                                        struct llavamed_error *error) LLAVAMED_CHECK;
+
+/* The first n_elems (at least one) of what source_stream_next() gave; the rest of it comes next. */
+enum llavamed_status source_stream_read(struct source *source, size_t stream, uint64_t n_elems, void *buffer,
+                                        struct llavamed_error *error) LLAVAMED_CHECK;
+
+/*
+ * Has these elements kept in memory when they come by, so that source_peek() can bring them afterwards: exactly this
+ * range. To be told before any stream is read. A source that is read in any order has nothing to keep.
+ */
+enum llavamed_status source_keep(struct source *source, size_t index, uint64_t first_elem, uint64_t n_elems,
+                                 struct llavamed_error *error) LLAVAMED_CHECK;
+
+/* Whether source_peek() can bring this range: always in a source that is read in any order, else once it was kept. */
+bool source_has(const struct source *source, size_t index, uint64_t first_elem, uint64_t n_elems);
+
+/*
+ * Reads the first 1/SOURCE_LOOK_PART of each stream ahead, for what is to be kept, and turns back to the start. Nothing
+ * to do in a source that is read in any order. What source_stream_read() gives; INTERRUPTED.
+ */
+#define SOURCE_LOOK_PART 16
+enum llavamed_status source_look_ahead(struct source *source, struct llavamed_error *error) LLAVAMED_CHECK;
+
+/* Bytes read from storage, by whatever call. */
 uint64_t source_bytes_read(const struct source *source);
 
 #endif

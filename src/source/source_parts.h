@@ -12,6 +12,9 @@
  * How elements come out of a layout. `state` is the layout's own. Ranges are checked by source.c; read must be
  * thread-safe. A layout that joins or permutes pieces of several files implements these and nothing else. `peek` is
  * read without noting CRC-32s; a layout without it (NULL) is read, which costs it a second reading in finish.
+ *
+ * A layout that is read from front to back has neither read nor peek (NULL) but the five calls behind them, which are
+ * those of source.h; source.c keeps what is to be kept.
  */
 struct source_layout {
     enum llavamed_status (*read)(void *state, size_t index, uint64_t first_elem, uint64_t n_elems, void *buffer,
@@ -21,6 +24,16 @@ struct source_layout {
     enum llavamed_status (*finish)(void *state, void *scratch, size_t scratch_bytes, struct llavamed_error *error);
     uint64_t (*bytes_read)(const void *state);
     void (*close)(void *state);
+
+    size_t (*streams)(const void *state);
+    enum llavamed_status (*stream_next)(void *state, size_t stream, struct source_run *run,
+                                        struct llavamed_error *error);
+    enum llavamed_status (*stream_read)(void *state, size_t stream, uint64_t n_elems, void *buffer,
+                                        struct llavamed_error *error);
+    /* Bytes of its content, headers included. */
+    uint64_t (*stream_bytes)(const void *state, size_t stream);
+    /* Back to the front of a stream. */
+    enum llavamed_status (*stream_rewind)(void *state, size_t stream, struct llavamed_error *error);
 };
 
 struct source {

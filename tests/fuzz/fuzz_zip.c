@@ -67,14 +67,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n_bytes)
     struct zip_directory again = {0};
     struct llavamed_error error = {0};
     fuzz_memory_reset();
-    enum llavamed_status status = zip_directory_read(file, &directory, &error);
+    enum llavamed_status status = zip_directory_read(file, ZIP_TORCH, &directory, &error);
     REQUIRE(fuzz_memory_peak_bytes <= 16384 + 8 * n_bytes);
     REQUIRE(status == LLAVAMED_OK || (error.status == status && error.message[0] != '\0'));
     REQUIRE(status == LLAVAMED_OK || llavamed_exit_status(&error) == 3);
     if (status == LLAVAMED_OK) {
         check_tiling(&directory, n_bytes);
         check_names(&directory);
-        REQUIRE(zip_directory_read(file, &again, &error) == LLAVAMED_OK);
+        REQUIRE(zip_directory_read(file, ZIP_TORCH, &again, &error) == LLAVAMED_OK);
         check_same(&directory, &again);
     } else {
         REQUIRE(directory.entries == NULL && directory.n_entries == 0);

@@ -20,7 +20,7 @@ static enum llavamed_status read_path(const char *path, struct zip_directory *di
     struct input_file *file = NULL;
     enum llavamed_status status = input_file_open(path, &file, error);
     if (status == LLAVAMED_OK) {
-        status = zip_directory_read(file, directory, error);
+        status = zip_directory_read(file, ZIP_TORCH, directory, error);
     }
     input_file_close(file);
     return status;
