@@ -315,6 +315,7 @@ void source_close(struct source *source)
     free(source->file_paths);
     free(source->small_files);
     free(source->remarks);
+    source_kept_deinit(source);
     free(source->spec);
     free(source->repository);
     tensor_set_deinit(&source->set);
@@ -385,6 +386,10 @@ enum llavamed_status source_peek(struct source *source, size_t index, uint64_t f
 {
     assert_range(source, index, first_elem, n_elems);
     const struct source_layout *layout = source->layout;
+    if (layout->streams != NULL) {
+        source_peek_kept(source, &(struct source_run){index, first_elem, n_elems}, buffer);
+        return LLAVAMED_OK;
+    }
     return (layout->peek != NULL ? layout->peek : layout->read)(source->state, index, first_elem, n_elems, buffer,
                                                                 error);
 }

@@ -36,6 +36,13 @@ struct source_layout {
     enum llavamed_status (*stream_rewind)(void *state, size_t stream, struct llavamed_error *error);
 };
 
+/* Elements of a stream that are kept for a look. */
+struct source_kept {
+    struct source_run run;
+    uint8_t *bytes; /* owned */
+    bool complete;  /* all of it has come by */
+};
+
 struct source {
     const struct source_layout *layout;
     void *state;
@@ -53,7 +60,13 @@ struct source {
     size_t n_small_files;
     struct source_remark *remarks; /* owned */
     size_t n_remarks;
+    struct source_kept *kept; /* owned, by tensor and first element */
+    size_t n_kept;
 };
+
+/* Brings a range that source_has(). */
+void source_peek_kept(const struct source *source, const struct source_run *run, void *buffer);
+void source_kept_deinit(struct source *source);
 
 /* Appends a note or a warning. NO_MEMORY. */
 enum llavamed_status source_remark(struct source *source, bool is_warning, struct llavamed_error *error,
