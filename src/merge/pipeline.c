@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One mutex guards all scheduling state; everything that takes time (reading, computing, writing, hashing, fsync) is
- * done outside it. Per lane (a shard in flight):
+ * The usual way: both sources are read in any order. (pipeline_stream.c is the other.) Scheduling state is guarded by
+ * the crew's mutex; everything that takes time (reading, computing, writing, hashing, fsync) is done outside it. Per
+ * lane (a shard in flight):
  *
  *     claimed tiles, in file order:   [hashed ...][done, waiting][in work][done][in work]  -> next claim
  *                                                  ^ lane->first
@@ -10,10 +11,6 @@
  */
 #include "merge/pipeline.h"
 
-#include <errno.h>
-#include <fenv.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,7 +18,9 @@
 #include "core/clock.h"
 #include "integrity/crc32.h"
 #include "io/directory.h"
-#include "io/output_file.h"
+#include "merge/crew.h"
+#include "merge/pipeline_parts.h"
+#include "merge/pipeline_stream.h"
 #include "merge/tile.h"
 
 #define TILE_BYTES_MIN 65536
@@ -29,9 +28,9 @@
 #define TILE_ALIGNMENT 4096
 #define BUFFERS_PER_WORKER 2
 #define SCRATCH_PER_WORKER 2
-#define TILES_PER_WORKER (BUFFERS_PER_WORKER + SCRATCH_PER_WORKER)
 #define WORKERS_MAX 1024
-#define TICK_NS 200000000
+
+_Static_assert(BUFFERS_PER_WORKER + SCRATCH_PER_WORKER == TILES_PER_WORKER, "the pool is cut into both");
 
 enum llavamed_status pipeline_geometry_choose(uint64_t max_memory_bytes, unsigned n_threads,
                                               struct pipeline_geometry *geometry, struct llavamed_error *error)
@@ -61,6 +60,72 @@ void pipeline_outcome_deinit(struct pipeline_outcome *outcome)
     memset(outcome, 0, sizeof *outcome);
 }
 
+/* ---- What both ways share ------------------------------------------------------------------------------------ */
+
+enum llavamed_status pipeline_create_shard(struct pipeline_frame *frame, size_t shard_index, struct output_file **out,
+                                           struct llavamed_error *error)
+{
+    const struct plan_shard *shard = &frame->job->plan->shards[shard_index];
+    struct output_file *file = NULL;
+    char *path = path_join(frame->job->directory, shard->name);
+    if (path == NULL) {
+        return llavamed_fail_memory(error, strlen(shard->name), "a path");
+    }
+    enum llavamed_status status = output_file_create(path, shard->layout.file_bytes, &file, error);
+    free(path);
+    if (status == LLAVAMED_OK) {
+        status = output_file_write(file, 0, shard->layout.head, shard->layout.head_bytes, error);
+    }
+    if (status != LLAVAMED_OK) {
+        output_file_close(file);
+        return status;
+    }
+    atomic_fetch_add(&frame->written_bytes, shard->layout.head_bytes);
+    *out = file;
+    return LLAVAMED_OK;
+}
+
+void pipeline_add_counts(struct pipeline_tensor *total, const struct pipeline_tensor *tally)
+{
+    total->counts.n_nan += tally->counts.n_nan;
+    total->counts.n_infinite += tally->counts.n_infinite;
+    total->counts.n_rounded += tally->counts.n_rounded;
+    total->counts.n_delta_zero += tally->counts.n_delta_zero;
+    total->n_added += tally->n_added;
+    total->n_overflow += tally->n_overflow;
+}
+
+void pipeline_tell_progress(const struct pipeline_frame *frame, uint64_t done_bytes)
+{
+    const struct llavamed_observer *observer = frame->job->observer;
+    if (observer != NULL && observer->progress != NULL) {
+        struct llavamed_progress progress = {
+            .done_bytes = done_bytes,
+            .total_bytes = frame->job->plan->file_bytes,
+            .elapsed_ns = clock_monotonic_ns() - frame->started_ns,
+        };
+        observer->progress(observer->context, &progress);
+    }
+}
+
+void pipeline_tell_shard(const struct pipeline_frame *frame, size_t shard_index, size_t n_told)
+{
+    const struct llavamed_observer *observer = frame->job->observer;
+    if (observer == NULL || observer->shard_done == NULL) {
+        return;
+    }
+    const struct plan_shard *shard = &frame->job->plan->shards[shard_index];
+    struct llavamed_shard_report report = {
+        .name = shard->name,
+        .file_bytes = shard->layout.file_bytes,
+        .n_tensors = shard->n_tensors,
+    };
+    memcpy(report.sha256, frame->outcome->shard_sha256[shard_index], sizeof report.sha256);
+    observer->shard_done(observer->context, &report, n_told, frame->job->plan->n_shards);
+}
+
+/* ---- Lanes --------------------------------------------------------------------------------------------------- */
+
 /* A result buffer and the tile in it. */
 struct slot {
     uint8_t *bytes;
@@ -84,58 +149,34 @@ struct lane {
     struct slot *last;
 };
 
+enum work_kind { WORK_START, WORK_FINISH, WORK_HASH, WORK_TILE };
+
+/* A worker and what it is at. */
+struct worker {
+    struct tile_scratch scratch;
+    enum work_kind kind;
+    struct lane *lane;
+    struct slot *slot;
+};
+
 struct pipeline {
-    const struct pipeline_job *job;
-    struct pipeline_outcome *outcome;
-    pthread_mutex_t mutex;
-    pthread_cond_t work;    /* something to do for workers */
-    pthread_cond_t watcher; /* something to tell to the observer */
+    struct pipeline_frame *frame;
+    struct worker *workers; /* owned, as are the other lists */
     struct lane *lanes;
     unsigned n_lanes;
     unsigned next_lane; /* claims go round */
     struct slot *slots;
     struct slot *free_slots;
-    uint8_t *pool;
     size_t next_shard;
-    size_t *finished; /* shards in the order in which they were finished */
     size_t n_finished;
-    unsigned n_running; /* workers that have not returned */
-    bool stop;
-    struct llavamed_error error; /* the first one */
-    atomic_uint_fast64_t hashed_bytes;
-    atomic_uint_fast64_t written_bytes;
 };
-
-struct worker {
-    struct pipeline *pipeline;
-    struct tile_scratch scratch;
-    pthread_t thread;
-};
-
-static void fail_locked(struct pipeline *pipeline, const struct llavamed_error *error)
-{
-    if (!pipeline->stop) {
-        pipeline->error = *error;
-        pipeline->stop = true;
-    }
-    pthread_cond_broadcast(&pipeline->work);
-    pthread_cond_signal(&pipeline->watcher);
-}
 
 /* ---- Starting and finishing a shard ------------------------------------------------------------------------- */
 
 static enum llavamed_status lane_start(struct pipeline *pipeline, struct lane *lane, struct llavamed_error *error)
 {
-    const struct plan_shard *shard = &pipeline->job->plan->shards[lane->shard];
-    char *path = path_join(pipeline->job->directory, shard->name);
-    if (path == NULL) {
-        return llavamed_fail_memory(error, strlen(shard->name), "a path");
-    }
-    enum llavamed_status status = output_file_create(path, shard->layout.file_bytes, &lane->file, error);
-    free(path);
-    if (status == LLAVAMED_OK) {
-        status = output_file_write(lane->file, 0, shard->layout.head, shard->layout.head_bytes, error);
-    }
+    const struct plan_shard *shard = &pipeline->frame->job->plan->shards[lane->shard];
+    enum llavamed_status status = pipeline_create_shard(pipeline->frame, lane->shard, &lane->file, error);
     if (status == LLAVAMED_OK) {
         status = sha256_create(&lane->sha256, error);
     }
@@ -143,15 +184,15 @@ static enum llavamed_status lane_start(struct pipeline *pipeline, struct lane *l
         status = sha256_update(lane->sha256, shard->layout.head, shard->layout.head_bytes, error);
     }
     if (status == LLAVAMED_OK) {
-        atomic_fetch_add(&pipeline->written_bytes, shard->layout.head_bytes);
-        atomic_fetch_add(&pipeline->hashed_bytes, shard->layout.head_bytes);
+        atomic_fetch_add(&pipeline->frame->hashed_bytes, shard->layout.head_bytes);
     }
     return status;
 }
 
 static enum llavamed_status lane_finish(struct pipeline *pipeline, struct lane *lane, struct llavamed_error *error)
 {
-    enum llavamed_status status = sha256_finish(lane->sha256, pipeline->outcome->shard_sha256[lane->shard], error);
+    enum llavamed_status status =
+        sha256_finish(lane->sha256, pipeline->frame->outcome->shard_sha256[lane->shard], error);
     sha256_free(lane->sha256);
     lane->sha256 = NULL;
     if (status == LLAVAMED_OK) {
@@ -163,31 +204,16 @@ static enum llavamed_status lane_finish(struct pipeline *pipeline, struct lane *
 
 static void lane_begin_locked(struct pipeline *pipeline, struct lane *lane)
 {
-    const struct pipeline_job *job = pipeline->job;
     lane->state = LANE_STARTING;
     lane->shard = pipeline->next_shard++;
-    lane->claim = (struct tile_cursor){
-        .plan = job->plan,
-        .base = job->base,
-        .delta = job->delta,
-        .tile_bytes = job->geometry.tile_bytes,
-        .shard = lane->shard,
-    };
+    lane->claim = (struct tile_cursor){.job = pipeline->frame->job, .shard = lane->shard};
     lane->exhausted = false;
 }
 
 /* ---- Work items --------------------------------------------------------------------------------------------- */
 
-enum work_kind { WORK_NONE, WORK_START, WORK_FINISH, WORK_HASH, WORK_TILE };
-
-struct work {
-    enum work_kind kind;
-    struct lane *lane;
-    struct slot *slot;
-};
-
 /* The next tile of the lane with a free buffer, both taken; false when there is none. */
-static bool claim_tile_locked(struct pipeline *pipeline, struct lane *lane, struct work *work)
+static bool claim_tile_locked(struct pipeline *pipeline, struct lane *lane, struct worker *worker)
 {
     struct slot *slot = pipeline->free_slots;
     if (slot == NULL || lane->exhausted) {
@@ -207,265 +233,184 @@ static bool claim_tile_locked(struct pipeline *pipeline, struct lane *lane, stru
         lane->last->next = slot;
     }
     lane->last = slot;
-    work->kind = WORK_TILE;
-    work->lane = lane;
-    work->slot = slot;
+    worker->kind = WORK_TILE;
+    worker->lane = lane;
+    worker->slot = slot;
     return true;
 }
 
-/* What a lane itself needs, before any new tile: hashing frees buffers. */
-static enum work_kind lane_need_locked(struct pipeline *pipeline, struct lane *lane)
+/* What a lane itself needs, before any new tile: hashing frees buffers. false: nothing. */
+static bool lane_need_locked(struct pipeline *pipeline, struct lane *lane, enum work_kind *need)
 {
     if (lane->busy) {
-        return WORK_NONE;
+        return false;
     }
     if (lane->state == LANE_IDLE) {
-        return pipeline->next_shard < pipeline->job->plan->n_shards ? WORK_START : WORK_NONE;
+        *need = WORK_START;
+        return pipeline->next_shard < pipeline->frame->job->plan->n_shards;
     }
     if (lane->first != NULL) {
-        return lane->first->done ? WORK_HASH : WORK_NONE;
+        *need = WORK_HASH;
+        return lane->first->done;
     }
-    return lane->exhausted ? WORK_FINISH : WORK_NONE;
+    *need = WORK_FINISH;
+    return lane->exhausted;
 }
 
-static void take_work_locked(struct pipeline *pipeline, struct work *work)
+static bool take_need_locked(struct pipeline *pipeline, struct lane *lane, struct worker *worker)
 {
-    work->kind = WORK_NONE;
+    if (!lane_need_locked(pipeline, lane, &worker->kind)) {
+        return false;
+    }
+    worker->lane = lane;
+    worker->slot = lane->first;
+    lane->busy = true;
+    if (worker->kind == WORK_START) {
+        lane_begin_locked(pipeline, lane);
+    }
+    return true;
+}
+
+static enum crew_turn take_locked(void *state, unsigned number)
+{
+    struct pipeline *pipeline = state;
+    struct worker *worker = &pipeline->workers[number];
+    if (pipeline->n_finished == pipeline->frame->job->plan->n_shards) {
+        return CREW_OVER;
+    }
     for (unsigned i = 0; i < pipeline->n_lanes; i++) {
-        struct lane *lane = &pipeline->lanes[i];
-        enum work_kind need = lane_need_locked(pipeline, lane);
-        if (need != WORK_NONE) {
-            work->kind = need;
-            work->lane = lane;
-            work->slot = lane->first;
-            lane->busy = true;
-            if (need == WORK_START) {
-                lane_begin_locked(pipeline, lane);
-            }
-            return;
+        if (take_need_locked(pipeline, &pipeline->lanes[i], worker)) {
+            return CREW_TASK;
         }
     }
     for (unsigned i = 0; i < pipeline->n_lanes; i++) {
         struct lane *lane = &pipeline->lanes[(pipeline->next_lane + i) % pipeline->n_lanes];
-        bool open = lane->state == LANE_RUNNING;
-        if (open && claim_tile_locked(pipeline, lane, work)) {
-            pipeline->next_lane = (unsigned)((lane - pipeline->lanes) + 1) % pipeline->n_lanes;
-            return;
+        if (lane->state != LANE_RUNNING) {
+            continue;
         }
-        if (open && lane_need_locked(pipeline, lane) == WORK_FINISH) {
-            work->kind = WORK_FINISH;
-            work->lane = lane;
-            lane->busy = true;
-            return;
+        if (claim_tile_locked(pipeline, lane, worker)) {
+            pipeline->next_lane = (unsigned)((lane - pipeline->lanes) + 1) % pipeline->n_lanes;
+            return CREW_TASK;
+        }
+        /* It may have turned out just now that there are no more tiles. */
+        if (take_need_locked(pipeline, lane, worker)) {
+            return CREW_TASK;
         }
     }
+    return CREW_WAIT;
 }
 
-static enum llavamed_status do_tile(struct pipeline *pipeline, const struct worker *worker, struct work *work,
+static enum llavamed_status do_tile(struct pipeline *pipeline, const struct worker *worker,
                                     struct llavamed_error *error)
 {
-    struct slot *slot = work->slot;
+    struct slot *slot = worker->slot;
     enum llavamed_status status =
-        tile_compute(pipeline->job, &slot->tile, &worker->scratch, slot->bytes, &slot->tally, error);
+        tile_compute(pipeline->frame->job, &slot->tile, &worker->scratch, slot->bytes, &slot->tally, error);
     if (status != LLAVAMED_OK) {
         return status;
     }
     slot->tally.crc32 = crc32_update(0, slot->bytes, slot->tile.n_bytes);
-    status = output_file_write(work->lane->file, slot->tile.file_offset, slot->bytes, slot->tile.n_bytes, error);
+    status = output_file_write(worker->lane->file, slot->tile.file_offset, slot->bytes, slot->tile.n_bytes, error);
     if (status == LLAVAMED_OK) {
-        atomic_fetch_add(&pipeline->written_bytes, slot->tile.n_bytes);
+        atomic_fetch_add(&pipeline->frame->written_bytes, slot->tile.n_bytes);
     }
     return status;
 }
 
-static enum llavamed_status do_work(struct pipeline *pipeline, const struct worker *worker, struct work *work,
+static enum llavamed_status do_hash(struct pipeline *pipeline, const struct worker *worker,
                                     struct llavamed_error *error)
 {
-    switch (work->kind) {
+    const struct slot *slot = worker->slot;
+    enum llavamed_status status = sha256_update(worker->lane->sha256, slot->bytes, slot->tile.n_bytes, error);
+    if (status == LLAVAMED_OK) {
+        atomic_fetch_add(&pipeline->frame->hashed_bytes, slot->tile.n_bytes);
+    }
+    return status;
+}
+
+static enum llavamed_status work(void *state, unsigned number, struct llavamed_error *error)
+{
+    struct pipeline *pipeline = state;
+    const struct worker *worker = &pipeline->workers[number];
+    switch (worker->kind) {
     case WORK_START:
-        return lane_start(pipeline, work->lane, error);
+        return lane_start(pipeline, worker->lane, error);
     case WORK_FINISH:
-        return lane_finish(pipeline, work->lane, error);
+        return lane_finish(pipeline, worker->lane, error);
     case WORK_HASH:
-        return sha256_update(work->lane->sha256, work->slot->bytes, work->slot->tile.n_bytes, error);
+        return do_hash(pipeline, worker, error);
     case WORK_TILE:
-        return do_tile(pipeline, worker, work, error);
-    case WORK_NONE:
         break;
     }
-    return LLAVAMED_OK;
+    return do_tile(pipeline, worker, error);
 }
 
 /* Adds a hashed tile to its tensor's record. Tiles come here in file order, which joining the CRC-32 needs. */
 static void account_tile_locked(struct pipeline *pipeline, const struct slot *slot)
 {
-    struct pipeline_tensor *total = &pipeline->outcome->tensors[slot->tile.tensor];
+    struct pipeline_tensor *total = &pipeline->frame->outcome->tensors[slot->tile.tensor];
     total->crc32 = crc32_join(total->crc32, slot->tally.crc32, slot->tile.n_bytes);
-    total->counts.n_nan += slot->tally.counts.n_nan;
-    total->counts.n_infinite += slot->tally.counts.n_infinite;
-    total->counts.n_rounded += slot->tally.counts.n_rounded;
-    total->counts.n_delta_zero += slot->tally.counts.n_delta_zero;
-    total->n_added += slot->tally.n_added;
-    total->n_overflow += slot->tally.n_overflow;
+    pipeline_add_counts(total, &slot->tally);
 }
 
-static void work_done_locked(struct pipeline *pipeline, const struct work *work)
+static void done_locked(void *state, unsigned number, struct crew *crew)
 {
-    struct lane *lane = work->lane;
-    switch (work->kind) {
+    struct pipeline *pipeline = state;
+    struct worker *worker = &pipeline->workers[number];
+    struct lane *lane = worker->lane;
+    switch (worker->kind) {
     case WORK_TILE:
-        work->slot->done = true;
+        worker->slot->done = true;
         break;
     case WORK_HASH:
-        account_tile_locked(pipeline, work->slot);
-        lane->first = work->slot->next;
+        account_tile_locked(pipeline, worker->slot);
+        lane->first = worker->slot->next;
         if (lane->first == NULL) {
             lane->last = NULL;
         }
-        work->slot->next = pipeline->free_slots;
-        pipeline->free_slots = work->slot;
+        worker->slot->next = pipeline->free_slots;
+        pipeline->free_slots = worker->slot;
         lane->busy = false;
         break;
     case WORK_FINISH:
-        pipeline->finished[pipeline->n_finished++] = lane->shard;
+        crew_announce_locked(crew, lane->shard);
+        pipeline->n_finished++;
         lane->state = LANE_IDLE;
         lane->busy = false;
-        pthread_cond_signal(&pipeline->watcher);
         break;
     case WORK_START:
         lane->state = LANE_RUNNING;
         lane->busy = false;
         break;
-    case WORK_NONE:
-        break;
-    }
-    pthread_cond_broadcast(&pipeline->work);
-}
-
-static bool stop_requested(const struct pipeline *pipeline)
-{
-    const volatile int *signal_number = pipeline->job->stop_signal;
-    return signal_number != NULL && *signal_number != 0;
-}
-
-static void *worker_main(void *argument)
-{
-    struct worker *worker = argument;
-    struct pipeline *pipeline = worker->pipeline;
-    struct work work;
-    struct llavamed_error error;
-    (void)fesetenv(FE_DFL_ENV); /* the kernels' law; a host program may have set another rounding or flush-to-zero */
-    pthread_mutex_lock(&pipeline->mutex);
-    while (!pipeline->stop && pipeline->n_finished < pipeline->job->plan->n_shards) {
-        take_work_locked(pipeline, &work);
-        if (work.kind == WORK_NONE) {
-            pthread_cond_wait(&pipeline->work, &pipeline->mutex);
-            continue;
-        }
-        pthread_mutex_unlock(&pipeline->mutex);
-        enum llavamed_status status = do_work(pipeline, worker, &work, &error);
-        if (status == LLAVAMED_OK && work.kind == WORK_HASH) {
-            atomic_fetch_add(&pipeline->hashed_bytes, work.slot->tile.n_bytes);
-        }
-        pthread_mutex_lock(&pipeline->mutex);
-        if (status != LLAVAMED_OK) {
-            fail_locked(pipeline, &error);
-        } else {
-            work_done_locked(pipeline, &work);
-        }
-    }
-    pipeline->n_running--;
-    pthread_cond_broadcast(&pipeline->work);
-    pthread_cond_signal(&pipeline->watcher);
-    pthread_mutex_unlock(&pipeline->mutex);
-    return NULL;
-}
-
-/* ---- The calling thread -------------------------------------------------------------------------------------- */
-
-static void tell_progress(const struct pipeline *pipeline, uint64_t started_ns)
-{
-    const struct llavamed_observer *observer = pipeline->job->observer;
-    if (observer != NULL && observer->progress != NULL) {
-        struct llavamed_progress progress = {
-            .done_bytes = atomic_load(&pipeline->hashed_bytes),
-            .total_bytes = pipeline->job->plan->file_bytes,
-            .elapsed_ns = clock_monotonic_ns() - started_ns,
-        };
-        observer->progress(observer->context, &progress);
     }
 }
 
-static void tell_shard(const struct pipeline *pipeline, size_t shard_index, size_t n_told)
+static void tick(void *state)
 {
-    const struct llavamed_observer *observer = pipeline->job->observer;
-    if (observer == NULL || observer->shard_done == NULL) {
-        return;
-    }
-    const struct plan_shard *shard = &pipeline->job->plan->shards[shard_index];
-    struct llavamed_shard_report report = {
-        .name = shard->name,
-        .file_bytes = shard->layout.file_bytes,
-        .n_tensors = shard->n_tensors,
-    };
-    memcpy(report.sha256, pipeline->outcome->shard_sha256[shard_index], sizeof report.sha256);
-    observer->shard_done(observer->context, &report, n_told, pipeline->job->plan->n_shards);
+    const struct pipeline *pipeline = state;
+    pipeline_tell_progress(pipeline->frame, atomic_load(&pipeline->frame->hashed_bytes));
 }
 
-/* Waits for the workers, telling the observer what happens; callbacks run without the mutex. */
-static void watch(struct pipeline *pipeline, uint64_t started_ns)
+static void tell(void *state, size_t item, size_t n_told)
 {
-    size_t n_told = 0;
-    uint64_t next_tick_ns = started_ns + TICK_NS;
-    pthread_mutex_lock(&pipeline->mutex);
-    while (pipeline->n_running > 0 || n_told < pipeline->n_finished) {
-        if (n_told < pipeline->n_finished) {
-            size_t shard = pipeline->finished[n_told++];
-            pthread_mutex_unlock(&pipeline->mutex);
-            tell_shard(pipeline, shard, n_told);
-            pthread_mutex_lock(&pipeline->mutex);
-            continue;
-        }
-        if (clock_monotonic_ns() >= next_tick_ns) {
-            next_tick_ns += TICK_NS;
-            pthread_mutex_unlock(&pipeline->mutex);
-            tell_progress(pipeline, started_ns);
-            pthread_mutex_lock(&pipeline->mutex);
-        }
-        if (!pipeline->stop && stop_requested(pipeline)) {
-            struct llavamed_error error;
-            int signal_number = *pipeline->job->stop_signal;
-            (void)llavamed_fail(&error, LLAVAMED_STATUS_INTERRUPTED, "interrupted by signal %d", signal_number);
-            error.signal_number = signal_number;
-            fail_locked(pipeline, &error);
-        }
-        struct timespec until = clock_monotonic_timespec(next_tick_ns);
-        (void)pthread_cond_timedwait(&pipeline->watcher, &pipeline->mutex, &until);
-    }
-    pthread_mutex_unlock(&pipeline->mutex);
-    if (!pipeline->stop) {
-        tell_progress(pipeline, started_ns);
-    }
+    const struct pipeline *pipeline = state;
+    pipeline_tell_shard(pipeline->frame, item, n_told);
 }
 
-static enum llavamed_status allocate(struct pipeline *pipeline, struct worker **workers, struct llavamed_error *error)
+/* ---- All of it ----------------------------------------------------------------------------------------------- */
+
+static enum llavamed_status allocate(struct pipeline *pipeline, struct llavamed_error *error)
 {
-    const struct pipeline_geometry *geometry = &pipeline->job->geometry;
-    size_t n_shards = pipeline->job->plan->n_shards;
-    size_t n_tensors = pipeline->job->plan->n_tensors;
+    const struct pipeline_geometry *geometry = &pipeline->frame->job->geometry;
+    size_t n_shards = pipeline->frame->job->plan->n_shards;
     pipeline->n_lanes = (unsigned)min_u64(max_u64(n_shards, 1), geometry->n_workers);
-    *workers = calloc(geometry->n_workers, sizeof **workers);
+    pipeline->workers = calloc(geometry->n_workers, sizeof *pipeline->workers);
     pipeline->lanes = calloc(pipeline->n_lanes, sizeof *pipeline->lanes);
     pipeline->slots = calloc(geometry->n_buffers, sizeof *pipeline->slots);
-    pipeline->finished = calloc(n_shards + 1, sizeof *pipeline->finished);
-    pipeline->outcome->tensors = calloc(n_tensors + 1, sizeof *pipeline->outcome->tensors);
-    pipeline->outcome->shard_sha256 = calloc(n_shards + 1, sizeof *pipeline->outcome->shard_sha256);
-    pipeline->pool = aligned_alloc(TILE_ALIGNMENT, (size_t)geometry->pool_bytes);
-    if (*workers == NULL || pipeline->lanes == NULL || pipeline->slots == NULL || pipeline->finished == NULL ||
-        pipeline->outcome->tensors == NULL || pipeline->outcome->shard_sha256 == NULL || pipeline->pool == NULL) {
-        return llavamed_fail_memory(error, geometry->pool_bytes, "the pool of tiles");
+    if (pipeline->workers == NULL || pipeline->lanes == NULL || pipeline->slots == NULL) {
+        return llavamed_fail_memory(error, geometry->n_buffers * sizeof *pipeline->slots, "the pipeline");
     }
-    uint8_t *at = pipeline->pool;
+    uint8_t *at = pipeline->frame->pool;
     for (unsigned i = 0; i < geometry->n_buffers; i++) {
         struct slot *slot = &pipeline->slots[i];
         slot->bytes = at;
@@ -474,94 +419,66 @@ static enum llavamed_status allocate(struct pipeline *pipeline, struct worker **
         at += geometry->tile_bytes;
     }
     for (unsigned i = 0; i < geometry->n_workers; i++) {
-        (*workers)[i].pipeline = pipeline;
-        (*workers)[i].scratch.source = at;
-        (*workers)[i].scratch.converted = at + geometry->tile_bytes;
+        pipeline->workers[i].scratch = (struct tile_scratch){at, at + geometry->tile_bytes};
         at += SCRATCH_PER_WORKER * geometry->tile_bytes;
     }
     return LLAVAMED_OK;
 }
 
-/* Starts as many workers as the system grants; one is enough. */
-static unsigned start_workers(struct pipeline *pipeline, struct worker *workers)
+static enum llavamed_status run_lanes(struct pipeline_frame *frame, struct llavamed_error *error)
 {
-    unsigned n_started = 0;
-    pthread_mutex_lock(&pipeline->mutex);
-    while (n_started < pipeline->job->geometry.n_workers) {
-        struct worker *worker = &workers[n_started];
-        int failure = pthread_create(&worker->thread, NULL, worker_main, worker);
-        if (failure != 0) {
-            if (n_started == 0) {
-                struct llavamed_error error;
-                (void)llavamed_fail_errno(&error, LLAVAMED_STATUS_NO_MEMORY, failure, "cannot start a thread");
-                fail_locked(pipeline, &error);
-            }
-            break;
-        }
-        n_started++;
-        pipeline->n_running++;
+    struct pipeline pipeline = {.frame = frame};
+    enum llavamed_status status = allocate(&pipeline, error);
+    if (status == LLAVAMED_OK) {
+        const struct crew_job crew_job = {
+            .state = &pipeline,
+            .n_workers = frame->job->geometry.n_workers,
+            .n_items = frame->job->plan->n_shards,
+            .stop_signal = frame->job->stop_signal,
+            .take_locked = take_locked,
+            .work = work,
+            .done_locked = done_locked,
+            .tick = tick,
+            .tell = tell,
+        };
+        status = crew_run(&crew_job, error);
     }
-    pthread_mutex_unlock(&pipeline->mutex);
-    return n_started;
+    for (unsigned i = 0; pipeline.lanes != NULL && i < pipeline.n_lanes; i++) {
+        output_file_close(pipeline.lanes[i].file);
+        sha256_free(pipeline.lanes[i].sha256);
+    }
+    free(pipeline.workers);
+    free(pipeline.lanes);
+    free(pipeline.slots);
+    return status;
 }
 
-static void release(struct pipeline *pipeline, struct worker *workers)
+static enum llavamed_status frame_init(struct pipeline_frame *frame, struct llavamed_error *error)
 {
-    for (unsigned i = 0; pipeline->lanes != NULL && i < pipeline->n_lanes; i++) {
-        output_file_close(pipeline->lanes[i].file);
-        sha256_free(pipeline->lanes[i].sha256);
+    const struct pipeline_job *job = frame->job;
+    struct pipeline_outcome *outcome = frame->outcome;
+    outcome->tensors = calloc(job->plan->n_tensors + 1, sizeof *outcome->tensors);
+    outcome->shard_sha256 = calloc(job->plan->n_shards + 1, sizeof *outcome->shard_sha256);
+    frame->pool = aligned_alloc(TILE_ALIGNMENT, (size_t)job->geometry.pool_bytes);
+    if (outcome->tensors == NULL || outcome->shard_sha256 == NULL || frame->pool == NULL) {
+        return llavamed_fail_memory(error, job->geometry.pool_bytes, "the pool of tiles");
     }
-    free(workers);
-    free(pipeline->lanes);
-    free(pipeline->slots);
-    free(pipeline->finished);
-    free(pipeline->pool);
-}
-
-static enum llavamed_status init_locks(struct pipeline *pipeline, struct llavamed_error *error)
-{
-    pthread_condattr_t attributes;
-    int failure = pthread_condattr_init(&attributes);
-    if (failure == 0) {
-        failure = pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-        failure = failure == 0 ? pthread_cond_init(&pipeline->watcher, &attributes) : failure;
-        failure = failure == 0 ? pthread_cond_init(&pipeline->work, NULL) : failure;
-        failure = failure == 0 ? pthread_mutex_init(&pipeline->mutex, NULL) : failure;
-        (void)pthread_condattr_destroy(&attributes);
-    }
-    return failure == 0 ? LLAVAMED_OK
-                        : llavamed_fail_errno(error, LLAVAMED_STATUS_NO_MEMORY, failure, "cannot make a lock");
+    return LLAVAMED_OK;
 }
 
 enum llavamed_status pipeline_run(const struct pipeline_job *job, struct pipeline_outcome *outcome,
                                   struct llavamed_error *error)
 {
     struct pipeline_outcome made = {0};
-    struct pipeline pipeline = {.job = job, .outcome = &made};
-    struct worker *workers = NULL;
-    uint64_t started_ns = clock_monotonic_ns();
-    enum llavamed_status status = init_locks(&pipeline, error);
-    if (status != LLAVAMED_OK) {
-        return status;
-    }
-    status = allocate(&pipeline, &workers, error);
+    struct pipeline_frame frame = {.job = job, .outcome = &made, .started_ns = clock_monotonic_ns()};
+    enum llavamed_status status = frame_init(&frame, error);
     if (status == LLAVAMED_OK) {
-        unsigned n_started = start_workers(&pipeline, workers);
-        watch(&pipeline, started_ns);
-        for (unsigned i = 0; i < n_started; i++) {
-            (void)pthread_join(workers[i].thread, NULL);
-        }
-        if (pipeline.stop) {
-            *error = pipeline.error;
-            status = pipeline.error.status;
-        }
+        bool streamed = source_streams(job->base) > 0 || source_streams(job->delta) > 0;
+        status = streamed ? pipeline_run_streams(&frame, error) : run_lanes(&frame, error);
     }
-    release(&pipeline, workers);
-    (void)pthread_mutex_destroy(&pipeline.mutex);
-    (void)pthread_cond_destroy(&pipeline.work);
-    (void)pthread_cond_destroy(&pipeline.watcher);
-    made.written_bytes = atomic_load(&pipeline.written_bytes);
-    made.elapsed_ns = clock_monotonic_ns() - started_ns;
+    free(frame.pool);
+    made.written_bytes = atomic_load(&frame.written_bytes);
+    made.elapsed_ns = clock_monotonic_ns() - frame.started_ns;
     if (status == LLAVAMED_OK) {
         *outcome = made;
     } else {

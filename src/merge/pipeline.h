@@ -18,18 +18,18 @@
 
 /* How the memory is cut. */
 struct pipeline_geometry {
-    unsigned n_workers;   /* at most what was asked for; fewer when memory is short */
-    unsigned n_buffers;   /* results waiting for their hash, or being made */
-    size_t tile_bytes;    /* of the widest dtype that takes part */
-    uint64_t pool_bytes;  /* everything that pipeline_run() allocates for tiles */
+    unsigned n_workers;  /* at most what was asked for; fewer when memory is short */
+    unsigned n_buffers;  /* results waiting for their hash, or being made */
+    size_t tile_bytes;   /* of the widest dtype that takes part */
+    uint64_t pool_bytes; /* everything that pipeline_run() allocates for tiles */
 };
 
 /*
  * Fits buffers into max_memory_bytes. MEMORY_TOO_SMALL names the least that works. n_shards bounds the lanes.
  */
 enum llavamed_status pipeline_geometry_choose(uint64_t max_memory_bytes, unsigned n_threads,
-                                              struct pipeline_geometry *geometry, struct llavamed_error *error)
-    LLAVAMED_CHECK;
+                                              struct pipeline_geometry *geometry,
+                                              struct llavamed_error *error) LLAVAMED_CHECK;
 
 /* What became of one tensor of the plan. */
 struct pipeline_tensor {
@@ -40,7 +40,7 @@ struct pipeline_tensor {
 };
 
 struct pipeline_outcome {
-    struct pipeline_tensor *tensors;     /* owned, as plan->tensors */
+    struct pipeline_tensor *tensors;        /* owned, as plan->tensors */
     char (*shard_sha256)[SHA256_HEX_BYTES]; /* owned, as plan->shards */
     uint64_t written_bytes;
     uint64_t elapsed_ns;

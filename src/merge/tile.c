@@ -4,6 +4,8 @@
  * buffer and the base into the worker's own, so that the common case (one dtype) needs no copy:
  *
  *     delta file -> out;  base file -> scratch;  out = scratch + out
+ *
+ * What a stream brought is added from where it is.
  */
 #include "merge/tile.h"
 
@@ -12,31 +14,30 @@
 #include "core/checked.h"
 #include "merge/inv_freq.h"
 
-/* The widest element that takes part in a tensor, so that a tile fits every buffer whatever it holds. */
-static size_t widest_element_bytes(const struct tile_cursor *cursor, const struct plan_tensor *tensor)
+uint64_t tile_elems_max(const struct pipeline_job *job, const struct plan_tensor *tensor)
 {
-    const struct tensor *delta = &source_tensors(cursor->delta)->tensors[tensor->delta_index];
+    const struct tensor *delta = &source_tensors(job->delta)->tensors[tensor->delta_index];
     uint64_t widest = max_u64(dtype_bytes(tensor->out.dtype), dtype_bytes(delta->dtype));
     if (tensor->base_index != TENSOR_NOT_FOUND) {
-        const struct tensor *base = &source_tensors(cursor->base)->tensors[tensor->base_index];
+        const struct tensor *base = &source_tensors(job->base)->tensors[tensor->base_index];
         widest = max_u64(widest, dtype_bytes(base->dtype));
     }
     if (tensor->action == PLAN_INV_FREQ) {
         widest = sizeof(double);
     }
-    return (size_t)widest;
+    return job->geometry.tile_bytes / widest;
 }
 
 bool tile_next(struct tile_cursor *cursor, struct tile *tile)
 {
-    const struct plan_shard *shard = &cursor->plan->shards[cursor->shard];
+    const struct plan *plan = cursor->job->plan;
+    const struct plan_shard *shard = &plan->shards[cursor->shard];
     while (cursor->position < shard->n_tensors) {
         size_t index = shard->tensors[shard->layout.order[cursor->position]];
-        const struct plan_tensor *tensor = &cursor->plan->tensors[index];
+        const struct plan_tensor *tensor = &plan->tensors[index];
         if (cursor->next_elem < tensor->out.n_elems) {
             size_t element_bytes = dtype_bytes(tensor->out.dtype);
-            uint64_t most = cursor->tile_bytes / widest_element_bytes(cursor, tensor);
-            uint64_t n_elems = min_u64(most, tensor->out.n_elems - cursor->next_elem);
+            uint64_t n_elems = min_u64(tile_elems_max(cursor->job, tensor), tensor->out.n_elems - cursor->next_elem);
             *tile = (struct tile){
                 .tensor = index,
                 .first_elem = cursor->next_elem,
@@ -72,46 +73,76 @@ static enum kernel_type kernel_type_known(enum dtype dtype)
 }
 
 /*
- * Brings elements of one source into `target` in the operation's type: read straight into it, or read into
- * scratch->source and converted from there.
+ * Brings elements of one source in the operation's type: those `given`, as they are, when they have it; else read
+ * straight into `target`, or converted into it from there or from scratch->source. *brought says where they are.
  */
-static enum llavamed_status fetch(const struct operation *op, struct source *source, size_t index, uint64_t first,
-                                  uint64_t n_elems, void *target, struct llavamed_error *error)
+static enum llavamed_status fetch(const struct operation *op, struct source *source, const struct source_run *run,
+                                  const void *given, void *target, const void **brought, struct llavamed_error *error)
 {
-    enum kernel_type from = kernel_type_known(source_tensors(source)->tensors[index].dtype);
-    void *raw = from == op->type ? target : op->scratch->source;
-    enum llavamed_status status = source_read(source, index, first, n_elems, raw, error);
-    if (status == LLAVAMED_OK && from != op->type) {
-        op->job->kernels->convert[from][op->type](target, raw, (size_t)n_elems, &op->tally->n_overflow);
+    enum kernel_type from = kernel_type_known(source_tensors(source)->tensors[run->tensor].dtype);
+    const void *raw = given;
+    if (given == NULL) {
+        void *room = from == op->type ? target : op->scratch->source;
+        enum llavamed_status status = source_read(source, run->tensor, run->first_elem, run->n_elems, room, error);
+        if (status != LLAVAMED_OK) {
+            return status;
+        }
+        raw = room;
+    }
+    *brought = raw;
+    if (from != op->type) {
+        op->job->kernels->convert[from][op->type](target, raw, (size_t)run->n_elems, &op->tally->n_overflow);
+        *brought = target;
+    }
+    return LLAVAMED_OK;
+}
+
+/* A run of elements of a tile. */
+struct tile_run {
+    uint64_t base_first;
+    uint64_t n_elems;
+    const void *base;  /* given with the tile, or NULL */
+    const void *delta; /* in the operation's type; may be `out` */
+    void *out;
+};
+
+/* out = base + delta over a run. */
+static enum llavamed_status add_base(const struct operation *op, const struct tile_run *run,
+                                     struct llavamed_error *error)
+{
+    enum kernel_type base_type = kernel_type_known(op->base->dtype);
+    void *room = base_type == op->type ? op->scratch->source : op->scratch->converted;
+    const struct source_run elems = {op->tensor->base_index, run->base_first, run->n_elems};
+    const void *base;
+    enum llavamed_status status = fetch(op, op->job->base, &elems, run->base, room, &base, error);
+    if (status == LLAVAMED_OK) {
+        op->job->kernels->add[op->type](run->out, base, run->delta, (size_t)run->n_elems, &op->tally->counts);
+        op->tally->n_added += run->n_elems;
     }
     return status;
 }
 
-/* out = base + out over a run of elements; base elements start at base_first. */
-static enum llavamed_status add_base(const struct operation *op, uint64_t base_first, uint64_t n_elems, void *out,
-                                     struct llavamed_error *error)
+/* A run that is the delta's alone. */
+static void keep_delta(const struct operation *op, const void *delta, uint64_t n_elems, void *out)
 {
-    size_t base_index = op->tensor->base_index;
-    enum kernel_type base_type = kernel_type_known(op->base->dtype);
-    void *base = base_type == op->type ? op->scratch->source : op->scratch->converted;
-    enum llavamed_status status = fetch(op, op->job->base, base_index, base_first, n_elems, base, error);
-    if (status == LLAVAMED_OK) {
-        op->job->kernels->add[op->type](out, base, out, (size_t)n_elems, &op->tally->counts);
-        op->tally->n_added += n_elems;
+    if (delta != out) {
+        memcpy(out, delta, (size_t)n_elems * dtype_bytes(op->tensor->out.dtype));
     }
-    return status;
+    kernel_scan(op->type)(out, (size_t)n_elems, &op->tally->counts);
 }
 
 /*
  * The base covers [0:rows, 0:columns) of a larger matrix. Equal widths make one run of whole rows; else one run a row.
+ * Base elements that are given begin where the tile does, which needs equal widths.
  */
-static enum llavamed_status add_top_left(const struct operation *op, const struct tile *tile, uint8_t *out,
-                                         struct llavamed_error *error)
+static enum llavamed_status add_top_left(const struct operation *op, const struct tile *tile, const uint8_t *delta,
+                                         uint8_t *out, struct llavamed_error *error)
 {
     uint64_t rows = op->base->shape[0];
     uint64_t base_columns = op->base->shape[1];
     uint64_t out_columns = op->tensor->out.shape[1];
     size_t element_bytes = dtype_bytes(op->tensor->out.dtype);
+    const uint8_t *given = tile->base_elems;
     uint64_t done = 0;
     enum llavamed_status status = LLAVAMED_OK;
     while (status == LLAVAMED_OK && done < tile->n_elems) {
@@ -120,36 +151,41 @@ static enum llavamed_status add_top_left(const struct operation *op, const struc
         uint64_t row = at / out_columns;
         uint64_t column = at % out_columns;
         bool inside = row < rows && column < base_columns;
-        uint64_t run;
+        uint64_t n_run;
         if (row >= rows) {
-            run = left;
+            n_run = left;
         } else if (base_columns == out_columns) {
-            run = min_u64(left, rows * out_columns - at);
+            n_run = min_u64(left, rows * out_columns - at);
         } else {
-            run = min_u64(left, (inside ? base_columns : out_columns) - column);
+            n_run = min_u64(left, (inside ? base_columns : out_columns) - column);
         }
-        uint8_t *target = out + done * element_bytes;
+        struct tile_run run = {
+            .base_first = row * base_columns + column,
+            .n_elems = n_run,
+            .base = given == NULL ? NULL : given + done * dtype_bytes(op->base->dtype),
+            .delta = delta + done * element_bytes,
+            .out = out + done * element_bytes,
+        };
         if (inside) {
-            status = add_base(op, row * base_columns + column, run, target, error);
+            status = add_base(op, &run, error);
         } else {
-            kernel_scan(op->type)(target, (size_t)run, &op->tally->counts);
+            keep_delta(op, run.delta, n_run, run.out);
         }
-        done += run;
+        done += n_run;
     }
     return status;
 }
 
-/* In place or through scratch: values rounded through the model's dtype, then as float32 into `target`. */
-static void round_through_model(const struct operation *op, enum kernel_type from, void *values, uint32_t *target,
+/* Values rounded through the model's dtype (in scratch->converted), then as float32 into `target`. */
+static void round_through_model(const struct operation *op, enum kernel_type from, const void *values, uint32_t *target,
                                 uint64_t n_elems)
 {
     const struct kernel_set *kernels = op->job->kernels;
     enum kernel_type model = kernel_type_known(op->job->plan->model_dtype);
-    void *rounded = op->scratch->converted;
-    if (from == model) {
-        rounded = values;
-    } else {
-        kernels->convert[from][model](rounded, values, (size_t)n_elems, &op->tally->n_overflow);
+    const void *rounded = values;
+    if (from != model) {
+        kernels->convert[from][model](op->scratch->converted, values, (size_t)n_elems, &op->tally->n_overflow);
+        rounded = op->scratch->converted;
     }
     if (model == KERNEL_F32) {
         memcpy(target, rounded, (size_t)n_elems * sizeof *target);
@@ -158,24 +194,35 @@ static void round_through_model(const struct operation *op, enum kernel_type fro
     }
 }
 
+/* Elements as they are: those given, or read into `room`. */
+static enum llavamed_status bring_raw(struct source *source, const struct source_run *run, const void *given,
+                                      void *room, const void **raw, struct llavamed_error *error)
+{
+    *raw = given != NULL ? given : room;
+    return given != NULL ? LLAVAMED_OK : source_read(source, run->tensor, run->first_elem, run->n_elems, room, error);
+}
+
 /* A rotary buffer is one tile: the plan bounds its length. */
 static enum llavamed_status compute_inv_freq(const struct operation *op, const struct tile *tile, void *out,
                                              struct llavamed_error *error)
 {
     uint64_t n = tile->n_elems;
     size_t half = (size_t)n * sizeof(double);
-    uint8_t *raw = op->scratch->source;
-    enum llavamed_status status = source_read(op->job->delta, op->tensor->delta_index, 0, n, raw, error);
+    uint8_t *room = op->scratch->source;
+    const struct source_run of_delta = {op->tensor->delta_index, 0, n};
+    const void *raw;
+    enum llavamed_status status = bring_raw(op->job->delta, &of_delta, tile->delta_elems, room, &raw, error);
     if (status != LLAVAMED_OK) {
         return status;
     }
     round_through_model(op, kernel_type_known(op->delta->dtype), raw, out, n);
-    uint32_t *base_values = (uint32_t *)(void *)(raw + half);
+    uint32_t *base_values = (uint32_t *)(void *)(room + half);
     if (op->base == NULL) {
-        inv_freq_formula((uint32_t *)(void *)raw, (size_t)n);
-        round_through_model(op, KERNEL_F32, raw, base_values, n);
+        inv_freq_formula((uint32_t *)(void *)room, (size_t)n);
+        round_through_model(op, KERNEL_F32, room, base_values, n);
     } else {
-        status = source_read(op->job->base, op->tensor->base_index, 0, n, raw, error);
+        const struct source_run of_base = {op->tensor->base_index, 0, n};
+        status = bring_raw(op->job->base, &of_base, tile->base_elems, room, &raw, error);
         if (status != LLAVAMED_OK) {
             return status;
         }
@@ -183,6 +230,17 @@ static enum llavamed_status compute_inv_freq(const struct operation *op, const s
     }
     op->job->kernels->add[KERNEL_F32](out, base_values, out, (size_t)n, &op->tally->counts);
     return LLAVAMED_OK;
+}
+
+/* Elements that no kernel touches: integers, which are the delta's. */
+static enum llavamed_status copy_delta(const struct operation *op, const struct tile *tile, void *out,
+                                       struct llavamed_error *error)
+{
+    if (tile->delta_elems != NULL) {
+        memcpy(out, tile->delta_elems, tile->n_bytes);
+        return LLAVAMED_OK;
+    }
+    return source_read(op->job->delta, op->tensor->delta_index, tile->first_elem, tile->n_elems, out, error);
 }
 
 enum llavamed_status tile_compute(const struct pipeline_job *job, const struct tile *tile,
@@ -201,22 +259,24 @@ enum llavamed_status tile_compute(const struct pipeline_job *job, const struct t
         op.base = &source_tensors(job->base)->tensors[tensor->base_index];
     }
     if (!kernel_type_of(tensor->out.dtype, &op.type)) {
-        return source_read(job->delta, tensor->delta_index, tile->first_elem, tile->n_elems, out, error);
+        return copy_delta(&op, tile, out, error);
     }
     if (tensor->action == PLAN_INV_FREQ) {
         return compute_inv_freq(&op, tile, out, error);
     }
-    enum llavamed_status status =
-        fetch(&op, job->delta, tensor->delta_index, tile->first_elem, tile->n_elems, out, error);
+    const struct source_run elems = {tensor->delta_index, tile->first_elem, tile->n_elems};
+    const void *delta;
+    enum llavamed_status status = fetch(&op, job->delta, &elems, tile->delta_elems, out, &delta, error);
     if (status != LLAVAMED_OK) {
         return status;
     }
     if (tensor->action == PLAN_ADD) {
-        return add_base(&op, tile->first_elem, tile->n_elems, out, error);
+        const struct tile_run run = {tile->first_elem, tile->n_elems, tile->base_elems, delta, out};
+        return add_base(&op, &run, error);
     }
     if (tensor->action == PLAN_ADD_TOP_LEFT) {
-        return add_top_left(&op, tile, out, error);
+        return add_top_left(&op, tile, delta, out, error);
     }
-    kernel_scan(op.type)(out, (size_t)tile->n_elems, &tally->counts);
+    keep_delta(&op, delta, tile->n_elems, out);
     return LLAVAMED_OK;
 }

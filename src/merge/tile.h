@@ -9,27 +9,27 @@
 #include "merge/pipeline.h"
 
 struct tile {
-    size_t tensor;       /* index into plan->tensors */
+    size_t tensor; /* index into plan->tensors */
     uint64_t first_elem;
     uint64_t n_elems;
     uint64_t file_offset;
-    size_t n_bytes;      /* of the result */
-    const void *base_elems;  /* borrowed: the base's elements of this range, in their own dtype, when a stream brought */
+    size_t n_bytes;         /* of the result */
+    const void *base_elems; /* borrowed: the base's elements of this range, in their own dtype, when a stream brought */
     const void *delta_elems; /* them, or the delta's; NULL: to be read from the source */
 };
 
 struct tile_cursor {
-    const struct plan *plan;
-    const struct source *base;
-    const struct source *delta;
-    size_t tile_bytes;
+    const struct pipeline_job *job;
     size_t shard;
-    size_t position;     /* tensor in the shard's file order */
+    size_t position; /* tensor in the shard's file order */
     uint64_t next_elem;
 };
 
 /* The next tile of the cursor's shard; false at its end. Tensors without elements have none. */
 bool tile_next(struct tile_cursor *cursor, struct tile *tile);
+
+/* The most elements of a tensor that a tile may have, so that it fits every buffer; all of a rotary buffer. */
+uint64_t tile_elems_max(const struct pipeline_job *job, const struct plan_tensor *tensor);
 
 /* Two buffers of tile_bytes each, private to a worker. */
 struct tile_scratch {
@@ -37,7 +37,11 @@ struct tile_scratch {
     void *converted;
 };
 
-/* Reads both operands of a tile and computes its result into `out` (tile_bytes). Adds to *tally. Thread-safe. */
+/*
+ * Brings both operands of a tile and computes its result into `out` (tile_bytes, apart from the elements given with the
+ * tile). Adds to *tally. Base elements are given only where they map one to one: not for an embedding that grew in
+ * width. Thread-safe.
+ */
 enum llavamed_status tile_compute(const struct pipeline_job *job, const struct tile *tile,
                                   const struct tile_scratch *scratch, void *out, struct pipeline_tensor *tally,
                                   struct llavamed_error *error) LLAVAMED_CHECK;

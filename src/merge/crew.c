@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "merge/crew.h"
+
+#include <fenv.h>
+#include <pthread.h>
+#include <stdlib.h>
+
+#include "core/clock.h"
+
+#define TICK_NS 200000000
+
+struct crew {
+    const struct crew_job *job;
+    pthread_mutex_t mutex;
+    pthread_cond_t change;  /* something that workers may have waited for */
+    pthread_cond_t watcher; /* something for the calling thread */
+    struct worker *workers;
+    unsigned n_running; /* workers that have not returned */
+    size_t *announced;  /* items, in the order in which they were announced */
+    size_t n_announced;
+    bool stop;
+    struct llavamed_error error; /* the first one */
+};
+
+struct worker {
+    struct crew *crew;
+    unsigned number;
+    pthread_t thread;
+};
+
+static void fail_locked(struct crew *crew, const struct llavamed_error *error)
+{
+    if (!crew->stop) {
+        crew->error = *error;
+        crew->stop = true;
+    }
+    pthread_cond_broadcast(&crew->change);
+    pthread_cond_signal(&crew->watcher);
+}
+
+void crew_announce_locked(struct crew *crew, size_t item)
+{
+    crew->announced[crew->n_announced++] = item;
+    pthread_cond_signal(&crew->watcher);
+}
+
+/* ---- Workers ------------------------------------------------------------------------------------------------- */
+
+static void *worker_main(void *argument)
+{
+    const struct worker *worker = argument;
+    struct crew *crew = worker->crew;
+    const struct crew_job *job = crew->job;
+    struct llavamed_error error;
+    (void)fesetenv(FE_DFL_ENV); /* the kernels' law; a host program may have set another rounding or flush-to-zero */
+    pthread_mutex_lock(&crew->mutex);
+    while (!crew->stop) {
+        enum crew_turn turn = job->take_locked(job->state, worker->number);
+        if (turn == CREW_OVER) {
+            break;
+        }
+        if (turn == CREW_WAIT) {
+            pthread_cond_wait(&crew->change, &crew->mutex);
+            continue;
+        }
+        pthread_mutex_unlock(&crew->mutex);
+        enum llavamed_status status = job->work(job->state, worker->number, &error);
+        pthread_mutex_lock(&crew->mutex);
+        if (status != LLAVAMED_OK) {
+            fail_locked(crew, &error);
+        } else {
+            job->done_locked(job->state, worker->number, crew);
+            pthread_cond_broadcast(&crew->change);
+        }
+    }
+    crew->n_running--;
+    pthread_cond_broadcast(&crew->change);
+    pthread_cond_signal(&crew->watcher);
+    pthread_mutex_unlock(&crew->mutex);
+    return NULL;
+}
+
+/* Starts as many workers as the system grants; one is enough. */
+static unsigned start_workers(struct crew *crew)
+{
+    unsigned n_started = 0;
+    pthread_mutex_lock(&crew->mutex);
+    while (n_started < crew->job->n_workers) {
+        struct worker *worker = &crew->workers[n_started];
+        *worker = (struct worker){.crew = crew, .number = n_started};
+        int failure = pthread_create(&worker->thread, NULL, worker_main, worker);
+        if (failure != 0) {
+            if (n_started == 0) {
+                struct llavamed_error error;
+                (void)llavamed_fail_errno(&error, LLAVAMED_STATUS_NO_MEMORY, failure, "cannot start a thread");
+                fail_locked(crew, &error);
+            }
+            break;
+        }
+        n_started++;
+        crew->n_running++;
+    }
+    pthread_mutex_unlock(&crew->mutex);
+    return n_started;
+}
+
+/* ---- The calling thread -------------------------------------------------------------------------------------- */
+
+static void look_for_signal_locked(struct crew *crew)
+{
+    int signal_number = crew->job->stop_signal == NULL ? 0 : *crew->job->stop_signal;
+    if (signal_number != 0 && !crew->stop) {
+        struct llavamed_error error;
+        (void)llavamed_fail(&error, LLAVAMED_STATUS_INTERRUPTED, "interrupted by signal %d", signal_number);
+        error.signal_number = signal_number;
+        fail_locked(crew, &error);
+    }
+}
+
+/* Waits for the workers, telling what happens; callbacks run without the mutex. */
+static void watch(struct crew *crew)
+{
+    const struct crew_job *job = crew->job;
+    size_t n_told = 0;
+    uint64_t next_tick_ns = clock_monotonic_ns() + TICK_NS;
+    pthread_mutex_lock(&crew->mutex);
+    while (crew->n_running > 0 || n_told < crew->n_announced) {
+        if (n_told < crew->n_announced) {
+            size_t item = crew->announced[n_told++];
+            pthread_mutex_unlock(&crew->mutex);
+            job->tell(job->state, item, n_told);
+            pthread_mutex_lock(&crew->mutex);
+            continue;
+        }
+        if (clock_monotonic_ns() >= next_tick_ns) {
+            next_tick_ns += TICK_NS;
+            pthread_mutex_unlock(&crew->mutex);
+            job->tick(job->state);
+            pthread_mutex_lock(&crew->mutex);
+            continue;
+        }
+        look_for_signal_locked(crew);
+        struct timespec until = clock_monotonic_timespec(next_tick_ns);
+        (void)pthread_cond_timedwait(&crew->watcher, &crew->mutex, &until);
+    }
+    pthread_mutex_unlock(&crew->mutex);
+    if (!crew->stop) {
+        job->tick(job->state);
+    }
+}
+
+static enum llavamed_status init_locks(struct crew *crew, struct llavamed_error *error)
+{
+    pthread_condattr_t attributes;
+    int failure = pthread_condattr_init(&attributes);
+    if (failure == 0) {
+        failure = pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+        failure = failure == 0 ? pthread_cond_init(&crew->watcher, &attributes) : failure;
+        failure = failure == 0 ? pthread_cond_init(&crew->change, NULL) : failure;
+        failure = failure == 0 ? pthread_mutex_init(&crew->mutex, NULL) : failure;
+        (void)pthread_condattr_destroy(&attributes);
+    }
+    return failure == 0 ? LLAVAMED_OK
+                        : llavamed_fail_errno(error, LLAVAMED_STATUS_NO_MEMORY, failure, "cannot make a lock");
+}
+
+enum llavamed_status crew_run(const struct crew_job *job, struct llavamed_error *error)
+{
+    struct crew crew = {.job = job};
+    enum llavamed_status status = init_locks(&crew, error);
+    if (status != LLAVAMED_OK) {
+        return status;
+    }
+    crew.workers = calloc(job->n_workers, sizeof *crew.workers);
+    crew.announced = calloc(job->n_items + 1, sizeof *crew.announced);
+    if (crew.workers == NULL || crew.announced == NULL) {
+        status = llavamed_fail_memory(error, job->n_workers * sizeof *crew.workers, "the worker threads");
+    } else {
+        unsigned n_started = start_workers(&crew);
+        watch(&crew);
+        for (unsigned i = 0; i < n_started; i++) {
+            (void)pthread_join(crew.workers[i].thread, NULL);
+        }
+        if (crew.stop) {
+            *error = crew.error;
+            status = crew.error.status;
+        }
+    }
+    free(crew.workers);
+    free(crew.announced);
+    (void)pthread_mutex_destroy(&crew.mutex);
+    (void)pthread_cond_destroy(&crew.change);
+    (void)pthread_cond_destroy(&crew.watcher);
+    return status;
+}

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the two ways to run a plan share; for pipeline*.c alone. */
+#ifndef MERGE_PIPELINE_PARTS_H
+#define MERGE_PIPELINE_PARTS_H
+
+#include <stdatomic.h>
+
+#include "io/output_file.h"
+#include "merge/pipeline.h"
+
+/* Tiles of the pool that a worker has, whichever way it works. */
+#define TILES_PER_WORKER 4
+
+/* One run. */
+struct pipeline_frame {
+    const struct pipeline_job *job;
+    struct pipeline_outcome *outcome; /* its lists are there, all zero */
+    uint8_t *pool;                    /* geometry.pool_bytes */
+    uint64_t started_ns;
+    atomic_uint_fast64_t written_bytes; /* of the shards */
+    atomic_uint_fast64_t hashed_bytes;
+};
+
+/* Creates a shard and writes its head. *out is owned by the caller. */
+enum llavamed_status pipeline_create_shard(struct pipeline_frame *frame, size_t shard, struct output_file **out,
+                                           struct llavamed_error *error) LLAVAMED_CHECK;
+
+/* Adds the counts of a tile to those of its tensor; the CRC-32 is the caller's. */
+void pipeline_add_counts(struct pipeline_tensor *total, const struct pipeline_tensor *tally);
+
+/* What the observer is told, on its thread. */
+void pipeline_tell_progress(const struct pipeline_frame *frame, uint64_t done_bytes);
+void pipeline_tell_shard(const struct pipeline_frame *frame, size_t shard, size_t n_told);
+
+#endif
