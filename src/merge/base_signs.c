@@ -37,26 +37,26 @@ struct model_config {
 
 /* ---- Reading ---- */
 
-static const char *find_file(const struct base_signs_side *side, const char *name)
+static const struct source_small_file *find_file(const struct base_signs_side *side, const char *name)
 {
     for (size_t i = 0; i < side->n_files; i++) {
         if (strcmp(side->files[i].name, name) == 0) {
-            return side->files[i].path;
+            return &side->files[i];
         }
     }
     return NULL;
 }
 
 /* A JSON object in a small file, or NULL: here it only helps, and whoever needs the file words its faults. */
-static struct json *read_object(const char *path)
+static struct json *read_object(const struct source_small_file *file)
 {
     char *text = NULL;
     size_t n_bytes = 0;
     struct json *json = NULL;
-    if (path == NULL || input_file_read_whole(path, SMALL_FILE_BYTES_MAX, &text, &n_bytes, NULL) != LLAVAMED_OK) {
+    if (file == NULL || source_small_file_read(file, SMALL_FILE_BYTES_MAX, &text, &n_bytes, NULL) != LLAVAMED_OK) {
         return NULL;
     }
-    if (json_parse(path, text, n_bytes, false, &json, NULL) != LLAVAMED_OK) {
+    if (json_parse(file->path, text, n_bytes, false, &json, NULL) != LLAVAMED_OK) {
         json = NULL;
     } else if (json_kind_of(json_root(json)) != JSON_OBJECT) {
         json_free(json);

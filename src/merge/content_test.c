@@ -19,6 +19,7 @@
 
 struct sampler {
     const struct content_job *job;
+    bool announces;  /* pieces are told to the sources, and not read */
     uint8_t *memory; /* owned: all that follows */
     void *raw_base;  /* as read */
     void *raw_delta;
@@ -110,10 +111,30 @@ static struct piece choose_piece(const struct tensor *base, const struct tensor 
 
 /* ---- Reading and counting ---- */
 
-static enum llavamed_status read_piece(const struct sampler *sampler, const struct plan_tensor *tensor,
+/* Both sources are to keep a piece. */
+static enum llavamed_status keep_piece(const struct content_job *job, const struct plan_tensor *tensor,
                                        const struct piece *piece, struct llavamed_error *error)
 {
+    enum llavamed_status status =
+        source_keep(job->delta, tensor->delta_index, piece->delta_first, piece->n_elems, error);
+    return status == LLAVAMED_OK ? source_keep(job->base, tensor->base_index, piece->base_first, piece->n_elems, error)
+                                 : status;
+}
+
+/* *is_there: the piece was read; false when a source does not have it yet, and while announcing. */
+static enum llavamed_status read_piece(const struct sampler *sampler, const struct plan_tensor *tensor,
+                                       const struct piece *piece, bool *is_there, struct llavamed_error *error)
+{
     const struct content_job *job = sampler->job;
+    *is_there = false;
+    if (sampler->announces) {
+        return keep_piece(job, tensor, piece, error);
+    }
+    if (!source_has(job->delta, tensor->delta_index, piece->delta_first, piece->n_elems) ||
+        !source_has(job->base, tensor->base_index, piece->base_first, piece->n_elems)) {
+        return LLAVAMED_OK;
+    }
+    *is_there = true;
     enum llavamed_status status =
         source_peek(job->delta, tensor->delta_index, piece->delta_first, piece->n_elems, sampler->raw_delta, error);
     if (status == LLAVAMED_OK) {
@@ -173,8 +194,9 @@ static enum llavamed_status sample_norm(const struct sampler *sampler, const str
                                         struct content_report *report, struct llavamed_error *error)
 {
     struct piece piece = {.n_elems = (size_t)min_u64(tensor->out.n_elems, CONTENT_PIECE_ELEMS)};
-    enum llavamed_status status = read_piece(sampler, tensor, &piece, error);
-    if (status == LLAVAMED_OK) {
+    bool is_there;
+    enum llavamed_status status = read_piece(sampler, tensor, &piece, &is_there, error);
+    if (status == LLAVAMED_OK && is_there) {
         add_squares(sampler, tensor, piece.n_elems, &report->squares[CONTENT_NORM]);
     }
     return status;
@@ -197,13 +219,19 @@ static enum llavamed_status sample_matrix(const struct sampler *sampler, const s
     struct content_figures in_f16 = {0};
     enum kernel_type type = KERNEL_F16;
     (void)kernel_type_of(delta->dtype, &type);
+    bool is_whole = true;
     uint64_t n_pieces =
         sample->kind == CONTENT_EMBED || sample->kind == CONTENT_HEAD ? PIECES_OF_VOCABULARY : PIECES_OF_MATRIX;
     for (uint64_t k = 0; base->n_elems >= n_pieces && k < n_pieces; k++) {
         struct piece piece = choose_piece(base, delta, k, n_pieces, seed);
-        enum llavamed_status status = read_piece(sampler, tensor, &piece, error);
+        bool is_there;
+        enum llavamed_status status = read_piece(sampler, tensor, &piece, &is_there, error);
         if (status != LLAVAMED_OK) {
             return status;
+        }
+        if (!is_there) {
+            is_whole = false;
+            continue;
         }
         add_squares(sampler, tensor, piece.n_elems, &report->squares[sample->kind]);
         add_figures(sampler, tensor, type, piece.n_elems, &sample->figures);
@@ -224,7 +252,7 @@ static enum llavamed_status sample_matrix(const struct sampler *sampler, const s
             sample->fit = CONTENT_FIT_UNKNOWN;
         }
     }
-    report->n_samples++;
+    report->n_samples += is_whole;
     return LLAVAMED_OK;
 }
 
@@ -296,18 +324,52 @@ static enum llavamed_status refuse(const struct content_job *job, const struct c
     return verdict->status;
 }
 
+/* What more of the contents may change is not judged yet. */
+static void judge_early(struct content_verdict *verdict)
+{
+    if (verdict->n_judged < CONTENT_EARLY_MATRICES_MIN || verdict->cause == CONTENT_CAUSE_FINE_TUNE) {
+        verdict->status = LLAVAMED_OK;
+    }
+    if (verdict->status == LLAVAMED_OK) {
+        verdict->text[0] = '\0';
+    }
+}
+
+static enum llavamed_status take_samples(const struct content_job *job, bool announces, struct content_report *report,
+                                         struct llavamed_error *error)
+{
+    struct sampler sampler = {0};
+    enum llavamed_status status = sampler_init(&sampler, job, error);
+    if (status == LLAVAMED_OK) {
+        sampler.announces = announces;
+        status = sample_all(&sampler, report, error);
+    }
+    free(sampler.memory);
+    return status;
+}
+
+enum llavamed_status content_announce(const struct content_job *job, struct llavamed_error *error)
+{
+    struct content_report report = {0};
+    if (source_streams(job->base) + source_streams(job->delta) == 0) {
+        return LLAVAMED_OK;
+    }
+    enum llavamed_status status = take_samples(job, true, &report, error);
+    content_report_deinit(&report);
+    return status;
+}
+
 enum llavamed_status content_test(const struct content_job *job, struct content_verdict *verdict,
                                   struct llavamed_error *error)
 {
-    struct sampler sampler = {0};
     struct content_report report = {0};
-    enum llavamed_status status = sampler_init(&sampler, job, error);
-    if (status == LLAVAMED_OK) {
-        status = sample_all(&sampler, &report, error);
-    }
+    enum llavamed_status status = take_samples(job, false, &report, error);
     if (status == LLAVAMED_OK) {
         struct content_verdict found;
         content_decide(&report, &found);
+        if (job->early) {
+            judge_early(&found);
+        }
         if (found.status == LLAVAMED_OK || job->allow_unknown_base) {
             *verdict = found;
         } else {
@@ -315,6 +377,5 @@ enum llavamed_status content_test(const struct content_job *job, struct content_
         }
     }
     content_report_deinit(&report);
-    free(sampler.memory);
     return status;
 }

@@ -26,7 +26,14 @@ struct content_job {
     struct source *delta;
     const struct kernel_set *kernels;
     bool allow_unknown_base;
+    bool early; /* a look at the part that is there so far: another test follows */
 };
+
+/*
+ * An early test judges the matrices of which every piece is there. It refuses when these are at least so many, and not
+ * for a base that is near: more of it may change that verdict. Otherwise it is LLAVAMED_OK and has no text.
+ */
+#define CONTENT_EARLY_MATRICES_MIN 4
 
 /* NO_MEMORY. Nothing to do when both sources are read in any order. */
 enum llavamed_status content_announce(const struct content_job *job, struct llavamed_error *error) LLAVAMED_CHECK;

@@ -25,9 +25,9 @@
 #define TENSOR_LINE_BYTES 768
 
 struct copied_file {
-    char *path;   /* owned */
-    char *target; /* owned: the name in the result */
-    uint64_t n_bytes;
+    const struct source_small_file *file; /* borrowed */
+    char *target;                         /* owned: the name in the result */
+    uint64_t n_bytes;                     /* when planned */
 };
 
 struct documents {
@@ -44,7 +44,6 @@ void documents_free(struct documents *documents)
 {
     if (documents != NULL) {
         for (size_t i = 0; i < documents->n_files; i++) {
-            free(documents->files[i].path);
             free(documents->files[i].target);
         }
         free(documents->files);
@@ -62,6 +61,27 @@ size_t documents_warnings(const struct documents *documents, char *const **warni
 
 /* ---- While planning ---- */
 
+/* That a file can be read, and its size: nothing of this may turn out only after the merge. */
+static enum llavamed_status probe_small_file(const struct source_small_file *file, uint64_t *n_bytes,
+                                             struct llavamed_error *error)
+{
+    if (file->archive != NULL) {
+        char *bytes = NULL;
+        size_t n = 0;
+        enum llavamed_status status = source_small_file_read(file, DOCUMENTS_FILE_BYTES_MAX, &bytes, &n, error);
+        free(bytes);
+        *n_bytes = n;
+        return status;
+    }
+    struct input_file *opened = NULL;
+    enum llavamed_status status = input_file_open(file->path, &opened, error);
+    if (status == LLAVAMED_OK) {
+        *n_bytes = input_file_bytes(opened);
+        input_file_close(opened);
+    }
+    return status;
+}
+
 static enum llavamed_status prepare_copy(struct documents *documents, const struct source_small_file *file,
                                          const char *target, struct llavamed_error *error)
 {
@@ -70,35 +90,31 @@ static enum llavamed_status prepare_copy(struct documents *documents, const stru
                              "%s: too many files beside the weights to copy (want at most %d)", file->path,
                              DOCUMENTS_COPIED_MAX);
     }
-    struct input_file *opened = NULL;
-    enum llavamed_status status = input_file_open(file->path, &opened, error);
+    uint64_t n_bytes = 0;
+    enum llavamed_status status = probe_small_file(file, &n_bytes, error);
     if (status != LLAVAMED_OK) {
         return status;
     }
-    uint64_t n_bytes = input_file_bytes(opened);
-    input_file_close(opened);
     if (n_bytes > DOCUMENTS_FILE_BYTES_MAX) {
         return llavamed_fail(error, LLAVAMED_STATUS_INPUT_LIMIT,
                              "%s: too large for a file beside the weights (got %llu bytes, want at most %llu)",
                              file->path, (unsigned long long)n_bytes, (unsigned long long)DOCUMENTS_FILE_BYTES_MAX);
     }
-    struct copied_file copied = {.path = strdup(file->path), .target = strdup(target), .n_bytes = n_bytes};
+    struct copied_file copied = {.file = file, .target = strdup(target), .n_bytes = n_bytes};
     documents->files[documents->n_files++] = copied;
-    if (copied.path == NULL || copied.target == NULL) {
-        return llavamed_fail_memory(error, strlen(file->path) + strlen(target), "a path");
-    }
-    return LLAVAMED_OK;
+    return copied.target != NULL ? LLAVAMED_OK : llavamed_fail_memory(error, strlen(target), "a path");
 }
 
-static enum llavamed_status prepare_config(struct documents *documents, const char *path,
+static enum llavamed_status prepare_config(struct documents *documents, const struct source_small_file *file,
                                            const struct model_facts *facts, struct llavamed_error *error)
 {
+    const char *path = file->path;
     char *text = NULL;
     size_t n_bytes = 0;
     struct json *json = NULL;
     struct buffer edited;
     buffer_init(&edited, (size_t)DOCUMENTS_CONFIG_BYTES_MAX * 2);
-    enum llavamed_status status = input_file_read_whole(path, DOCUMENTS_CONFIG_BYTES_MAX, &text, &n_bytes, error);
+    enum llavamed_status status = source_small_file_read(file, DOCUMENTS_CONFIG_BYTES_MAX, &text, &n_bytes, error);
     if (status == LLAVAMED_OK) {
         status = json_parse(path, text, n_bytes, false, &json, error);
     }
@@ -126,13 +142,14 @@ out:
 }
 
 /* Only looked at: a file that is wrong is copied all the same, with a warning. */
-static void look_at_added_tokens(struct documents *documents, const char *path, const struct model_facts *facts)
+static void look_at_added_tokens(struct documents *documents, const struct source_small_file *file,
+                                 const struct model_facts *facts)
 {
     char *text = NULL;
     size_t n_bytes = 0;
     struct json *json = NULL;
-    if (input_file_read_whole(path, DOCUMENTS_CONFIG_BYTES_MAX, &text, &n_bytes, NULL) == LLAVAMED_OK &&
-        json_parse(path, text, n_bytes, false, &json, NULL) == LLAVAMED_OK &&
+    if (source_small_file_read(file, DOCUMENTS_CONFIG_BYTES_MAX, &text, &n_bytes, NULL) == LLAVAMED_OK &&
+        json_parse(file->path, text, n_bytes, false, &json, NULL) == LLAVAMED_OK &&
         json_kind_of(json_root(json)) == JSON_OBJECT) {
         added_tokens_check("added_tokens.json", json_root(json), facts, &documents->warnings);
     } else {
@@ -151,7 +168,7 @@ static enum llavamed_status prepare_files(struct documents *documents, const str
         enum llavamed_status status = LLAVAMED_OK;
         const char *target = small_file_target(small_files[i].name);
         if (strcmp(small_files[i].name, "config.json") == 0) {
-            status = prepare_config(documents, small_files[i].path, &facts, error);
+            status = prepare_config(documents, &small_files[i], &facts, error);
         } else if (target != NULL) {
             status = prepare_copy(documents, &small_files[i], target, error);
         }
@@ -159,7 +176,7 @@ static enum llavamed_status prepare_files(struct documents *documents, const str
             return status;
         }
         if (strcmp(small_files[i].name, "added_tokens.json") == 0) {
-            look_at_added_tokens(documents, small_files[i].path, &facts);
+            look_at_added_tokens(documents, &small_files[i], &facts);
         }
     }
     return LLAVAMED_OK;
@@ -248,27 +265,59 @@ static enum llavamed_status copy_bytes(struct input_file *input, struct document
     return status;
 }
 
-static enum llavamed_status copy_file(const char *directory, const struct copied_file *file, struct document_list *list,
-                                      struct llavamed_error *error)
+static enum llavamed_status fail_changed(const struct copied_file *copied, struct llavamed_error *error)
+{
+    return llavamed_fail(error, LLAVAMED_STATUS_INPUT_CHANGED, "%s: the file changed during the run",
+                         copied->file->path);
+}
+
+static enum llavamed_status copy_from_disk(const struct copied_file *copied, struct document_file *document,
+                                           struct llavamed_error *error)
 {
     struct input_file *input = NULL;
-    struct document_file *document = NULL;
-    enum llavamed_status status = input_file_open(file->path, &input, error);
-    if (status == LLAVAMED_OK && input_file_bytes(input) != file->n_bytes) {
-        status = llavamed_fail(error, LLAVAMED_STATUS_INPUT_CHANGED, "%s: the file changed during the run", file->path);
-    }
-    if (status == LLAVAMED_OK) {
-        status = document_create(directory, file->target, &document, error);
+    enum llavamed_status status = input_file_open(copied->file->path, &input, error);
+    if (status == LLAVAMED_OK && input_file_bytes(input) != copied->n_bytes) {
+        status = fail_changed(copied, error);
     }
     if (status == LLAVAMED_OK) {
         status = copy_bytes(input, document, error);
+    }
+    input_file_close(input);
+    return status;
+}
+
+/* A member of an archive comes all at once. */
+static enum llavamed_status copy_from_archive(const struct copied_file *copied, struct document_file *document,
+                                              struct llavamed_error *error)
+{
+    char *bytes = NULL;
+    size_t n_bytes = 0;
+    enum llavamed_status status =
+        source_small_file_read(copied->file, DOCUMENTS_FILE_BYTES_MAX, &bytes, &n_bytes, error);
+    if (status == LLAVAMED_OK && n_bytes != copied->n_bytes) {
+        status = fail_changed(copied, error);
+    }
+    if (status == LLAVAMED_OK) {
+        status = document_write(document, bytes, n_bytes, error);
+    }
+    free(bytes);
+    return status;
+}
+
+static enum llavamed_status copy_file(const char *directory, const struct copied_file *copied,
+                                      struct document_list *list, struct llavamed_error *error)
+{
+    struct document_file *document = NULL;
+    enum llavamed_status status = document_create(directory, copied->target, &document, error);
+    if (status == LLAVAMED_OK) {
+        status = copied->file->archive != NULL ? copy_from_archive(copied, document, error)
+                                               : copy_from_disk(copied, document, error);
     }
     if (status == LLAVAMED_OK) {
         status = document_finish(document, DOCUMENT_COPIED, list, error);
         document = NULL;
     }
     document_close(document);
-    input_file_close(input);
     return status;
 }
 

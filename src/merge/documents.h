@@ -22,7 +22,7 @@
 struct documents; /* opaque */
 
 /*
- * `small_files` are the delta's (source_small_files(), borrowed for the call), `plan` is borrowed until
+ * `small_files` are the delta's (source_small_files()); these and `plan` are borrowed until
  * documents_free(). *out is owned by the caller. Which files are copied: merge/small_files.h.
  *
  * config.json: must be a JSON object (JSON_INVALID, JSON_DUPLICATE_KEY); "torch_dtype" or "dtype", where it is a string

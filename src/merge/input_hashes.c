@@ -30,7 +30,7 @@ struct input_item {
 struct input_hashes {
     struct input_item *items; /* owned; the weights files of a role are together, in the order of the source */
     size_t n_items;
-    const char *delta_config; /* path, or NULL */
+    const struct source_small_file *delta_config; /* or NULL */
     char delta_release[RELEASE_BYTES_MAX];
 };
 
@@ -57,7 +57,8 @@ static void add_items(struct input_hashes *hashes, struct source *source, enum i
     const struct source_small_file *small;
     size_t n_small = source_small_files(source, &small);
     for (size_t i = 0; i < n_small; i++) {
-        if (is_used(role, small[i].name)) {
+        /* One inside an archive has no bytes of its own on disk. */
+        if (small[i].archive == NULL && is_used(role, small[i].name)) {
             hashes->items[hashes->n_items++] = (struct input_item){.path = small[i].path,
                                                                    .name = small[i].name,
                                                                    .role = role,
@@ -65,7 +66,7 @@ static void add_items(struct input_hashes *hashes, struct source *source, enum i
                                                                    .recorded = small[i].recorded};
         }
         if (role == INPUT_DELTA && strcmp(small[i].name, "config.json") == 0) {
-            hashes->delta_config = small[i].path;
+            hashes->delta_config = &small[i];
         }
     }
 }
@@ -266,7 +267,7 @@ static void name_delta_release(struct input_hashes *hashes, const struct known_f
     size_t n_bytes = 0;
     bool is_ckpt2 = false;
     if (hashes->delta_config != NULL &&
-        input_file_read_whole(hashes->delta_config, CONFIG_BYTES_MAX, &text, &n_bytes, NULL) == LLAVAMED_OK) {
+        source_small_file_read(hashes->delta_config, CONFIG_BYTES_MAX, &text, &n_bytes, NULL) == LLAVAMED_OK) {
         is_ckpt2 = strstr(text, "ckpt2") != NULL;
     }
     free(text);

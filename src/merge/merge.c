@@ -131,6 +131,9 @@ static enum llavamed_status run_pipeline(struct merge_run *run, struct llavamed_
         result_note_outcome(run->result, &run->plan, &run->outcome);
         status = finish_sources(run, error);
     }
+    if (status == LLAVAMED_OK && merge_is_streamed(run)) {
+        status = merge_judge_content(run, error);
+    }
     for (size_t i = 0; status == LLAVAMED_OK && i < run->plan.n_tensors; i++) {
         status = warn_of_tensor(run, i, error);
     }

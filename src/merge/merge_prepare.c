@@ -12,6 +12,7 @@
 #include "io/directory.h"
 #include "merge/base_signs.h"
 #include "merge/content_test.h"
+#include "merge/pipeline_stream.h"
 #include "merge/result.h"
 #include "merge/warnings.h"
 
@@ -273,9 +274,11 @@ static enum llavamed_status make_plan(struct merge_run *run, struct llavamed_err
         .inv_freq = run->settings->inv_freq,
         .max_shard_bytes = run->settings->max_shard_bytes,
     };
-    enum llavamed_status status = plan_build(source_tensors(run->base), run->settings->base,
-                                             source_tensors(run->delta), run->settings->delta, &options, &run->plan,
-                                             error);
+    enum llavamed_status status = plan_build(source_tensors(run->base), run->settings->base, source_tensors(run->delta),
+                                             run->settings->delta, &options, &run->plan, error);
+    if (status == LLAVAMED_OK) {
+        status = pipeline_stream_check(&run->plan, run->base, run->delta, error);
+    }
     if (status == LLAVAMED_OK) {
         status = result_note_plan(run->result, &run->plan, error);
     }
@@ -285,27 +288,64 @@ static enum llavamed_status make_plan(struct merge_run *run, struct llavamed_err
     return status;
 }
 
-/* Whether the delta was made from this base, as far as a sample of both tells. */
-static enum llavamed_status judge_content(struct merge_run *run, struct llavamed_error *error)
+static struct content_job content_job_of(const struct merge_run *run)
 {
-    struct content_job job = {
+    return (struct content_job){
         .plan = &run->plan,
         .base = run->base,
         .delta = run->delta,
         .kernels = run->kernels,
         .allow_unknown_base = run->settings->allow_unknown_base,
     };
+}
+
+bool merge_is_streamed(const struct merge_run *run)
+{
+    return source_streams(run->base) + source_streams(run->delta) > 0;
+}
+
+enum llavamed_status merge_judge_content(struct merge_run *run, struct llavamed_error *error)
+{
+    const struct content_job job = content_job_of(run);
     struct content_verdict verdict;
     uint64_t started_ns = clock_monotonic_ns();
     enum llavamed_status status = content_test(&job, &verdict, error);
     if (status != LLAVAMED_OK) {
         return status;
     }
-    merge_note(run,
-         "content test: %zu matrices judged, %.3f %% of the sums that must be exact are, chance gives %.3f %%; %.3f s",
-         verdict.n_judged, 100.0 * (1.0 - content_rate(&verdict.total)),
-         100.0 * (1.0 - content_control_rate(&verdict.total)), (double)(clock_monotonic_ns() - started_ns) / 1e9);
+    merge_note(
+        run,
+        "content test: %zu matrices judged, %.3f %% of the sums that must be exact are, chance gives %.3f %%; %.3f s",
+        verdict.n_judged, 100.0 * (1.0 - content_rate(&verdict.total)),
+        100.0 * (1.0 - content_control_rate(&verdict.total)), (double)(clock_monotonic_ns() - started_ns) / 1e9);
     return verdict.text[0] == '\0' ? LLAVAMED_OK : merge_warn(run, verdict.text, error);
+}
+
+/*
+ * A source that is read from front to back cannot be sampled before it is read, but its first part is: most of what is
+ * wrong shows there. What the test of the whole will say is not said twice, and in a dry run nothing else says it.
+ */
+static enum llavamed_status look_at_content(struct merge_run *run, struct llavamed_error *error)
+{
+    struct content_job job = content_job_of(run);
+    struct content_verdict verdict;
+    job.early = true;
+    enum llavamed_status status = content_announce(&job, error);
+    if (status == LLAVAMED_OK) {
+        status = source_look_ahead(run->base, error);
+    }
+    if (status == LLAVAMED_OK) {
+        status = source_look_ahead(run->delta, error);
+    }
+    if (status == LLAVAMED_OK) {
+        status = content_test(&job, &verdict, error);
+    }
+    if (status == LLAVAMED_OK) {
+        merge_note(run, "content test of what comes first: %zu matrices judged", verdict.n_judged);
+    }
+    return status == LLAVAMED_OK && run->settings->dry_run && verdict.text[0] != '\0'
+               ? merge_warn(run, verdict.text, error)
+               : status;
 }
 
 static enum llavamed_status prepare_documents(struct merge_run *run, struct llavamed_error *error)
@@ -369,7 +409,7 @@ enum llavamed_status merge_prepare(struct merge_run *run, struct llavamed_error 
         status = check_space(run, error);
     }
     if (status == LLAVAMED_OK) {
-        status = judge_content(run, error);
+        status = merge_is_streamed(run) ? look_at_content(run, error) : merge_judge_content(run, error);
     }
     if (status == LLAVAMED_STATUS_PAIR_WRONG_BASE && !run->settings->dry_run) {
         status = blame_damage(run, error);

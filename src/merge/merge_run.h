@@ -44,6 +44,15 @@ enum llavamed_status merge_prepare(struct merge_run *run, struct llavamed_error 
 /* Hashes the inputs where the settings or a record beside them ask for it. */
 enum llavamed_status merge_verify_inputs(struct merge_run *run, struct llavamed_error *error) LLAVAMED_CHECK;
 
+/* Whether one of the sources is read from front to back. */
+bool merge_is_streamed(const struct merge_run *run);
+
+/*
+ * Whether the delta was made from this base, as far as a sample of both tells: while planning, or once a source that is
+ * read from front to back was read. Its warning is kept.
+ */
+enum llavamed_status merge_judge_content(struct merge_run *run, struct llavamed_error *error) LLAVAMED_CHECK;
+
 /* Warns of a base that no hash has named. */
 enum llavamed_status merge_warn_of_unknown_base(struct merge_run *run, struct llavamed_error *error) LLAVAMED_CHECK;
 

@@ -126,7 +126,7 @@ enum llavamed_status source_check_kind(struct source *source, struct llavamed_er
     size_t config_bytes = 0;
     for (size_t i = 0; i < source->n_small_files; i++) {
         if (strcmp(source->small_files[i].name, "config.json") == 0 &&
-            input_file_read_whole(source->small_files[i].path, CONFIG_BYTES_MAX, &config, &config_bytes, NULL) !=
+            source_small_file_read(&source->small_files[i], CONFIG_BYTES_MAX, &config, &config_bytes, NULL) !=
                 LLAVAMED_OK) {
             config = NULL; /* it only helps here */
         }

@@ -357,6 +357,12 @@ size_t source_small_files(const struct source *source, const struct source_small
     return source->n_small_files;
 }
 
+enum llavamed_status source_small_file_read(const struct source_small_file *file, size_t max_bytes, char **bytes,
+                                            size_t *n_bytes, struct llavamed_error *error)
+{
+    return input_file_read_whole(file->path, max_bytes, bytes, n_bytes, error);
+}
+
 size_t source_remarks(const struct source *source, const struct source_remark **remarks)
 {
     *remarks = source->remarks;
