@@ -22,14 +22,19 @@
 #define CACHE_SAMPLE_STEP_MIN (UINT64_C(1) << 20)
 
 struct input_file {
-    int fd;
-    char *path;
-    uint64_t n_bytes;
+    int fd;              /* -1 in memory */
+    char *name;          /* owned: what messages say */
+    char *path;          /* owned unless it is `name`: what was opened; NULL in memory */
+    uint64_t base;       /* where in the opened file the bytes begin that are seen */
+    uint64_t n_bytes;    /* how many are seen */
+    uint64_t file_bytes; /* of the opened file */
     uint64_t device;
     uint64_t inode;
     struct timespec modified;
-    struct block_tally *read_blocks; /* NULL unless the file was not in the page cache when opened: then it need not be
-                                        there afterwards either, and blocks are given back once they are read */
+    struct block_tally *read_blocks; /* of the opened file. NULL unless that was not in the page cache when opened: then
+                                        it need not be there afterwards either, and blocks are given back once read */
+    struct input_run *runs;          /* owned; NULL unless in memory. None is empty */
+    size_t n_runs;
 };
 
 static enum llavamed_status fail_open(struct llavamed_error *error, int errno_value, const char *path)
@@ -49,10 +54,10 @@ static enum llavamed_status check_regular(const char *path, const struct stat *i
 }
 
 /*
- * Whether most of a large file is missing in the page cache, from a few samples that never wait (RWF_NOWAIT). Small
- * files are not worth the question. A file system that cannot tell counts as "in the cache": nothing is dropped then.
+ * Whether most of a large range is missing in the page cache, from a few samples that never wait (RWF_NOWAIT). Small
+ * ones are not worth the question. A file system that cannot tell counts as "in the cache": nothing is dropped then.
  */
-static bool is_cold(int fd, uint64_t n_bytes)
+static bool is_cold(int fd, uint64_t base, uint64_t n_bytes)
 {
     if (n_bytes < CACHE_SAMPLES * CACHE_SAMPLE_STEP_MIN) {
         return false;
@@ -62,68 +67,133 @@ static bool is_cold(int fd, uint64_t n_bytes)
         char byte;
         struct iovec vector = {.iov_base = &byte, .iov_len = 1};
         uint64_t offset = n_bytes / CACHE_SAMPLES * (uint64_t)i + n_bytes / CACHE_SAMPLES / 2;
-        n_missing += preadv2(fd, &vector, 1, (off_t)offset, RWF_NOWAIT) < 0 && errno == EAGAIN;
+        n_missing += preadv2(fd, &vector, 1, (off_t)(base + offset), RWF_NOWAIT) < 0 && errno == EAGAIN;
     }
     return n_missing > CACHE_SAMPLES / 2;
 }
 
-enum llavamed_status input_file_open(const char *path, struct input_file **out, struct llavamed_error *error)
+static enum llavamed_status open_regular(const char *path, int *out, struct stat *info, struct llavamed_error *error)
 {
-    enum llavamed_status status;
-    struct input_file *file = calloc(1, sizeof *file);
-    char *path_copy = strdup(path);
-    int fd = -1;
-    if (file == NULL || path_copy == NULL) {
-        status = llavamed_fail_memory(error, sizeof *file + strlen(path), "an open file");
-        goto out;
-    }
     /* O_NONBLOCK so that a FIFO without a writer is refused below instead of waited for. */
-    fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (fd < 0 || fstat(fd, info) != 0) {
+        int open_errno = errno;
+        if (fd >= 0) {
+            (void)close(fd);
+        }
+        return fail_open(error, open_errno, path);
+    }
+    enum llavamed_status status = check_regular(path, info, error);
+    if (status != LLAVAMED_OK) {
+        (void)close(fd);
+        return status;
+    }
+    (void)fcntl(fd, F_SETFL, 0);
+    *out = fd;
+    return LLAVAMED_OK;
+}
+
+/* `name` NULL: all of the file, under its path. */
+static enum llavamed_status open_range(const char *path, const char *name, struct block_run range,
+                                       struct input_file **out, struct llavamed_error *error)
+{
     struct stat info;
-    if (fd < 0 || fstat(fd, &info) != 0) {
-        status = fail_open(error, errno, path);
+    struct input_file *file = calloc(1, sizeof *file);
+    if (file == NULL) {
+        return llavamed_fail_memory(error, sizeof *file, "an open file");
+    }
+    file->fd = -1;
+    file->path = strdup(path);
+    file->name = name == NULL ? file->path : strdup(name);
+    enum llavamed_status status;
+    if (file->path == NULL || file->name == NULL) {
+        status = llavamed_fail_memory(error, strlen(path), "the name of an open file");
         goto out;
     }
-    status = check_regular(path, &info, error);
+    status = open_regular(path, &file->fd, &info, error);
     if (status != LLAVAMED_OK) {
         goto out;
     }
-    (void)fcntl(fd, F_SETFL, 0);
-    *file = (struct input_file){
-        .fd = fd,
-        .path = path_copy,
-        .n_bytes = (uint64_t)info.st_size,
-        .device = (uint64_t)info.st_dev,
-        .inode = (uint64_t)info.st_ino,
-        .modified = info.st_mtim,
-        .read_blocks = is_cold(fd, (uint64_t)info.st_size) ? block_tally_create((uint64_t)info.st_size) : NULL,
-    };
+    file->file_bytes = (uint64_t)info.st_size;
+    if (name == NULL) {
+        range = (struct block_run){0, file->file_bytes};
+    }
+    if (range.offset > file->file_bytes || range.n_bytes > file->file_bytes - range.offset) {
+        status = llavamed_fail(
+            error, LLAVAMED_STATUS_INPUT_TRUNCATED,
+            "%s: the file that holds it ends too early (it has %llu bytes, want %llu at offset %llu)", name,
+            (unsigned long long)file->file_bytes, (unsigned long long)range.n_bytes, (unsigned long long)range.offset);
+        goto out;
+    }
+    file->base = range.offset;
+    file->n_bytes = range.n_bytes;
+    file->device = (uint64_t)info.st_dev;
+    file->inode = (uint64_t)info.st_ino;
+    file->modified = info.st_mtim;
+    file->read_blocks = is_cold(file->fd, file->base, file->n_bytes) ? block_tally_create(file->file_bytes) : NULL;
     *out = file;
     file = NULL;
-    path_copy = NULL;
-    fd = -1;
 out:
-    if (fd >= 0) {
-        (void)close(fd);
-    }
-    free(path_copy);
-    free(file);
+    input_file_close(file);
     return status;
+}
+
+enum llavamed_status input_file_open(const char *path, struct input_file **out, struct llavamed_error *error)
+{
+    return open_range(path, NULL, (struct block_run){0}, out, error);
+}
+
+enum llavamed_status input_file_open_part(const char *path, const char *name, uint64_t offset, uint64_t n_bytes,
+                                          struct input_file **out, struct llavamed_error *error)
+{
+    return open_range(path, name, (struct block_run){offset, n_bytes}, out, error);
+}
+
+enum llavamed_status input_file_open_memory(const char *name, uint64_t file_bytes, const struct input_run *runs,
+                                            size_t n_runs, struct input_file **out, struct llavamed_error *error)
+{
+    struct input_file *file = calloc(1, sizeof *file);
+    char *name_copy = strdup(name);
+    /* One more: calloc(0) may be NULL, which would not be "in memory". */
+    struct input_run *copies = calloc(n_runs + 1, sizeof *copies);
+    if (file == NULL || name_copy == NULL || copies == NULL) {
+        free(copies);
+        free(name_copy);
+        free(file);
+        return llavamed_fail_memory(error, n_runs * sizeof *copies, "a file in memory");
+    }
+    *file = (struct input_file){.fd = -1, .name = name_copy, .n_bytes = file_bytes, .runs = copies};
+    uint64_t end = 0;
+    for (size_t i = 0; i < n_runs; i++) {
+        assert(runs[i].offset >= end && runs[i].offset <= file_bytes && runs[i].n_bytes <= file_bytes - runs[i].offset);
+        end = runs[i].offset + runs[i].n_bytes;
+        if (runs[i].n_bytes > 0) {
+            file->runs[file->n_runs++] = runs[i];
+        }
+    }
+    *out = file;
+    return LLAVAMED_OK;
 }
 
 void input_file_close(struct input_file *file)
 {
     if (file != NULL) {
-        (void)close(file->fd);
+        if (file->fd >= 0) {
+            (void)close(file->fd);
+        }
         block_tally_free(file->read_blocks);
-        free(file->path);
+        free(file->runs);
+        if (file->path != file->name) {
+            free(file->path);
+        }
+        free(file->name);
         free(file);
     }
 }
 
 const char *input_file_path(const struct input_file *file)
 {
-    return file->path;
+    return file->name;
 }
 
 uint64_t input_file_bytes(const struct input_file *file)
@@ -143,7 +213,8 @@ uint64_t input_file_inode(const struct input_file *file)
 
 static void drop_behind(const struct input_file *file, uint64_t offset, uint64_t n_bytes)
 {
-    struct block_run run = {offset, n_bytes};
+    /* Blocks are those of the opened file: one that a part shares with its neighbours never fills up and stays. */
+    struct block_run run = {file->base + offset, n_bytes};
     struct block_run block;
     while (file->read_blocks != NULL && run.n_bytes > 0) {
         if (block_tally_next(file->read_blocks, &run, &block)) {
@@ -157,7 +228,7 @@ static enum llavamed_status check_range(const struct input_file *file, uint64_t 
 {
     if (offset > file->n_bytes || n_bytes > file->n_bytes - offset) {
         return llavamed_fail(error, LLAVAMED_STATUS_INPUT_TRUNCATED,
-                             "%s: the file ends too early (it has %llu bytes, want %llu at offset %llu)", file->path,
+                             "%s: the file ends too early (it has %llu bytes, want %llu at offset %llu)", file->name,
                              (unsigned long long)file->n_bytes, (unsigned long long)n_bytes,
                              (unsigned long long)offset);
     }
@@ -167,8 +238,59 @@ static enum llavamed_status check_range(const struct input_file *file, uint64_t 
 static enum llavamed_status fail_read(const struct input_file *file, uint64_t offset, int errno_value,
                                       struct llavamed_error *error)
 {
-    return llavamed_fail_errno(error, LLAVAMED_STATUS_IO, errno_value, "%s: cannot read at offset %llu", file->path,
+    return llavamed_fail_errno(error, LLAVAMED_STATUS_IO, errno_value, "%s: cannot read at offset %llu", file->name,
                                (unsigned long long)offset);
+}
+
+/* How many runs begin at or before `offset`. */
+static size_t runs_up_to(const struct input_file *file, uint64_t offset)
+{
+    size_t low = 0;
+    size_t high = file->n_runs;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (file->runs[middle].offset <= offset) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
+/* The range is inside the file. */
+static enum llavamed_status read_runs(const struct input_file *file, uint64_t offset, void *buffer, size_t n_bytes,
+                                      struct llavamed_error *error)
+{
+    unsigned char *to = buffer;
+    size_t next = runs_up_to(file, offset);
+    next -= next > 0;
+    for (; n_bytes > 0; next++) {
+        const struct input_run *run = &file->runs[next];
+        if (next == file->n_runs || offset < run->offset || offset - run->offset >= run->n_bytes) {
+            return llavamed_fail(error, LLAVAMED_STATUS_INPUT_TRUNCATED,
+                                 "%s: only parts of this file are in memory (want %llu bytes at offset %llu)",
+                                 file->name, (unsigned long long)n_bytes, (unsigned long long)offset);
+        }
+        size_t skip = (size_t)(offset - run->offset);
+        size_t part = (size_t)min_u64(n_bytes, run->n_bytes - skip);
+        memcpy(to, (const unsigned char *)run->bytes + skip, part);
+        to += part;
+        offset += part;
+        n_bytes -= part;
+    }
+    return LLAVAMED_OK;
+}
+
+static enum llavamed_status read_runs_pieces(const struct input_file *file, uint64_t offset, const struct iovec *pieces,
+                                             size_t n_pieces, struct llavamed_error *error)
+{
+    enum llavamed_status status = LLAVAMED_OK;
+    for (size_t i = 0; status == LLAVAMED_OK && i < n_pieces; i++) {
+        status = read_runs(file, offset, pieces[i].iov_base, pieces[i].iov_len, error);
+        offset += pieces[i].iov_len;
+    }
+    return status;
 }
 
 enum llavamed_status input_file_read_near(struct input_file *file, uint64_t offset, void *buffer, size_t n_bytes,
@@ -178,10 +300,13 @@ enum llavamed_status input_file_read_near(struct input_file *file, uint64_t offs
     if (status != LLAVAMED_OK) {
         return status;
     }
+    if (file->runs != NULL) {
+        return read_runs(file, offset, buffer, n_bytes, error);
+    }
     unsigned char *to = buffer;
     while (n_bytes > 0) {
         size_t want = n_bytes < READ_BYTES_MAX ? n_bytes : READ_BYTES_MAX;
-        ssize_t got = pread(file->fd, to, want, (off_t)offset);
+        ssize_t got = pread(file->fd, to, want, (off_t)(file->base + offset));
         if (got < 0 && errno == EINTR) {
             continue;
         }
@@ -191,7 +316,7 @@ enum llavamed_status input_file_read_near(struct input_file *file, uint64_t offs
         if (got == 0) {
             return llavamed_fail(error, LLAVAMED_STATUS_INPUT_CHANGED,
                                  "%s: the file became shorter while it was read (it had %llu bytes, ends at %llu)",
-                                 file->path, (unsigned long long)file->n_bytes, (unsigned long long)offset);
+                                 file->name, (unsigned long long)file->n_bytes, (unsigned long long)offset);
         }
         to += got;
         offset += (uint64_t)got;
@@ -219,10 +344,13 @@ enum llavamed_status input_file_read_pieces(struct input_file *file, uint64_t of
         n_bytes += pieces[i].iov_len;
     }
     enum llavamed_status status = check_range(file, offset, n_bytes, error);
+    if (status == LLAVAMED_OK && file->runs != NULL) {
+        return read_runs_pieces(file, offset, pieces, n_pieces, error);
+    }
     size_t next = 0;
     while (status == LLAVAMED_OK && next < n_pieces) {
         size_t batch = n_pieces - next < PIECES_MAX ? n_pieces - next : PIECES_MAX;
-        ssize_t got = preadv(file->fd, pieces + next, (int)batch, (off_t)offset);
+        ssize_t got = preadv(file->fd, pieces + next, (int)batch, (off_t)(file->base + offset));
         if (got < 0 && errno == EINTR) {
             continue;
         }
@@ -249,12 +377,15 @@ enum llavamed_status input_file_read_pieces(struct input_file *file, uint64_t of
 
 void input_file_drop_cache(struct input_file *file)
 {
-    (void)posix_fadvise(file->fd, 0, 0, POSIX_FADV_DONTNEED);
+    /* A length of 0 would mean "to the end". */
+    if (file->n_bytes > 0 && file->runs == NULL) {
+        (void)posix_fadvise(file->fd, (off_t)file->base, (off_t)file->n_bytes, POSIX_FADV_DONTNEED);
+    }
 }
 
 static bool same_content(const struct input_file *file, const struct stat *info)
 {
-    return (uint64_t)info->st_size == file->n_bytes && info->st_mtim.tv_sec == file->modified.tv_sec &&
+    return (uint64_t)info->st_size == file->file_bytes && info->st_mtim.tv_sec == file->modified.tv_sec &&
            info->st_mtim.tv_nsec == file->modified.tv_nsec;
 }
 
@@ -262,17 +393,20 @@ enum llavamed_status input_file_check_unchanged(struct input_file *file, struct 
 {
     struct stat opened;
     struct stat named;
+    if (file->runs != NULL) {
+        return LLAVAMED_OK;
+    }
     if (fstat(file->fd, &opened) != 0) {
-        return llavamed_fail_errno(error, LLAVAMED_STATUS_IO, errno, "%s: cannot look at the open file", file->path);
+        return llavamed_fail_errno(error, LLAVAMED_STATUS_IO, errno, "%s: cannot look at the open file", file->name);
     }
     if (!same_content(file, &opened)) {
         return llavamed_fail(error, LLAVAMED_STATUS_INPUT_CHANGED, "%s: the file changed while it was read",
-                             file->path);
+                             file->name);
     }
     if (stat(file->path, &named) != 0 || (uint64_t)named.st_dev != file->device ||
         (uint64_t)named.st_ino != file->inode) {
         return llavamed_fail(error, LLAVAMED_STATUS_INPUT_CHANGED,
-                             "%s: the file was replaced or removed while it was read", file->path);
+                             "%s: the file was replaced or removed while it was read", file->name);
     }
     return LLAVAMED_OK;
 }

@@ -47,8 +47,8 @@ void input_file_close(struct input_file *file); /* NULL is fine */
 
 const char *input_file_path(const struct input_file *file); /* or its name; lives as long as file */
 uint64_t input_file_bytes(const struct input_file *file);   /* size when opened */
-uint64_t input_file_device(const struct input_file *file);
-uint64_t input_file_inode(const struct input_file *file);
+uint64_t input_file_device(const struct input_file *file);  /* of a part: those of the file it is in; */
+uint64_t input_file_inode(const struct input_file *file);   /* in memory: 0 */
 
 /*
  * Reads exactly n_bytes at `offset`, retrying short reads and EINTR. Thread-safe. INPUT_TRUNCATED when the range
@@ -73,7 +73,10 @@ enum llavamed_status input_file_read_near(struct input_file *file, uint64_t offs
 /* Drops the file's cached pages, as far as the system does: what is read next comes from storage. */
 void input_file_drop_cache(struct input_file *file);
 
-/* INPUT_CHANGED when size, modification time or inode differ from those at opening. */
+/*
+ * INPUT_CHANGED when size, modification time or inode differ from those at opening; for a part, those of the whole file
+ * it is in. What is in memory does not change.
+ */
 enum llavamed_status input_file_check_unchanged(struct input_file *file, struct llavamed_error *error) LLAVAMED_CHECK;
 
 /*

@@ -186,6 +186,9 @@ enum llavamed_status source_find_recorded(struct source *source, struct llavamed
     }
     for (size_t i = 0; status == LLAVAMED_OK && i < source->n_small_files; i++) {
         struct source_small_file *file = &source->small_files[i];
+        if (file->archive != NULL) {
+            continue; /* what is recorded of the archive is recorded of all in it */
+        }
         status = look_up(source, file->path, file->name, &sums, &file->recorded, error);
     }
     sums_text_deinit(&sums);

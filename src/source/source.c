@@ -8,48 +8,11 @@
 #include <string.h>
 #include <strings.h>
 
+#include "source/archive_stream.h"
 #include "source/hub_cache.h"
 #include "source/meta.h"
+#include "source/recognise.h"
 #include "source/source_parts.h"
-
-/* ---- The layout of plain weights files ---- */
-
-static enum llavamed_status plain_read(void *state, size_t index, uint64_t first_elem, uint64_t n_elems, void *buffer,
-                                       struct llavamed_error *error)
-{
-    return weights_read(state, index, first_elem, n_elems, buffer, error);
-}
-
-static enum llavamed_status plain_peek(void *state, size_t index, uint64_t first_elem, uint64_t n_elems, void *buffer,
-                                       struct llavamed_error *error)
-{
-    return weights_peek(state, index, first_elem, n_elems, buffer, error);
-}
-
-static enum llavamed_status plain_finish(void *state, void *scratch, size_t scratch_bytes, struct llavamed_error *error)
-{
-    return weights_finish(state, scratch, scratch_bytes, error);
-}
-
-static uint64_t plain_bytes_read(const void *state)
-{
-    const struct weights *weights = state;
-    return atomic_load_explicit(&weights->bytes_read, memory_order_relaxed);
-}
-
-static void plain_close(void *state)
-{
-    weights_deinit(state);
-    free(state);
-}
-
-static const struct source_layout plain_layout = {
-    .read = plain_read,
-    .peek = plain_peek,
-    .finish = plain_finish,
-    .bytes_read = plain_bytes_read,
-    .close = plain_close,
-};
 
 /* ---- Opening ---- */
 
@@ -75,92 +38,52 @@ enum llavamed_status source_remark(struct source *source, bool is_warning, struc
     return LLAVAMED_OK;
 }
 
-enum llavamed_status source_reserve_files(struct source *source, size_t n, struct llavamed_error *error)
+char *source_member_path(const struct source *source, const char *name)
 {
-    assert(n > 0 && source->files == NULL);
-    source->files = calloc(n, sizeof *source->files);
-    source->file_paths = calloc(n, sizeof *source->file_paths);
-    if (source->files == NULL || source->file_paths == NULL) {
-        return llavamed_fail_memory(error, n * sizeof *source->files, "the list of files");
-    }
-    return LLAVAMED_OK;
+    return source->archive != NULL ? archive_member_path(source->archive, name) : path_join(source->spec, name);
 }
 
-enum llavamed_status source_add_file(struct source *source, struct weights *weights, const char *path,
-                                     struct llavamed_error *error)
+/* Opens n weights files of the directory or of the archive. */
+static enum llavamed_status open_members(struct source *source, const char *const *names, size_t n,
+                                         struct llavamed_error *error)
 {
-    char *path_copy = strdup(path);
-    char *name = path_base_name(path);
-    if (path_copy == NULL || name == NULL) {
-        free(path_copy);
-        free(name);
-        return llavamed_fail_memory(error, strlen(path), "the name of a file");
+    bool deflated = false;
+    for (size_t i = 0; source->archive != NULL && i < n; i++) {
+        deflated = deflated || archive_entry(source->archive, names[i])->deflated;
     }
-    source->file_paths[source->n_files] = path_copy;
-    source->files[source->n_files] = (struct source_file){.name = name};
-    struct source_file *file = &source->files[source->n_files++];
-    enum llavamed_status status = weights_add_file(weights, path, error);
-    if (status != LLAVAMED_OK) {
-        return status;
+    if (source->archive == NULL) {
+        return plain_open(source, source->spec, names, n, error);
     }
-    const struct weights_file *added = &weights->files[weights->n_files - 1];
-    file->n_bytes = input_file_bytes(added->file);
-    if (weights->check_crc && added->n_without_crc > 0) {
-        return source_remark(source, true, error, "%s: %s: %zu of %zu records carry no CRC-32 and cannot be checked",
-                             source->role, name, added->n_without_crc, added->n_records);
-    }
-    return LLAVAMED_OK;
-}
-
-/* Opens n weights files, at least one; names are relative to `directory`, or paths when that is NULL. */
-static enum llavamed_status open_files(struct source *source, const char *directory, const char *const *names, size_t n,
-                                       struct llavamed_error *error)
-{
-    struct weights *weights = calloc(1, sizeof *weights);
-    if (weights == NULL) {
-        return llavamed_fail_memory(error, sizeof *weights, "a source");
-    }
-    enum llavamed_status status = source_reserve_files(source, n, error);
-    if (status == LLAVAMED_OK) {
-        status = weights_init(weights, &source->set, source->check_crc, error);
-    }
-    if (status != LLAVAMED_OK) {
-        free(weights);
-        return status;
-    }
-    weights->stop_signal = source->stop_signal;
-    source->layout = &plain_layout;
-    source->state = weights;
-    for (size_t i = 0; status == LLAVAMED_OK && i < n; i++) {
-        char *path = directory == NULL ? path_join(names[i], NULL) : path_join(directory, names[i]);
-        status = path == NULL ? llavamed_fail_memory(error, strlen(names[i]), "a path")
-                              : source_add_file(source, weights, path, error);
-        free(path);
-    }
-    if (status == LLAVAMED_OK) {
-        source->format = weights_format_name(weights->files[0].format);
-    }
-    return status;
+    return deflated ? archive_stream_open(source, names, n, error) : plain_open_stored(source, names, n, error);
 }
 
 static enum llavamed_status open_sharded(struct source *source, const struct directory_listing *listing,
                                          const char *index_name, struct llavamed_error *error)
 {
     struct shard_index index = {0};
-    char *index_path = path_join(source->spec, index_name);
-    if (index_path == NULL) {
-        return llavamed_fail_memory(error, strlen(index_name), "a path");
-    }
-    enum llavamed_status status = directory_read_index(source, listing, index_path, &index, error);
+    enum llavamed_status status = directory_read_index(source, listing, index_name, &index, error);
     if (status == LLAVAMED_OK) {
-        status = open_files(source, source->spec, (const char *const *)index.files, index.n_files, error);
+        status = open_members(source, (const char *const *)index.files, index.n_files, error);
     }
     if (status == LLAVAMED_OK) {
-        status = directory_check_index(index_path, &index, source->state, error);
+        bool streamed = source->layout->streams != NULL;
+        status = directory_check_index(source, index_name, &index, streamed ? archive_stream_file_of : weights_file_of,
+                                       source->state, error);
     }
     shard_index_deinit(&index);
-    free(index_path);
     return status;
+}
+
+/* A listing in Hugging Face form, of a directory or of an archive. */
+static enum llavamed_status open_chosen(struct source *source, const struct directory_listing *listing,
+                                        const struct directory_choice *choice, struct llavamed_error *error)
+{
+    enum llavamed_status status = choice->index_name != NULL
+                                      ? open_sharded(source, listing, choice->index_name, error)
+                                      : open_members(source, &choice->file_name, 1, error);
+    return status == LLAVAMED_OK
+               ? directory_find_small_files(source, source->archive == NULL ? source->spec : NULL, listing, error)
+               : status;
 }
 
 static enum llavamed_status open_directory(struct source *source, struct llavamed_error *error)
@@ -177,17 +100,46 @@ static enum llavamed_status open_directory(struct source *source, struct llavame
     if (status == LLAVAMED_OK && choice.is_meta) {
         status = meta_open(source, &listing, error);
     } else if (status == LLAVAMED_OK) {
-        status = choice.index_name != NULL ? open_sharded(source, &listing, choice.index_name, error)
-                                           : open_files(source, source->spec, &choice.file_name, 1, error);
-        if (status == LLAVAMED_OK) {
-            status = directory_find_small_files(source, source->spec, &listing, error);
-        }
+        status = open_chosen(source, &listing, &choice, error);
     }
     if (status == LLAVAMED_STATUS_INPUT_MISSING && source->repository != NULL) {
         hub_cache_hint(source->repository, error);
     }
     directory_listing_deinit(&listing);
     return status;
+}
+
+/* The only file of the source is the archive itself: that is what is hashed, recorded and held against OUT. */
+static enum llavamed_status note_archive(struct source *source, struct llavamed_error *error)
+{
+    enum llavamed_status status = source_reserve_files(source, 1, error);
+    if (status != LLAVAMED_OK) {
+        return status;
+    }
+    source->file_paths[0] = path_join(source->spec, NULL);
+    source->files[0].name = path_base_name(source->spec);
+    source->files[0].n_bytes = input_file_bytes(archive_file(source->archive));
+    source->n_files = 1;
+    return source->file_paths[0] != NULL && source->files[0].name != NULL
+               ? LLAVAMED_OK
+               : llavamed_fail_memory(error, strlen(source->spec), "a path");
+}
+
+static enum llavamed_status open_archive(struct source *source, struct llavamed_error *error)
+{
+    const struct directory_listing *listing = archive_listing(source->archive);
+    struct directory_choice choice = {0};
+    enum llavamed_status status = note_archive(source, error);
+    if (status == LLAVAMED_OK) {
+        status = directory_choose(source, listing, &choice, error);
+    }
+    if (status == LLAVAMED_OK && choice.is_meta) {
+        (void)llavamed_fail(error, LLAVAMED_STATUS_INPUT_UNSUPPORTED,
+                            "%s: Meta's original files inside an archive, which cannot be read in place", source->spec);
+        llavamed_hint(error, "unpack the archive and give the directory");
+        return LLAVAMED_STATUS_INPUT_UNSUPPORTED;
+    }
+    return status == LLAVAMED_OK ? open_chosen(source, listing, &choice, error) : status;
 }
 
 static bool has_suffix(const char *text, const char *suffix)
@@ -197,21 +149,46 @@ static bool has_suffix(const char *text, const char *suffix)
     return text_bytes > suffix_bytes && strcasecmp(text + text_bytes - suffix_bytes, suffix) == 0;
 }
 
+/* Opens the archive that spec may be: source->archive stays NULL when it is none, or is a weights file of torch. */
+static enum llavamed_status find_archive(struct source *source, struct llavamed_error *error)
+{
+    bool is_archive = false;
+    enum llavamed_status status = recognise_partial_name(source->spec, error);
+    if (status == LLAVAMED_OK) {
+        status = archive_probe(source->spec, &is_archive, error);
+    }
+    if (status != LLAVAMED_OK || !is_archive) {
+        return status;
+    }
+    status = archive_open(source->spec, &source->archive, error);
+    if (status != LLAVAMED_OK && !has_suffix(source->spec, ".zip")) {
+        return LLAVAMED_OK; /* the reader of torch files says what is wrong with it */
+    }
+    if (status == LLAVAMED_OK && archive_entry(source->archive, "data.pkl") != NULL) {
+        archive_close(source->archive);
+        source->archive = NULL;
+    }
+    return status;
+}
+
 static enum llavamed_status open_single(struct source *source, struct llavamed_error *error)
 {
     const char *spec = source->spec;
     enum llavamed_status status = source_check_link(source, error);
     if (status == LLAVAMED_OK) {
-        status = open_files(source, NULL, &spec, 1, error);
+        status = find_archive(source, error);
     }
-    bool not_torch = status == LLAVAMED_STATUS_ZIP_COMPRESSED || status == LLAVAMED_STATUS_ZIP_INVALID ||
-                     status == LLAVAMED_STATUS_ZIP_DISAGREES || status == LLAVAMED_STATUS_TORCH_INVALID;
-    if (not_torch && has_suffix(spec, ".zip")) {
-        status = llavamed_fail(error, LLAVAMED_STATUS_NOT_SUPPORTED_YET,
-                               "%s: reading a checkpoint inside a zip archive is not supported yet", spec);
-        llavamed_hint(error, "unpack it and give the directory");
+    if (status == LLAVAMED_OK) {
+        status = source->archive != NULL ? open_archive(source, error) : plain_open(source, NULL, &spec, 1, error);
     }
     return status;
+}
+
+enum llavamed_status source_small_file_read(const struct source_small_file *file, size_t max_bytes, char **bytes,
+                                            size_t *n_bytes, struct llavamed_error *error)
+{
+    return file->archive != NULL ? archive_read_whole(file->archive, file->name, max_bytes, bytes, n_bytes, error)
+                                 : input_file_read_whole(file->path, max_bytes, bytes, n_bytes, error);
 }
 
 /* Nothing is at `spec`: the hub cache may know the name. From then on the source is at the snapshot's path. */
@@ -300,6 +277,7 @@ void source_close(struct source *source)
     if (source->layout != NULL) {
         source->layout->close(source->state);
     }
+    archive_close(source->archive);
     for (size_t i = 0; i < source->n_files; i++) {
         free(source->files[i].name);
         free(source->file_paths[i]);
@@ -355,12 +333,6 @@ size_t source_small_files(const struct source *source, const struct source_small
 {
     *files = source->small_files;
     return source->n_small_files;
-}
-
-enum llavamed_status source_small_file_read(const struct source_small_file *file, size_t max_bytes, char **bytes,
-                                            size_t *n_bytes, struct llavamed_error *error)
-{
-    return input_file_read_whole(file->path, max_bytes, bytes, n_bytes, error);
 }
 
 size_t source_remarks(const struct source *source, const struct source_remark **remarks)

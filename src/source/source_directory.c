@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include "core/checked.h"
+#include "source/archive.h"
 #include "source/hub_cache.h"
 #include "source/recognise.h"
 #include "source/source_parts.h"
@@ -308,13 +309,20 @@ static enum llavamed_status check_shards_present(const struct source *source, co
 }
 
 enum llavamed_status directory_read_index(const struct source *source, const struct directory_listing *listing,
-                                          const char *index_path, struct shard_index *index,
+                                          const char *index_name, struct shard_index *index,
                                           struct llavamed_error *error)
 {
     char *json = NULL;
     size_t json_bytes = 0;
     struct shard_index made = {0};
-    enum llavamed_status status = input_file_read_whole(index_path, SHARD_INDEX_BYTES_MAX, &json, &json_bytes, error);
+    char *index_path = source_member_path(source, index_name);
+    if (index_path == NULL) {
+        return llavamed_fail_memory(error, strlen(index_name), "a path");
+    }
+    enum llavamed_status status =
+        source->archive != NULL
+            ? archive_read_whole(source->archive, index_name, SHARD_INDEX_BYTES_MAX, &json, &json_bytes, error)
+            : input_file_read_whole(index_path, SHARD_INDEX_BYTES_MAX, &json, &json_bytes, error);
     if (status == LLAVAMED_OK) {
         status = shard_index_parse(index_path, json, json_bytes, &made, error);
         /* What begins like no JSON object at all is rather an error page or an LFS pointer than a bad index. */
@@ -332,6 +340,7 @@ enum llavamed_status directory_read_index(const struct source *source, const str
     } else {
         shard_index_deinit(&made);
     }
+    free(index_path);
     return status;
 }
 
@@ -340,13 +349,23 @@ static int compare_entry(const void *key, const void *entry)
     return strcmp(key, ((const struct shard_index_entry *)entry)->tensor);
 }
 
-/* Each tensor of the files is where the index says; *seen gets a mark for each entry met. */
-static enum llavamed_status check_tensors(const char *index_path, const struct shard_index *index,
-                                          const struct weights *weights, bool *seen, struct llavamed_error *error)
+struct index_check {
+    const char *path;
+    const struct shard_index *index;
+    const struct tensor_set *set;
+    directory_file_of *file_of;
+    const void *state;
+    bool *seen; /* a mark for each entry met */
+};
+
+/* Each tensor of the files is where the index says. */
+static enum llavamed_status check_tensors(const struct index_check *check, struct llavamed_error *error)
 {
-    for (size_t i = 0; i < weights->set->n_tensors; i++) {
-        const char *name = weights->set->tensors[i].name;
-        size_t file = weights->spans[i].file;
+    const char *index_path = check->path;
+    const struct shard_index *index = check->index;
+    for (size_t i = 0; i < check->set->n_tensors; i++) {
+        const char *name = check->set->tensors[i].name;
+        size_t file = check->file_of(check->state, i);
         const struct shard_index_entry *entry =
             index->n_entries == 0
                 ? NULL
@@ -361,19 +380,24 @@ static enum llavamed_status check_tensors(const char *index_path, const struct s
                                  "%s: tensor %.200s is in another file than the index says (got %s, want %s)",
                                  index_path, name, index->files[file], index->files[entry->file]);
         }
-        seen[entry - index->entries] = true;
+        check->seen[entry - index->entries] = true;
     }
     return LLAVAMED_OK;
 }
 
-enum llavamed_status directory_check_index(const char *index_path, const struct shard_index *index,
-                                           const struct weights *weights, struct llavamed_error *error)
+enum llavamed_status directory_check_index(const struct source *source, const char *index_name,
+                                           const struct shard_index *index, directory_file_of *file_of,
+                                           const void *state, struct llavamed_error *error)
 {
     bool *seen = calloc(index->n_entries + 1, sizeof *seen);
-    if (seen == NULL) {
+    char *index_path = source_member_path(source, index_name);
+    if (seen == NULL || index_path == NULL) {
+        free(seen);
+        free(index_path);
         return llavamed_fail_memory(error, index->n_entries + 1, "the check of an index");
     }
-    enum llavamed_status status = check_tensors(index_path, index, weights, seen, error);
+    struct index_check check = {index_path, index, &source->set, file_of, state, seen};
+    enum llavamed_status status = check_tensors(&check, error);
     for (size_t i = 0; status == LLAVAMED_OK && i < index->n_entries; i++) {
         if (!seen[i]) {
             status = llavamed_fail(error, LLAVAMED_STATUS_INDEX_DISAGREES,
@@ -382,6 +406,7 @@ enum llavamed_status directory_check_index(const char *index_path, const struct 
         }
     }
     free(seen);
+    free(index_path);
     return status;
 }
 
@@ -410,7 +435,8 @@ enum llavamed_status directory_find_small_files(struct source *source, const cha
         if (!is_small_file_name(listing->names[i])) {
             continue;
         }
-        char *path = path_join(directory, listing->names[i]);
+        char *path = directory == NULL ? archive_member_path(source->archive, listing->names[i])
+                                       : path_join(directory, listing->names[i]);
         char *name = strdup(listing->names[i]);
         if (path == NULL || name == NULL) {
             free(path);
@@ -419,7 +445,14 @@ enum llavamed_status directory_find_small_files(struct source *source, const cha
         }
         /* What cannot be looked at is left out here; a file that a result needs is missed by whoever needs it. */
         struct stat info;
-        if (stat(path, &info) == 0 && S_ISREG(info.st_mode)) {
+        if (directory == NULL) {
+            source->small_files[source->n_small_files++] = (struct source_small_file){
+                .name = name,
+                .path = path,
+                .n_bytes = archive_entry(source->archive, name)->n_bytes,
+                .archive = source->archive,
+            };
+        } else if (stat(path, &info) == 0 && S_ISREG(info.st_mode)) {
             source->small_files[source->n_small_files++] =
                 (struct source_small_file){.name = name, .path = path, .n_bytes = (uint64_t)info.st_size};
         } else {

@@ -47,6 +47,7 @@ struct source {
     const struct source_layout *layout;
     void *state;
     char *spec;       /* owned: where it is */
+    struct archive *archive; /* owned: in which the files lie, or NULL */
     char *repository; /* owned: that of the hub cache in which it lies, or NULL (hub_cache.h) */
     const char *role; /* static */
     bool check_crc;
@@ -103,20 +104,30 @@ struct directory_choice {
 enum llavamed_status directory_choose(struct source *source, const struct directory_listing *listing,
                                       struct directory_choice *choice, struct llavamed_error *error) LLAVAMED_CHECK;
 
-/* Reads an index, which always names a file (shard_index.h); INPUT_MISSING lists the shards that the listing lacks. */
+/*
+ * Reads the index of this name, which always names a file (shard_index.h); INPUT_MISSING lists the shards that the
+ * listing lacks.
+ */
 enum llavamed_status directory_read_index(const struct source *source, const struct directory_listing *listing,
-                                          const char *index_path, struct shard_index *index,
+                                          const char *index_name, struct shard_index *index,
                                           struct llavamed_error *error) LLAVAMED_CHECK;
 
-/*
- * Compares an index with what its shards (weights->files, in the order of index->files) hold, both ways.
- * INDEX_DISAGREES names the first tensor that is elsewhere or nowhere.
- */
-enum llavamed_status directory_check_index(const char *index_path, const struct shard_index *index,
-                                           const struct weights *weights, struct llavamed_error *error) LLAVAMED_CHECK;
+/* The file, as index->files has them, in which a tensor of the set was found. */
+typedef size_t directory_file_of(const void *state, size_t tensor);
 
 /*
- * Fills source->small_files: the regular files of `directory` beside the weights that are not weights, code or training
+ * Compares an index with what its shards hold, both ways. INDEX_DISAGREES names the first tensor that is elsewhere or
+ * nowhere.
+ */
+enum llavamed_status directory_check_index(const struct source *source, const char *index_name,
+                                           const struct shard_index *index, directory_file_of *file_of,
+                                           const void *state, struct llavamed_error *error) LLAVAMED_CHECK;
+
+/* The path of a file of the source's directory or archive; owned by the caller, NULL when out of memory. */
+char *source_member_path(const struct source *source, const char *name);
+
+/*
+ * Fills source->small_files: the regular files of `directory` (NULL: of source->archive) beside the weights that are not weights, code or training
  * state.
  */
 enum llavamed_status directory_find_small_files(struct source *source, const char *directory,
@@ -128,6 +139,14 @@ bool directory_listing_holds(const struct directory_listing *listing, const char
 
 /* Makes room for n weights files in source->files; n is at least one. NO_MEMORY. */
 enum llavamed_status source_reserve_files(struct source *source, size_t n, struct llavamed_error *error) LLAVAMED_CHECK;
+
+/* The layout of plain files: n of them, at least one; names are relative to `directory`, or paths when that is NULL. */
+enum llavamed_status plain_open(struct source *source, const char *directory, const char *const *names, size_t n,
+                                struct llavamed_error *error) LLAVAMED_CHECK;
+
+/* The same of stored files of source->archive: they are read in any order, as if they lay in a directory. */
+enum llavamed_status plain_open_stored(struct source *source, const char *const *names, size_t n,
+                                       struct llavamed_error *error) LLAVAMED_CHECK;
 
 /*
  * Opens a weights file and appends it to `weights` and, in the same place, to source->files, whose room was made

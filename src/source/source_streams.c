@@ -133,7 +133,8 @@ void source_peek_kept(const struct source *source, const struct source_run *run,
 static enum llavamed_status look_into_stream(struct source *source, size_t stream, void *buffer,
                                              struct llavamed_error *error)
 {
-    uint64_t left = source->layout->stream_bytes(source->state, stream) / SOURCE_LOOK_PART;
+    uint64_t left =
+        max_u64(source->layout->stream_bytes(source->state, stream) / SOURCE_LOOK_PART, SOURCE_LOOK_BYTES);
     struct source_run run;
     enum llavamed_status status = source_stream_next(source, stream, &run, error);
     while (status == LLAVAMED_OK && left > 0 && run.n_elems > 0) {

@@ -82,8 +82,28 @@ static enum llavamed_status add_tensor(struct weights *weights, struct tensor *t
     return status;
 }
 
+/* A record that is the whole file. */
+static enum llavamed_status add_member_record(struct weights *weights, uint64_t n_bytes, uint32_t crc32,
+                                              struct llavamed_error *error)
+{
+    void *records =
+        reserve(weights->records, weights->n_records, 1, sizeof *weights->records, &weights->records_capacity);
+    if (records == NULL) {
+        return llavamed_fail_memory(error, (weights->n_records + 1) * sizeof *weights->records, "the list of records");
+    }
+    weights->records = records;
+    weights->records[weights->n_records++] = (struct weights_record){
+        .file = weights->n_files - 1,
+        .n_bytes = n_bytes,
+        .crc32 = crc32,
+        .has_crc = true,
+        .tensor = weights->set->n_tensors, /* the first that is about to be added */
+    };
+    return LLAVAMED_OK;
+}
+
 static enum llavamed_status add_safetensors(struct weights *weights, struct input_file *file,
-                                            struct llavamed_error *error)
+                                            const uint32_t *member_crc32, struct llavamed_error *error)
 {
     const char *path = input_file_path(file);
     uint64_t file_bytes = input_file_bytes(file);
@@ -112,8 +132,13 @@ static enum llavamed_status add_safetensors(struct weights *weights, struct inpu
     if (status == LLAVAMED_OK) {
         status = reserve_spans(weights, header.set.n_tensors, error);
     }
+    bool recorded = member_crc32 != NULL && header.set.n_tensors > 0;
+    if (status == LLAVAMED_OK && recorded) {
+        status = add_member_record(weights, file_bytes, *member_crc32, error);
+    }
+    size_t record = recorded ? weights->n_records - 1 : WEIGHTS_NO_RECORD;
     for (size_t i = 0; status == LLAVAMED_OK && i < header.set.n_tensors; i++) {
-        status = add_tensor(weights, &header.set.tensors[i], WEIGHTS_NO_RECORD,
+        status = add_tensor(weights, &header.set.tensors[i], record,
                             header.data_start + header.data_offsets[i], error);
     }
 out:
@@ -257,28 +282,38 @@ static enum llavamed_status add_torch(struct weights *weights, struct weights_fi
 
 enum llavamed_status weights_add_file(struct weights *weights, const char *path, struct llavamed_error *error)
 {
+    struct input_file *file = NULL;
+    enum llavamed_status status = input_file_open(path, &file, error);
+    return status == LLAVAMED_OK ? weights_add_open(weights, file, NULL, error) : status;
+}
+
+enum llavamed_status weights_add_open(struct weights *weights, struct input_file *file, const uint32_t *member_crc32,
+                                      struct llavamed_error *error)
+{
     void *files = reserve(weights->files, weights->n_files, 1, sizeof *weights->files, &weights->files_capacity);
     if (files == NULL) {
+        input_file_close(file);
         return llavamed_fail_memory(error, (weights->n_files + 1) * sizeof *weights->files, "the list of files");
     }
     weights->files = files;
-    struct input_file *file = NULL;
-    enum llavamed_status status = input_file_open(path, &file, error);
-    if (status != LLAVAMED_OK) {
-        return status;
-    }
     struct weights_file *owner = &weights->files[weights->n_files++];
     *owner = (struct weights_file){.file = file};
-    status = weights_probe(file, &owner->format, error);
+    enum llavamed_status status = weights_probe(file, &owner->format, error);
     if (status != LLAVAMED_OK) {
         return status;
     }
     status =
-        owner->format == WEIGHTS_TORCH ? add_torch(weights, owner, error) : add_safetensors(weights, file, error);
+        owner->format == WEIGHTS_TORCH ? add_torch(weights, owner, error)
+                                       : add_safetensors(weights, file, member_crc32, error);
     if (status == LLAVAMED_STATUS_INPUT_TRUNCATED && error != NULL && error->hint[0] == '\0') {
         llavamed_hint(error, "download or copy the file again");
     }
     return status;
+}
+
+size_t weights_file_of(const void *weights, size_t tensor)
+{
+    return ((const struct weights *)weights)->spans[tensor].file;
 }
 
 static uint64_t bytes_of_elems(const struct tensor *tensor, uint64_t n_elems)
@@ -388,6 +423,12 @@ static enum llavamed_status check_record(struct weights *weights, struct weights
     uint32_t got = record->seen.n_runs == 0 ? 0 : record->seen.runs[0].crc32;
     if (got == record->crc32) {
         return LLAVAMED_OK;
+    }
+    if (record->key == NULL) {
+        return llavamed_fail(error, LLAVAMED_STATUS_CRC_MISMATCH,
+                             "%s: the file is damaged: its CRC-32 differs from the archive's (got %08x, want %08x)",
+                             input_file_path(weights->files[record->file].file), (unsigned)got,
+                             (unsigned)record->crc32);
     }
     return llavamed_fail(error, LLAVAMED_STATUS_CRC_MISMATCH,
                          "%s: record data/%s is damaged: its CRC-32 differs (got %08x, want %08x; tensor %s)",

@@ -37,10 +37,10 @@ struct weights_span {
 #define WEIGHTS_NO_RECORD SIZE_MAX
 #define WEIGHTS_NO_VIEW SIZE_MAX
 
-/* One record of a torch file: a storage. */
+/* One record of a torch file: a storage. Or all of a safetensors file that lies in an archive. */
 struct weights_record {
     size_t file;
-    char *key; /* owned: the storage's name in the archive */
+    char *key; /* owned: the storage's name in the archive; NULL for a whole file */
     uint64_t offset;
     uint64_t n_bytes;
     uint32_t crc32;
@@ -82,6 +82,16 @@ enum llavamed_status weights_add_file(struct weights *weights, const char *path,
                                       struct llavamed_error *error) LLAVAMED_CHECK;
 
 /*
+ * The same with a file that is open: it is taken over, on failure too. `member_crc32`, when not NULL, is the CRC-32 of
+ * the whole file as an archive records it; it is used where the format has no checksums of its own (safetensors).
+ */
+enum llavamed_status weights_add_open(struct weights *weights, struct input_file *file, const uint32_t *member_crc32,
+                                      struct llavamed_error *error) LLAVAMED_CHECK;
+
+/* The file (index into files) of a tensor of the set; `weights` is a struct weights. */
+size_t weights_file_of(const void *weights, size_t tensor);
+
+/*
  * As source_read(), source_peek() and source_finish(). Reads of views with strides do not add to what is known of a
  * record's CRC-32: weights_finish() reads such a record again. Records without a tensor are not checked: nothing of
  * them was used.
@@ -108,5 +118,9 @@ enum llavamed_status weights_finish(struct weights *weights, void *scratch, size
  */
 enum llavamed_status weights_probe(struct input_file *file, enum weights_format *format,
                                    struct llavamed_error *error) LLAVAMED_CHECK;
+
+/* The same of a file that begins with these bytes: RECOGNISE_BYTES of them (recognise.h), or all that it has. */
+enum llavamed_status weights_probe_bytes(const char *path, const uint8_t *bytes, size_t n_bytes,
+                                         enum weights_format *format, struct llavamed_error *error) LLAVAMED_CHECK;
 
 #endif

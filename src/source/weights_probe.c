@@ -83,9 +83,12 @@ enum llavamed_status weights_probe(struct input_file *file, enum weights_format 
     if (status == LLAVAMED_OK && n_bytes > 0) {
         status = input_file_read(file, 0, bytes, n_bytes, error);
     }
-    if (status != LLAVAMED_OK) {
-        return status;
-    }
+    return status == LLAVAMED_OK ? weights_probe_bytes(path, bytes, n_bytes, format, error) : status;
+}
+
+enum llavamed_status weights_probe_bytes(const char *path, const uint8_t *bytes, size_t n_bytes,
+                                         enum weights_format *format, struct llavamed_error *error)
+{
     if (n_bytes > 0 && (zip_looks_like(bytes, n_bytes) || torch_legacy_looks_like(bytes, n_bytes))) {
         *format = WEIGHTS_TORCH;
         return LLAVAMED_OK;

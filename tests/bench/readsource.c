@@ -39,6 +39,24 @@ static enum llavamed_status read_all(struct source *source, void *tile, uint64_t
     return LLAVAMED_OK;
 }
 
+/* A source that is read from front to back gives its tiles in its own order. */
+static enum llavamed_status read_stream(struct source *source, size_t stream, void *tile, uint64_t tile_bytes,
+                                        struct llavamed_error *error)
+{
+    for (;;) {
+        struct source_run run;
+        enum llavamed_status status = source_stream_next(source, stream, &run, error);
+        if (status != LLAVAMED_OK || run.n_elems == 0) {
+            return status;
+        }
+        uint64_t most = tile_bytes / dtype_bytes(source_tensors(source)->tensors[run.tensor].dtype);
+        status = source_stream_read(source, stream, min_u64(most, run.n_elems), tile, error);
+        if (status != LLAVAMED_OK) {
+            return status;
+        }
+    }
+}
+
 static int measure(const char *spec, bool check_crc, void *tile, uint64_t tile_bytes)
 {
     const struct source_options options = {.role = "base", .check_crc = check_crc};
@@ -46,7 +64,11 @@ static int measure(const char *spec, bool check_crc, void *tile, uint64_t tile_b
     struct llavamed_error error = {0};
     enum llavamed_status status = source_open(spec, &options, &source, &error);
     double before = cpu_seconds();
-    if (status == LLAVAMED_OK) {
+    size_t n_streams = status == LLAVAMED_OK ? source_streams(source) : 0;
+    for (size_t i = 0; status == LLAVAMED_OK && i < n_streams; i++) {
+        status = read_stream(source, i, tile, tile_bytes, &error);
+    }
+    if (status == LLAVAMED_OK && n_streams == 0) {
         status = read_all(source, tile, tile_bytes, &error);
     }
     double seconds = cpu_seconds() - before;

@@ -160,3 +160,46 @@ with open(sys.argv[1], "wb") as file:
     file.write(struct.pack("<Q", len(header)) + header)
     file.truncate(8 + len(header) + size)' "$1" "$2"
 }
+
+# synth NAME OPTION...: makes ./NAME/base and ./NAME/delta
+synth()
+{
+    local name=$1
+    shift
+    "$BUILD/tools/synth" --out "$name" --scale 0.0003 "$@" >/dev/null
+}
+
+# rearrange BASE HOW: rewrites BASE/model.safetensors: "rotary" takes the rotary permutation of the Hugging Face form
+# out of q and k, "layers" exchanges the layers 0 and 1, "tensor" takes another layer's v_proj for one
+rearrange()
+{
+    python3 - "$1" "$2" <<'PYTHON'
+import json, struct, sys
+path = sys.argv[1] + "/model.safetensors"
+heads = json.load(open(sys.argv[1] + "/config.json"))["num_attention_heads"]
+data = open(path, "rb").read()
+start = 8 + struct.unpack("<Q", data[:8])[0]
+header = json.loads(data[8:start])
+names = [name for name in header if name != "__metadata__"]
+def get(name):
+    begin, end = header[name]["data_offsets"]
+    return data[start + begin:start + end]
+new = {}
+for name in names:
+    if sys.argv[2] == "rotary" and (".q_proj." in name or ".k_proj." in name):
+        rows, columns = header[name]["shape"]
+        old, row, half = get(name), columns * 2, rows // heads // 2
+        order = [h * 2 * half + j * half + i for h in range(heads) for i in range(half) for j in range(2)]
+        new[name] = b"".join(old[r * row:(r + 1) * row] for r in order)
+    elif sys.argv[2] == "layers" and ("layers.0." in name or "layers.1." in name):
+        new[name] = get(name.replace("layers.0.", "layers.1.") if "layers.0." in name else
+                        name.replace("layers.1.", "layers.0."))
+    elif sys.argv[2] == "tensor" and "layers.1.self_attn.v_proj" in name:
+        new[name] = get(name.replace("layers.1.", "layers.0."))
+out = bytearray(data)
+for name, value in new.items():
+    begin, end = header[name]["data_offsets"]
+    out[start + begin:start + end] = value
+open(path, "wb").write(out)
+PYTHON
+}

@@ -31,7 +31,7 @@ enum llavamed_status { LLAVAMED_OK };
 #endif"
     plant src/core/json.c "$spdx
 #include <cjson/cJSON.h>"
-    plant src/integrity/crc32.c "$spdx
+    plant src/integrity/zlib.c "$spdx
 #include \"core/error.h\"
 #include <zlib.h>"
     plant src/integrity/digest.c "$spdx

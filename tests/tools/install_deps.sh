@@ -62,6 +62,10 @@ need_for_interop()
     # The reference is Debian's torch 1.13, which only Debian's own Python sees.
     need python3-venv 'virtual environments of /usr/bin/python3' /usr/bin/python3 -c 'import ensurepip, venv'
     need python3-torch 'torch for /usr/bin/python3' /usr/bin/python3 -c 'import torch'
+    # What people pack deltas with.
+    need zip zip command -v zip
+    need p7zip-full 7z command -v 7z
+    need libarchive-tools bsdtar command -v bsdtar
 }
 
 # The runtime of the sanitizers has the version of clang in its name.

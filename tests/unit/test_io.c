@@ -229,6 +229,116 @@ static void read_whole(void)
     temp_dir_remove(&dir);
 }
 
+static void read_a_part(void)
+{
+    temp_dir_make(&dir);
+    char *path = temp_path(&dir, "archive");
+    char text[8] = "";
+    struct stat info;
+    struct input_file *file = NULL;
+    temp_write_text(path, "abc0123456789xyz");
+    temp_dir_require(stat(path, &info) == 0, path);
+    EXPECT(input_file_open_part(path, "archive/member", 3, 10, &file, &error) == LLAVAMED_OK);
+    EXPECT_TEXT(input_file_path(file), "archive/member");
+    EXPECT_U64(input_file_bytes(file), 10);
+    EXPECT_U64(input_file_inode(file), info.st_ino);
+    EXPECT_U64(input_file_device(file), info.st_dev);
+    EXPECT(input_file_read(file, 2, text, 4, &error) == LLAVAMED_OK && memcmp(text, "2345", 5) == 0);
+    EXPECT(input_file_read_near(file, 9, text, 1, &error) == LLAVAMED_OK && text[0] == '9');
+    struct iovec pieces[] = {{text + 4, 3}, {text, 4}};
+    EXPECT(input_file_read_pieces(file, 3, pieces, 2, &error) == LLAVAMED_OK && memcmp(text, "6789345", 8) == 0);
+    EXPECT(input_file_read_pieces(file, 4, pieces, 2, &error) == LLAVAMED_STATUS_INPUT_TRUNCATED);
+    EXPECT(input_file_read(file, 9, text, 2, &error) == LLAVAMED_STATUS_INPUT_TRUNCATED);
+    EXPECT(starts_with(error.message, "archive/member: "));
+    input_file_drop_cache(file);
+    EXPECT(input_file_check_unchanged(file, &error) == LLAVAMED_OK);
+    /* What lies around the part counts too. */
+    temp_write_text(path, "abc0123456789xyzz");
+    EXPECT(input_file_check_unchanged(file, &error) == LLAVAMED_STATUS_INPUT_CHANGED);
+    EXPECT(starts_with(error.message, "archive/member: "));
+    EXPECT(truncate(path, 8) == 0);
+    EXPECT(input_file_read(file, 2, text, 4, &error) == LLAVAMED_STATUS_INPUT_CHANGED);
+    input_file_close(file);
+
+    EXPECT(input_file_open_part(path, "m", 8, 0, &file, &error) == LLAVAMED_OK);
+    EXPECT(input_file_read(file, 0, text, 0, &error) == LLAVAMED_OK);
+    input_file_drop_cache(file);
+    input_file_close(file);
+    file = NULL;
+    EXPECT(input_file_open_part(path, "m", 3, 6, &file, &error) == LLAVAMED_STATUS_INPUT_TRUNCATED);
+    EXPECT(input_file_open_part(path, "m", 9, 0, &file, &error) == LLAVAMED_STATUS_INPUT_TRUNCATED);
+    EXPECT(input_file_open_part(path, "m", 1, UINT64_MAX, &file, &error) == LLAVAMED_STATUS_INPUT_TRUNCATED);
+    EXPECT(input_file_open_part(temp_path(&dir, "no"), "m", 0, 0, &file, &error) == LLAVAMED_STATUS_INPUT_MISSING);
+    EXPECT(file == NULL);
+    temp_dir_remove(&dir);
+}
+
+/* A part of a file that was not cached: larger than the blocks that are given back, begun and ended inside one. */
+static void read_a_cold_part(void)
+{
+    enum { FILE_BYTES = 36 << 20, BEGIN = 1234567, PART_BYTES = 30 << 20, PIECE_BYTES = 1000003 };
+    static unsigned char bytes[FILE_BYTES];
+    static unsigned char got[PART_BYTES];
+    struct input_file *file = NULL;
+    temp_dir_make(&dir);
+    for (size_t i = 0; i < sizeof bytes; i++) {
+        bytes[i] = (unsigned char)(i * 31 % 251);
+    }
+    temp_write(temp_path(&dir, "file"), bytes, sizeof bytes);
+    EXPECT(directory_sync(dir.path, &error) == LLAVAMED_OK);
+    EXPECT(input_file_open(temp_path(&dir, "file"), &file, &error) == LLAVAMED_OK);
+    input_file_drop_cache(file);
+    input_file_close(file);
+    EXPECT(input_file_open_part(temp_path(&dir, "file"), "m", BEGIN, PART_BYTES, &file, &error) == LLAVAMED_OK);
+    for (size_t at = 0; at < PART_BYTES; at += PIECE_BYTES) {
+        size_t n = PART_BYTES - at < PIECE_BYTES ? PART_BYTES - at : PIECE_BYTES;
+        EXPECT(input_file_read(file, at, got + at, n, &error) == LLAVAMED_OK);
+    }
+    EXPECT(memcmp(got, bytes + BEGIN, PART_BYTES) == 0);
+    EXPECT(input_file_check_unchanged(file, &error) == LLAVAMED_OK);
+    input_file_close(file);
+    temp_dir_remove(&dir);
+}
+
+static void read_from_memory(void)
+{
+    static const struct input_run runs[] = {
+        {0, "0123", 4}, {4, "", 0}, {4, "45", 2}, {6, "6789", 4}, {15, "fg", 2}, {20, "k", 1},
+    };
+    static const char whole[] = "0123456789?????fg???k";
+    struct input_file *file = NULL;
+    char text[32];
+    EXPECT(input_file_open_memory("kept", 30, runs, 6, &file, &error) == LLAVAMED_OK);
+    EXPECT_TEXT(input_file_path(file), "kept");
+    EXPECT_U64(input_file_bytes(file), 30);
+    EXPECT_U64(input_file_inode(file), 0);
+    for (uint64_t at = 0; at <= 30; at++) {
+        for (size_t n = 0; n <= 30; n++) {
+            bool inside = at + n <= 30;
+            bool there = n == 0 || (at + n < sizeof whole && memchr(whole + at, '?', n) == NULL);
+            enum llavamed_status want = inside && there ? LLAVAMED_OK : LLAVAMED_STATUS_INPUT_TRUNCATED;
+            memset(text, 0, sizeof text);
+            EXPECT(input_file_read(file, at, text, n, &error) == want);
+            EXPECT(want != LLAVAMED_OK || memcmp(text, whole + at, n) == 0);
+            struct iovec halves[] = {{text + n / 2, n - n / 2}, {text, n / 2}};
+            if (n >= 2) {
+                EXPECT(input_file_read_pieces(file, at, halves, 2, &error) == want);
+                EXPECT(want != LLAVAMED_OK || memcmp(text, whole + at + (n - n / 2), n / 2) == 0);
+            }
+        }
+    }
+    EXPECT(input_file_read_near(file, 12, text, 3, &error) == LLAVAMED_STATUS_INPUT_TRUNCATED);
+    EXPECT(strstr(error.message, "kept: only parts of this file are in memory") != NULL);
+    EXPECT(input_file_read_pieces(file, 0, NULL, 0, &error) == LLAVAMED_OK);
+    EXPECT(input_file_check_unchanged(file, &error) == LLAVAMED_OK);
+    input_file_drop_cache(file);
+    input_file_close(file);
+    EXPECT(input_file_open_memory("none", 5, NULL, 0, &file, &error) == LLAVAMED_OK);
+    EXPECT(input_file_read(file, 5, text, 0, &error) == LLAVAMED_OK);
+    EXPECT(input_file_read(file, 0, text, 1, &error) == LLAVAMED_STATUS_INPUT_TRUNCATED);
+    input_file_close(file);
+}
+
 /* ---- writing ---- */
 
 static void write_in_any_order(void)
@@ -449,6 +559,9 @@ int main(void)
     CASE(open_refuses);
     CASE(changes_are_noticed);
     CASE(read_whole);
+    CASE(read_a_part);
+    CASE(read_a_cold_part);
+    CASE(read_from_memory);
     CASE(write_in_any_order);
     CASE(write_whole_follows_the_umask);
     CASE(no_room_is_told_in_numbers);

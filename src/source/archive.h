@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A zip archive of a checkpoint's directory, as the LLaVA-Med deltas were released: read in place, never unpacked to
+ * disk. The checkpoint is in one folder of it; what macOS adds ("__MACOSX/", "._name") is not seen. For src/source.
+ */
+#ifndef SOURCE_ARCHIVE_H
+#define SOURCE_ARCHIVE_H
+
+#include "format/zip_member.h"
+#include "io/directory.h"
+
+struct archive; /* opaque; thread-safe once it is open */
+
+/*
+ * Whether the file is a zip archive that is not itself a weights file of torch: by its first bytes, and by the name of
+ * its first entry. What opening and reading give.
+ */
+enum llavamed_status archive_probe(const char *path, bool *is_archive, struct llavamed_error *error) LLAVAMED_CHECK;
+
+/*
+ * Reads the directory of the archive and finds the folder that holds weights: the one nearest to the root.
+ * INPUT_UNSAFE: a name that leads out of the archive; INPUT_UNSUPPORTED: several folders could be meant; ZIP_*, INPUT_*.
+ * An archive without weights opens: its first folder is taken. *out is owned by the caller.
+ */
+enum llavamed_status archive_open(const char *path, struct archive **out, struct llavamed_error *error) LLAVAMED_CHECK;
+void archive_close(struct archive *archive); /* NULL is fine */
+
+/* The names of the files of the folder, without those below it. Borrowed. */
+const struct directory_listing *archive_listing(const struct archive *archive);
+
+/* The archive file itself. Borrowed. */
+struct input_file *archive_file(const struct archive *archive);
+
+/* "PATH/FOLDER/NAME", for messages; owned by the caller, NULL when out of memory. */
+char *archive_member_path(const struct archive *archive, const char *name);
+
+/* The entry of a name of the listing. Borrowed. */
+const struct zip_entry *archive_entry(const struct archive *archive, const char *name);
+
+/* A stored file of the folder as a file of its own. */
+enum llavamed_status archive_open_stored(const struct archive *archive, const char *name, struct input_file **out,
+                                         struct llavamed_error *error) LLAVAMED_CHECK;
+
+/* All of a small file, stored or deflated. *bytes is owned by the caller, NUL-terminated. INPUT_LIMIT, CRC_MISMATCH. */
+enum llavamed_status archive_read_whole(const struct archive *archive, const char *name, size_t max_bytes,
+                                        char **bytes, size_t *n_bytes, struct llavamed_error *error) LLAVAMED_CHECK;
+
+#endif

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The layout of weights files of which at least one is deflated in an archive: one stream for each, in the order of the
+ * files' names given. A torch file must hold each tensor as a contiguous run of a storage of its own, which is how
+ * models are saved; anything else is INPUT_UNSUPPORTED, since its bytes come by only once. For src/source.
+ */
+#ifndef SOURCE_ARCHIVE_STREAM_H
+#define SOURCE_ARCHIVE_STREAM_H
+
+#include "source/archive.h"
+#include "source/source_parts.h"
+
+/*
+ * Opens n files of source->archive, at least one, as far as their headers, and fills layout, state, format and set of
+ * `source`. What reading archives, safetensors_parse() and torch_stream_open() give.
+ */
+enum llavamed_status archive_stream_open(struct source *source, const char *const *names, size_t n,
+                                         struct llavamed_error *error) LLAVAMED_CHECK;
+
+/* The file (0 to n-1) that holds a tensor; `state` is that of the source. */
+size_t archive_stream_file_of(const void *state, size_t tensor);
+
+#endif

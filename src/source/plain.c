@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The layout of plain weights files: of a directory, alone, or stored in an archive. */
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "source/archive.h"
+#include "source/source_parts.h"
+
+/* ---- The layout of plain weights files ---- */
+
+static enum llavamed_status plain_read(void *state, size_t index, uint64_t first_elem, uint64_t n_elems, void *buffer,
+                                       struct llavamed_error *error)
+{
+    return weights_read(state, index, first_elem, n_elems, buffer, error);
+}
+
+static enum llavamed_status plain_peek(void *state, size_t index, uint64_t first_elem, uint64_t n_elems, void *buffer,
+                                       struct llavamed_error *error)
+{
+    return weights_peek(state, index, first_elem, n_elems, buffer, error);
+}
+
+static enum llavamed_status plain_finish(void *state, void *scratch, size_t scratch_bytes, struct llavamed_error *error)
+{
+    return weights_finish(state, scratch, scratch_bytes, error);
+}
+
+static uint64_t plain_bytes_read(const void *state)
+{
+    const struct weights *weights = state;
+    return atomic_load_explicit(&weights->bytes_read, memory_order_relaxed);
+}
+
+static void plain_close(void *state)
+{
+    weights_deinit(state);
+    free(state);
+}
+
+static const struct source_layout plain_layout = {
+    .read = plain_read,
+    .peek = plain_peek,
+    .finish = plain_finish,
+    .bytes_read = plain_bytes_read,
+    .close = plain_close,
+};
+
+/* ---- Opening ---- */
+
+enum llavamed_status source_reserve_files(struct source *source, size_t n, struct llavamed_error *error)
+{
+    assert(n > 0 && source->files == NULL);
+    source->files = calloc(n, sizeof *source->files);
+    source->file_paths = calloc(n, sizeof *source->file_paths);
+    if (source->files == NULL || source->file_paths == NULL) {
+        return llavamed_fail_memory(error, n * sizeof *source->files, "the list of files");
+    }
+    return LLAVAMED_OK;
+}
+
+enum llavamed_status source_add_file(struct source *source, struct weights *weights, const char *path,
+                                     struct llavamed_error *error)
+{
+    char *path_copy = strdup(path);
+    char *name = path_base_name(path);
+    if (path_copy == NULL || name == NULL) {
+        free(path_copy);
+        free(name);
+        return llavamed_fail_memory(error, strlen(path), "the name of a file");
+    }
+    source->file_paths[source->n_files] = path_copy;
+    source->files[source->n_files] = (struct source_file){.name = name};
+    struct source_file *file = &source->files[source->n_files++];
+    enum llavamed_status status = weights_add_file(weights, path, error);
+    if (status != LLAVAMED_OK) {
+        return status;
+    }
+    const struct weights_file *added = &weights->files[weights->n_files - 1];
+    file->n_bytes = input_file_bytes(added->file);
+    if (weights->check_crc && added->n_without_crc > 0) {
+        return source_remark(source, true, error, "%s: %s: %zu of %zu records carry no CRC-32 and cannot be checked",
+                             source->role, name, added->n_without_crc, added->n_records);
+    }
+    return LLAVAMED_OK;
+}
+
+/* Makes the state of the layout of plain files. */
+static enum llavamed_status begin_plain(struct source *source, struct weights **out, struct llavamed_error *error)
+{
+    struct weights *weights = calloc(1, sizeof *weights);
+    if (weights == NULL) {
+        return llavamed_fail_memory(error, sizeof *weights, "a source");
+    }
+    enum llavamed_status status = weights_init(weights, &source->set, source->check_crc, error);
+    if (status != LLAVAMED_OK) {
+        free(weights);
+        return status;
+    }
+    weights->stop_signal = source->stop_signal;
+    source->layout = &plain_layout;
+    source->state = weights;
+    *out = weights;
+    return LLAVAMED_OK;
+}
+
+enum llavamed_status plain_open(struct source *source, const char *directory, const char *const *names, size_t n,
+                                struct llavamed_error *error)
+{
+    struct weights *weights = NULL;
+    enum llavamed_status status = source_reserve_files(source, n, error);
+    if (status == LLAVAMED_OK) {
+        status = begin_plain(source, &weights, error);
+    }
+    for (size_t i = 0; status == LLAVAMED_OK && i < n; i++) {
+        char *path = directory == NULL ? path_join(names[i], NULL) : path_join(directory, names[i]);
+        status = path == NULL ? llavamed_fail_memory(error, strlen(names[i]), "a path")
+                              : source_add_file(source, weights, path, error);
+        free(path);
+    }
+    if (status == LLAVAMED_OK) {
+        source->format = weights_format_name(weights->files[0].format);
+    }
+    return status;
+}
+
+enum llavamed_status plain_open_stored(struct source *source, const char *const *names, size_t n,
+                                       struct llavamed_error *error)
+{
+    struct weights *weights = NULL;
+    enum llavamed_status status = begin_plain(source, &weights, error);
+    for (size_t i = 0; status == LLAVAMED_OK && i < n; i++) {
+        struct input_file *file = NULL;
+        status = archive_open_stored(source->archive, names[i], &file, error);
+        if (status == LLAVAMED_OK) {
+            status = weights_add_open(weights, file, &archive_entry(source->archive, names[i])->crc32, error);
+        }
+        if (status == LLAVAMED_OK && weights->files[i].n_without_crc > 0 && source->check_crc) {
+            status = source_remark(source, true, error,
+                                   "%s: %s: %zu of %zu records carry no CRC-32 and cannot be checked", source->role,
+                                   names[i], weights->files[i].n_without_crc, weights->files[i].n_records);
+        }
+    }
+    if (status == LLAVAMED_OK) {
+        source->format = weights_format_name(weights->files[0].format);
+    }
+    return status;
+}

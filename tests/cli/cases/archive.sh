@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash
+# A checkpoint inside a zip archive, read in place: as the tools of people pack it, deflated or stored.
+
+ARCHIVES=$DATA/../cli_archives
+
+# merge_archive DELTA EXPECTED [OPTION...]: of tests/data/cli_archives; the sum is that of the directory
+merge_archive()
+{
+    local delta=$1 expected=$2
+    shift 2
+    rm -rf out
+    apply --base "$DATA/base" --delta "$ARCHIVES/$delta" --out out "$@"
+    want_status 0
+    want_expected "$expected"
+    want test ! -e out.partial
+}
+
+test_archive_deflated()
+{
+    local name
+    for name in deflated zip64 flat 7z bsdtar mixed macos; do
+        merge_archive "delta-$name.zip" delta
+    done
+    merge_archive delta-safetensors-streamed.zip delta
+}
+
+test_archive_stored()
+{
+    merge_archive delta-stored.zip delta
+    merge_archive delta-safetensors-stored.zip delta
+}
+
+test_archive_any_threads_and_memory()
+{
+    local threads
+    for threads in 1 2 3 16; do
+        merge_archive delta-deflated.zip delta -j "$threads" --max-memory 16MiB
+    done
+    merge_archive delta-deflated.zip delta -j 1 --max-memory 256KiB
+    merge_archive delta-deflated.zip delta --verify full
+}
+
+test_archive_small_files()
+{
+    merge_archive delta-deflated.zip delta
+    want cmp out/tokenizer.model "$DATA/delta/tokenizer.model"
+    want cmp out/README.delta.md "$DATA/delta/README.md"
+    want test ! -e out/train.py
+    want grep -q '"delta-deflated.zip"' out/llavamed-manifest.json
+}
+
+test_archive_name_does_not_matter()
+{
+    cp "$ARCHIVES/delta-deflated.zip" delta.dat
+    apply --base "$DATA/base" --delta delta.dat --out out
+    want_status 0
+    want_expected delta
+}
+
+test_archive_as_base()
+{
+    apply --base "$ARCHIVES/base-deflated.zip" --delta "$DATA/delta" --out out
+    want_status 0
+    want_expected delta
+}
+
+test_archive_both_compressed()
+{
+    apply --base "$ARCHIVES/base-deflated.zip" --delta "$ARCHIVES/delta-deflated.zip" --out out
+    want_failure 3 '*base and delta are both*'
+    want_stderr '*hint: unpack it and give the directory'
+    apply --base "$ARCHIVES/base-deflated.zip" --delta "$ARCHIVES/delta-stored.zip" --out out
+    want_status 0
+    want_expected delta
+}
+
+test_archive_dry_run()
+{
+    apply --base "$DATA/base" --delta "$ARCHIVES/delta-deflated.zip" --out out --dry-run
+    want_status 0
+    want test ! -e out
+    want test ! -e out.partial
+}
+
+test_archive_wrong_base()
+{
+    apply --base "$DATA/base-wrong" --delta "$ARCHIVES/delta-deflated.zip" --out out
+    want_failure 4 '*base*'
+}
+
+test_archive_damaged()
+{
+    apply --base "$DATA/base" --delta "$ARCHIVES/damaged.zip" --out out
+    want test "$status" = 1 -o "$status" = 3
+    want_stderr '*damaged.zip/llava_med_delta/pytorch_model-00002-of-00002.bin: *'
+    want test ! -e out
+    want test ! -e out.partial
+    apply --base "$DATA/base" --delta "$ARCHIVES/damaged-stored.zip" --out out
+    want_failure 1 "*model.safetensors: the file is damaged: its CRC-32 differs from the archive's*"
+    apply --base "$DATA/base" --delta "$ARCHIVES/truncated.zip" --out out
+    want_failure 3 '*truncated.zip: zip: no end record: the file is cut short*'
+}
+
+test_archive_recorded_hash()
+{
+    cp "$ARCHIVES/delta-deflated.zip" delta.zip
+    sha256sum delta.zip >SHA256SUMS
+    apply --base "$DATA/base" --delta delta.zip --out out
+    want_status 0
+    sed -i 's/^...../00000/' SHA256SUMS
+    rm -r out
+    apply --base "$DATA/base" --delta delta.zip --out out
+    want_failure 1 '*delta.zip: the SHA-256 differs from *'
+}
+
+test_archive_refused()
+{
+    apply --base "$DATA/base" --delta "$ARCHIVES/delta-legacy.zip" --out out
+    want_failure 3 '*legacy*'
+    want_stderr '*hint: unpack the archive *'
+    apply --base "$DATA/base" --delta "$ARCHIVES/delta-transposed.zip" --out out
+    want_failure 3 '*cannot be read from front to back inside an archive: it is a view with strides*'
+    apply --base "$DATA/base" --delta "$ARCHIVES/two-folders.zip" --out out
+    want_failure 3 '*several folders of the archive hold weights (a/ and b/)'
+    apply --base "$DATA/base" --delta "$ARCHIVES/leads-out.zip" --out out
+    want_failure 3 "*an entry's name leads out of the archive*"
+    apply --base "$DATA/base" --delta "$ARCHIVES/no-weights.zip" --out out
+    want_failure 3 '*'
+    apply --base "$DATA/base" --delta "$ARCHIVES/bzip2.zip" --out out
+    want_failure 3 '*compressed (got method 12, want 0*'
+    apply --base "$ARCHIVES/meta.zip" --delta "$DATA/delta" --out out
+    want_failure 3 '*'
+    apply --base "$DATA/base" --delta "$ARCHIVES/half.zip" --out out
+    want_failure 4 '*'
+}
+
+# zip_directory DIRECTORY: DIRECTORY.zip, deflated, as anybody's tool does it
+zip_directory()
+{
+    python3 -c 'import os, sys, zipfile
+with zipfile.ZipFile(sys.argv[1] + ".zip", "w", zipfile.ZIP_DEFLATED) as archive:
+    for name in sorted(os.listdir(sys.argv[1])):
+        archive.write(f"{sys.argv[1]}/{name}", f"delta/{name}")' "$1"
+}
+
+# Those of the same model as unpacked, the figures in the manifest among them.
+test_archive_contents_judged()
+{
+    synth a
+    zip_directory a/delta
+    apply --base a/base --delta a/delta --out plain -q
+    apply --base a/base --delta a/delta.zip --out out -v
+    want_status 0
+    want_lines stderr 0 'warning: .*\(fit\|contents\|not equal\)'
+    want_stderr '*note: content test: [1-9]* matrices judged, 100.000 % of the sums*'
+    want cmp plain/model.safetensors out/model.safetensors
+    want python3 -c 'import json
+plain, packed = (json.load(open(f"{d}/llavamed-manifest.json")) for d in ("plain", "out"))
+assert plain["tensors"] == packed["tensors"] and plain["result"] == packed["result"]'
+}
+
+# A base that is wrong everywhere shows in the first part of the archive: nothing is written for it.
+test_archive_wrong_base_early()
+{
+    synth a
+    synth b --seed 77
+    zip_directory a/delta
+    mkdir watched
+    apply --base b/base --delta a/delta.zip --out watched/out --json
+    want_status 4
+    want_json 'r["code"] == "PAIR_WRONG_BASE"' 'r["bytes"]["written"] == 0'
+    want test -z "$(ls watched)"
+    apply --base b/base --delta a/delta.zip --out out --allow-unknown-base
+    want_status 0
+    want_stderr 'llavamed-apply: warning: *'
+}
+
+# One that is wrong in a late tensor alone shows at the end, before OUT exists.
+test_archive_wrong_base_late()
+{
+    synth a
+    rearrange a/base tensor
+    zip_directory a/delta
+    apply --base a/base --delta a/delta.zip --out out
+    want_failure 4 '*1 of [0-9]* matrices of the base are not those*'
+    want_lines stderr 1 '^llavamed-apply: problem: .*layers.1.self_attn.v_proj'
+}
