@@ -149,7 +149,7 @@ enum llavamed_cpu {
 
 /* All strings are borrowed until llavamed_merge() returns. */
 struct llavamed_settings {
-    const char *base;                  /* SOURCE: a directory, one weights file, ORG/NAME[@REVISION] of a hub cache */
+    const char *base;                  /* SOURCE: a directory, a .zip of one, one weights file, ORG/NAME[@REVISION] */
     const char *delta;                 /* SOURCE */
     const char *out;                   /* directory to create */
     enum llavamed_result_dtype dtype;  /* default DELTA */

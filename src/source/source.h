@@ -43,8 +43,8 @@ enum llavamed_status source_small_file_read(const struct source_small_file *file
                                             size_t *n_bytes, struct llavamed_error *error) LLAVAMED_CHECK;
 
 /*
- * Opens `spec` (a directory in Hugging Face form or in Meta's, see meta.h; one weights file; or ORG/NAME[@REVISION] of
- * the local hub cache, see hub_cache.h; an existing path wins) and reads all headers; no weights. A directory that
+ * Opens `spec` (a directory in Hugging Face form or in Meta's, see meta.h; a zip archive of one in Hugging Face form,
+ * see archive.h; one weights file; or ORG/NAME[@REVISION] of the local hub cache, see hub_cache.h; an existing path wins) and reads all headers; no weights. A directory that
  * holds several sets of weights gives safetensors before .bin, the index before stray files, and these before Meta's;
  * the choice is told by source_remarks(). *out is owned by the caller.
  */
