@@ -38,7 +38,7 @@ struct zip_entry {
     uint64_t n_bytes;      /* of the content */
     uint64_t stored_bytes; /* of the data in the file; n_bytes unless deflated */
     bool deflated;
-    uint32_t crc32;        /* of the content; 0 may mean "absent": see torch.h */
+    uint32_t crc32; /* of the content; 0 may mean "absent": see torch.h */
 };
 
 struct zip_directory {

@@ -51,7 +51,7 @@ static enum llavamed_status check_header(const struct zip_locals *locals, const 
         return fail_disagrees(locals, entry->name, "CRC-32", error);
     }
     const uint64_t sizes[] = {entry->stored_bytes, entry->n_bytes};
-    for (int i = 0; i < 2; i++) {
+    for (size_t i = 0; i < 2; i++) {
         uint32_t local_size = load_le32(header + 18 + 4 * i);
         if (local_size != (uint32_t)min_u64(sizes[i], SATURATED32) && local_size != SATURATED32 &&
             !(zero_allowed && local_size == 0)) {

@@ -90,11 +90,13 @@ uint64_t zip_member_bytes_read(const struct zip_member *member)
     return member->bytes_read;
 }
 
-static enum llavamed_status fail_data(const struct zip_member *member, const char *what, struct llavamed_error *error)
+/* `done`: bytes of the content that came after member->position. */
+static enum llavamed_status fail_data(const struct zip_member *member, const char *what, size_t done,
+                                      struct llavamed_error *error)
 {
     enum llavamed_status status =
         llavamed_fail(error, LLAVAMED_STATUS_ZIP_INVALID, "%s: zip: %s (after %llu of %llu bytes)", member->name, what,
-                      (unsigned long long)member->position, (unsigned long long)member->entry->n_bytes);
+                      (unsigned long long)(member->position + done), (unsigned long long)member->entry->n_bytes);
     llavamed_hint(error, "download or copy the archive again");
     return status;
 }
@@ -137,14 +139,14 @@ static enum llavamed_status inflate_some(struct zip_member *member, uint8_t *to,
     switch (result) {
     case INFLATE_MORE:
         if (before == 0 && *done == 0) {
-            return fail_data(member, "the deflate data ends too early", error);
+            return fail_data(member, "the deflate data ends too early", 0, error);
         }
         return LLAVAMED_OK;
     case INFLATE_END:
         member->ended = true;
         return LLAVAMED_OK;
     case INFLATE_DAMAGED:
-        return fail_data(member, "damaged deflate data", error);
+        return fail_data(member, "damaged deflate data", *done, error);
     case INFLATE_NO_MEMORY:
         break;
     }
@@ -159,7 +161,7 @@ static enum llavamed_status read_some(struct zip_member *member, uint8_t *to, si
     if (entry->deflated) {
         if (member->ended) {
             *done = 0;
-            return fail_data(member, "the deflate data is shorter than the directory says", error);
+            return fail_data(member, "the deflate data is shorter than the directory says", 0, error);
         }
         return inflate_some(member, to, n_bytes, done, error);
     }
@@ -208,11 +210,11 @@ static enum llavamed_status check_end(struct zip_member *member, struct llavamed
             return status;
         }
         if (done > 0) {
-            return fail_data(member, "the deflate data is longer than the directory says", error);
+            return fail_data(member, "the deflate data is longer than the directory says", 0, error);
         }
     }
     if (member->input_begin < member->input_end || member->bytes_read < member->entry->stored_bytes) {
-        return fail_data(member, "something follows the deflate data", error);
+        return fail_data(member, "something follows the deflate data", 0, error);
     }
     return LLAVAMED_OK;
 }

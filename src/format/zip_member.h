@@ -44,7 +44,6 @@ enum llavamed_status zip_member_finish(struct zip_member *member, bool check_crc
 
 /* All of a small member, checked; *bytes is owned by the caller and NUL-terminated. INPUT_LIMIT above max_bytes. */
 enum llavamed_status zip_member_read_whole(struct input_file *archive, const struct zip_entry *entry, const char *name,
-                                           size_t max_bytes, char **bytes,
-                                           struct llavamed_error *error) LLAVAMED_CHECK;
+                                           size_t max_bytes, char **bytes, struct llavamed_error *error) LLAVAMED_CHECK;
 
 #endif

@@ -20,9 +20,9 @@ struct inflate_io {
 };
 
 enum inflate_result {
-    INFLATE_MORE,     /* all of `in` was taken, or `out` is full */
-    INFLATE_END,      /* the data ended; what is left of `in` lies behind it */
-    INFLATE_DAMAGED,  /* not deflate data */
+    INFLATE_MORE,    /* all of `in` was taken, or `out` is full */
+    INFLATE_END,     /* the data ended; what is left of `in` lies behind it */
+    INFLATE_DAMAGED, /* not deflate data */
     INFLATE_NO_MEMORY
 };
 

@@ -30,6 +30,7 @@ static void check_tiling(const struct zip_directory *directory, size_t n_bytes)
         /* A local header with its name stands before the data. */
         REQUIRE(sorted[i].data_offset >= end + 30 + strlen(sorted[i].name));
         REQUIRE(sorted[i].data_offset <= n_bytes && sorted[i].n_bytes <= n_bytes - sorted[i].data_offset);
+        REQUIRE(!sorted[i].deflated && sorted[i].stored_bytes == sorted[i].n_bytes);
         end = sorted[i].data_offset + sorted[i].n_bytes;
     }
     REQUIRE(end + 22 <= n_bytes);

@@ -15,15 +15,21 @@
 #define GOOD "tests/data/torch/good/"
 #define MAX32 0xffffffffu
 
-static enum llavamed_status read_path(const char *path, struct zip_directory *directory, struct llavamed_error *error)
+static enum llavamed_status read_form(const char *path, enum zip_form form, struct zip_directory *directory,
+                                      struct llavamed_error *error)
 {
     struct input_file *file = NULL;
     enum llavamed_status status = input_file_open(path, &file, error);
     if (status == LLAVAMED_OK) {
-        status = zip_directory_read(file, ZIP_TORCH, directory, error);
+        status = zip_directory_read(file, form, directory, error);
     }
     input_file_close(file);
     return status;
+}
+
+static enum llavamed_status read_path(const char *path, struct zip_directory *directory, struct llavamed_error *error)
+{
+    return read_form(path, ZIP_TORCH, directory, error);
 }
 
 /* ---- A writer of archives like torch's ---- */
@@ -221,19 +227,24 @@ static void reads_beyond_four_gib(void)
         writer_add(&writer, name, sizes[i], sizes[i] == 0 ? 0 : i);
     }
     writer_close(&writer);
-    struct zip_directory directory = {0};
-    struct llavamed_error error = {0};
-    if (EXPECT(read_path(writer.path, &directory, &error) == LLAVAMED_OK)) {
+    static const enum zip_form forms[] = {ZIP_TORCH, ZIP_ARCHIVE};
+    for (int form = 0; form < 2; form++) {
+        struct zip_directory directory = {0};
+        struct llavamed_error error = {0};
+        if (!EXPECT(read_form(writer.path, forms[form], &directory, &error) == LLAVAMED_OK)) {
+            printf("    %s\n", error.message);
+            continue;
+        }
         uint64_t end = 0;
         for (unsigned i = 0; i < 7; i++) {
             EXPECT_U64(directory.entries[i].n_bytes, sizes[i]);
+            EXPECT_U64(directory.entries[i].stored_bytes, sizes[i]);
+            EXPECT(!directory.entries[i].deflated);
             EXPECT(directory.entries[i].data_offset > end);
             end = directory.entries[i].data_offset + sizes[i];
         }
         EXPECT(end > 3 * (uint64_t)MAX32);
         zip_directory_deinit(&directory);
-    } else {
-        printf("    %s\n", error.message);
     }
     (void)remove(writer.path);
 }
