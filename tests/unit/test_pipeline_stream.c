@@ -37,7 +37,7 @@ static void on_signal(int number)
 
 static void damage(const char *path, uint64_t offset)
 {
-    uint8_t byte;
+    uint8_t byte = 0;
     int file = open(path, O_RDWR | O_CLOEXEC);
     temp_dir_require(file >= 0 && pread(file, &byte, 1, (off_t)offset) == 1, path);
     byte ^= 0x40;
@@ -54,7 +54,7 @@ static enum llavamed_status do_faults(struct fake_source *fake, size_t stream, s
         return llavamed_fail(error, LLAVAMED_STATUS_CRC_MISMATCH, "delta.zip: a bad checksum");
     }
     if (at == faults.signal_at) {
-        const struct timespec pause = {.tv_nsec = 100000000};
+        const struct timespec pause = {.tv_nsec = 250000000}; /* longer than it takes to be noticed */
         (void)pthread_kill(main_thread, SIGUSR1);
         (void)nanosleep(&pause, NULL);
     }
@@ -381,8 +381,7 @@ static size_t find_long_tensor(const struct fake_source *fake)
             return i + 1;
         }
     }
-    EXPECT(!"a long tensor in stream 0");
-    return 0;
+    return 0; /* no fault then, so the test fails */
 }
 
 static void test_error_in_a_stream(void)
