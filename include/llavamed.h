@@ -172,7 +172,8 @@ void llavamed_settings_init(struct llavamed_settings *settings);
 /* ---- Observing a run --------------------------------------------------------------------------------------- */
 
 struct llavamed_progress {
-    uint64_t done_bytes;  /* output bytes computed, hashed and handed to the system */
+    uint64_t done_bytes;  /* output bytes computed, hashed and handed to the system; with a compressed archive as a
+                             source they are hashed when read back: half of each is done before that, half then */
     uint64_t total_bytes; /* of the plan, exact from the start */
     uint64_t elapsed_ns;  /* since the first tile was claimed, monotonic clock */
 };

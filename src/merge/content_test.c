@@ -325,9 +325,11 @@ static enum llavamed_status refuse(const struct content_job *job, const struct c
 }
 
 /* What more of the contents may change is not judged yet. */
-static void judge_early(struct content_verdict *verdict)
+static void judge_early(const struct content_report *report, struct content_verdict *verdict)
 {
-    if (verdict->n_judged < CONTENT_EARLY_MATRICES_MIN || verdict->cause == CONTENT_CAUSE_FINE_TUNE) {
+    /* Magnitudes are those of all samples, also where it cannot be judged whether they fit. */
+    size_t n = verdict->status == LLAVAMED_STATUS_PAIR_FULL_DELTA ? report->n_samples : verdict->n_judged;
+    if (n < CONTENT_EARLY_MATRICES_MIN || verdict->cause == CONTENT_CAUSE_FINE_TUNE) {
         verdict->status = LLAVAMED_OK;
     }
     if (verdict->status == LLAVAMED_OK) {
@@ -368,7 +370,7 @@ enum llavamed_status content_test(const struct content_job *job, struct content_
         struct content_verdict found;
         content_decide(&report, &found);
         if (job->early) {
-            judge_early(&found);
+            judge_early(&report, &found);
         }
         if (found.status == LLAVAMED_OK || job->allow_unknown_base) {
             *verdict = found;

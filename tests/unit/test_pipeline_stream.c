@@ -3,7 +3,6 @@
  * Plans run from a source that is read from front to back must end as they do from one that is read in any order. The
  * sources are in memory: the sequential one deals its tensors, in scrambled order, to several streams.
  */
-#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
@@ -11,40 +10,23 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "core/checked.h"
 #include "integrity/crc32.h"
 #include "merge/pipeline.h"
 #include "merge/pipeline_stream.h"
-#include "source/source_parts.h"
+#include "unit/fake_source.h"
 #include "unit/harness.h"
-#include "unit/make_set.h"
 #include "unit/temp_dir.h"
 
-#define TENSORS_MAX 64
-#define STREAMS_MAX 5
-
-/* ---- Sources in memory ---- */
-
-struct stream_state {
-    size_t order[TENSORS_MAX]; /* tensors, in the order in which they come */
-    size_t n_tensors;
-    size_t at;
-    uint64_t next_elem;
-};
-
-struct fake {
-    struct source source;
-    uint8_t *bytes[TENSORS_MAX]; /* of each tensor */
-    struct stream_state streams[STREAMS_MAX];
-    size_t n_streams; /* 0: read in any order */
-    /* Faults, of stream 0: */
-    size_t fail_at;   /* its tensor that fails, one-based */
-    size_t signal_at; /* its tensor that has the main thread signalled */
-    size_t damage_at; /* its tensor that comes with damage done to a file */
+/* What goes wrong in stream 0 of a source, and when: a tensor of it, one-based; 0: never. */
+struct faults {
+    size_t fail_at;
+    size_t signal_at; /* the main thread is signalled */
+    size_t damage_at; /* damage is done to a file */
     const char *damaged_path;
     uint64_t damaged_offset;
 };
 
+static struct faults faults;
 static pthread_t main_thread;
 static volatile sig_atomic_t signalled;
 
@@ -53,90 +35,41 @@ static void on_signal(int number)
     signalled = number;
 }
 
-static enum llavamed_status fake_read(void *state, size_t index, uint64_t first_elem, uint64_t n_elems, void *buffer,
-                                      struct llavamed_error *error)
-{
-    const struct fake *fake = state;
-    (void)error;
-    size_t element_bytes = dtype_bytes(fake->source.set.tensors[index].dtype);
-    memcpy(buffer, fake->bytes[index] + first_elem * element_bytes, (size_t)n_elems * element_bytes);
-    return LLAVAMED_OK;
-}
-
-static void fake_close(void *state)
-{
-    (void)state;
-}
-
-static size_t fake_streams(const void *state)
-{
-    return ((const struct fake *)state)->n_streams;
-}
-
-static enum llavamed_status fake_next(void *state, size_t stream, struct source_run *run, struct llavamed_error *error)
-{
-    struct fake *fake = state;
-    struct stream_state *at = &fake->streams[stream];
-    (void)error;
-    while (at->at < at->n_tensors && at->next_elem == fake->source.set.tensors[at->order[at->at]].n_elems) {
-        at->at++;
-        at->next_elem = 0;
-    }
-    if (at->at == at->n_tensors) {
-        *run = (struct source_run){0};
-        return LLAVAMED_OK;
-    }
-    size_t tensor = at->order[at->at];
-    *run = (struct source_run){tensor, at->next_elem, fake->source.set.tensors[tensor].n_elems - at->next_elem};
-    return LLAVAMED_OK;
-}
-
 static void damage(const char *path, uint64_t offset)
 {
-    uint8_t byte;
+    uint8_t byte = 0;
     int file = open(path, O_RDWR | O_CLOEXEC);
     temp_dir_require(file >= 0 && pread(file, &byte, 1, (off_t)offset) == 1, path);
     byte ^= 0x40;
     temp_dir_require(pwrite(file, &byte, 1, (off_t)offset) == 1 && close(file) == 0, path);
 }
 
-static enum llavamed_status fake_stream_read(void *state, size_t stream, uint64_t n_elems, void *buffer,
-                                             struct llavamed_error *error)
+static enum llavamed_status do_faults(struct fake_source *fake, size_t stream, struct llavamed_error *error)
 {
-    struct fake *fake = state;
-    struct stream_state *at = &fake->streams[stream];
-    if (stream == 0 && at->at + 1 == fake->fail_at) {
+    size_t at = fake->streams[stream].at + 1;
+    if (stream != 0) {
+        return LLAVAMED_OK;
+    }
+    if (at == faults.fail_at) {
         return llavamed_fail(error, LLAVAMED_STATUS_CRC_MISMATCH, "delta.zip: a bad checksum");
     }
-    if (stream == 0 && at->at + 1 == fake->signal_at) {
-        const struct timespec pause = {.tv_nsec = 100000000};
+    if (at == faults.signal_at) {
+        const struct timespec pause = {.tv_nsec = 250000000}; /* longer than it takes to be noticed */
         (void)pthread_kill(main_thread, SIGUSR1);
         (void)nanosleep(&pause, NULL);
     }
-    if (stream == 0 && at->at + 1 == fake->damage_at) {
-        damage(fake->damaged_path, fake->damaged_offset);
-        fake->damage_at = 0;
+    if (at == faults.damage_at) {
+        damage(faults.damaged_path, faults.damaged_offset);
+        faults.damage_at = 0;
     }
-    (void)fake_read(fake, at->order[at->at], at->next_elem, n_elems, buffer, error);
-    at->next_elem += n_elems;
     return LLAVAMED_OK;
-}
-
-static const struct source_layout any_order = {.read = fake_read, .close = fake_close};
-static const struct source_layout sequential = {
-    .close = fake_close, .streams = fake_streams, .stream_next = fake_next, .stream_read = fake_stream_read};
-
-static uint64_t next_random(uint64_t *state)
-{
-    *state = *state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
-    return *state >> 33;
 }
 
 /* Elements of moderate size, so that sums are rounded now and then; some zeros, infinities and NaN. */
 static void fill(uint8_t *bytes, const struct tensor *tensor, uint64_t *random)
 {
     for (uint64_t i = 0; i < tensor->n_elems; i++) {
-        uint64_t bits = next_random(random);
+        uint64_t bits = fake_random(random);
         double value = ((double)(bits & 0xffff) - 32768.0) / (double)(1 << (bits >> 20 & 15));
         value = bits % 97 == 0 ? 0.0 : value;
         float narrow = (float)value;
@@ -156,45 +89,14 @@ static void fill(uint8_t *bytes, const struct tensor *tensor, uint64_t *random)
     }
 }
 
-/* Seals the set, fills it, and deals its tensors to n_streams streams; none: a source that is read in any order. */
-static void fake_fill(struct fake *fake, const char *name, size_t n_streams, uint64_t seed)
+static void seal_and_fill(struct fake_source *fake, const char *name, size_t n_streams, uint64_t seed)
 {
-    struct source *source = &fake->source;
-    size_t order[TENSORS_MAX];
     uint64_t random = seed;
-    set_seal(&source->set);
-    source->layout = n_streams == 0 ? &any_order : &sequential;
-    source->state = fake;
-    source->spec = strdup(name);
-    source->role = name;
-    make_set_require(source->set.n_tensors <= TENSORS_MAX && source->spec != NULL);
-    for (size_t i = 0; i < source->set.n_tensors; i++) {
-        const struct tensor *tensor = &source->set.tensors[i];
-        fake->bytes[i] = malloc((size_t)tensor->n_bytes + 1);
-        make_set_require(fake->bytes[i] != NULL);
-        fill(fake->bytes[i], tensor, &random);
-        order[i] = i;
-    }
-    for (size_t i = source->set.n_tensors; i > 1; i--) {
-        size_t k = next_random(&random) % i;
-        size_t swapped = order[k];
-        order[k] = order[i - 1];
-        order[i - 1] = swapped;
-    }
-    fake->n_streams = n_streams;
-    for (size_t i = 0; n_streams > 0 && i < source->set.n_tensors; i++) {
-        struct stream_state *stream = &fake->streams[i % n_streams];
-        stream->order[stream->n_tensors++] = order[i];
-    }
-}
-
-static void fake_free(struct fake *fake)
-{
+    fake_source_seal(fake, name, n_streams, seed);
+    fake->fault = do_faults;
     for (size_t i = 0; i < fake->source.set.n_tensors; i++) {
-        free(fake->bytes[i]);
+        fill(fake->bytes[i], &fake->source.set.tensors[i], &random);
     }
-    free(fake->source.spec);
-    tensor_set_deinit(&fake->source.set);
 }
 
 /* ---- A pair, and running it ---- */
@@ -209,8 +111,8 @@ struct pair_shape {
 
 struct pair {
     struct temp_dir dir;
-    struct fake base;
-    struct fake delta;
+    struct fake_source base;
+    struct fake_source delta;
     struct plan plan;
 };
 
@@ -266,8 +168,8 @@ static void pair_make(struct pair *pair, const struct pair_shape *shape)
     tensor_set_init(&pair->base.source.set);
     tensor_set_init(&pair->delta.source.set);
     put_tensors(pair, shape);
-    fake_fill(&pair->base, "base", shape->base_streams, 1);
-    fake_fill(&pair->delta, "delta", shape->delta_streams, 2);
+    seal_and_fill(&pair->base, "base", shape->base_streams, 1);
+    seal_and_fill(&pair->delta, "delta", shape->delta_streams, 2);
     struct llavamed_error error = {0};
     if (!EXPECT(plan_build(&pair->base.source.set, "base", &pair->delta.source.set, "delta", &options, &pair->plan,
                            &error) == LLAVAMED_OK)) {
@@ -280,8 +182,8 @@ static void pair_make(struct pair *pair, const struct pair_shape *shape)
 static void pair_free(struct pair *pair)
 {
     plan_deinit(&pair->plan);
-    fake_free(&pair->base);
-    fake_free(&pair->delta);
+    fake_source_free(&pair->base);
+    fake_source_free(&pair->delta);
     temp_dir_remove(&pair->dir);
 }
 
@@ -403,7 +305,7 @@ static void expect_same_outcome(const struct pair_shape *shape, unsigned n_worke
 static void test_delta_in_streams(void)
 {
     for (unsigned n_workers = 1; n_workers <= 16; n_workers += 1 + n_workers / 2) {
-        for (size_t n_streams = 1; n_streams <= STREAMS_MAX; n_streams += 2) {
+        for (size_t n_streams = 1; n_streams <= FAKE_STREAMS_MAX; n_streams += 2) {
             expect_same_outcome(&(struct pair_shape){0, n_streams, 48}, n_workers, 4096);
         }
         expect_same_outcome(&(struct pair_shape){0, 2, 48}, n_workers, 65536);
@@ -418,7 +320,7 @@ static void test_delta_in_streams_of_a_wider_embedding(void)
 static void test_base_in_streams(void)
 {
     for (unsigned n_workers = 1; n_workers <= 16; n_workers += 1 + n_workers / 2) {
-        for (size_t n_streams = 1; n_streams <= STREAMS_MAX; n_streams += 2) {
+        for (size_t n_streams = 1; n_streams <= FAKE_STREAMS_MAX; n_streams += 2) {
             expect_same_outcome(&(struct pair_shape){n_streams, 0, 48}, n_workers, 4096);
         }
         expect_same_outcome(&(struct pair_shape){2, 0, 48}, n_workers, 65536);
@@ -467,6 +369,19 @@ static void expect_failure(struct pair *pair, unsigned n_workers, enum llavamed_
     EXPECT(error.status == want && strstr(error.message, text) != NULL);
     EXPECT(told.done_bytes < pair->plan.file_bytes);
     EXPECT(outcome.tensors == NULL && outcome.shard_sha256 == NULL);
+    faults = (struct faults){0};
+}
+
+/* A tensor of several tiles in stream 0, one-based; not its first one. */
+static size_t find_long_tensor(const struct fake_source *fake)
+{
+    const struct fake_stream *stream = &fake->streams[0];
+    for (size_t i = 1; i < stream->n_tensors; i++) {
+        if (fake->source.set.tensors[stream->order[i]].n_elems > 4000) {
+            return i + 1;
+        }
+    }
+    return 0; /* no fault then, so the test fails */
 }
 
 static void test_error_in_a_stream(void)
@@ -475,7 +390,7 @@ static void test_error_in_a_stream(void)
         struct pair *pair = malloc(sizeof *pair);
         make_set_require(pair != NULL);
         pair_make(pair, &(struct pair_shape){0, 2, 48});
-        pair->delta.fail_at = 6;
+        faults.fail_at = find_long_tensor(&pair->delta);
         expect_failure(pair, n_workers, LLAVAMED_STATUS_CRC_MISMATCH, "a bad checksum");
         pair_free(pair);
         free(pair);
@@ -488,12 +403,7 @@ static void test_stop_signal(void)
         struct pair *pair = malloc(sizeof *pair);
         make_set_require(pair != NULL);
         pair_make(pair, &(struct pair_shape){3, 0, 48});
-        for (size_t i = 0; i < pair->base.source.set.n_tensors; i++) {
-            if (pair->base.source.set.tensors[pair->base.streams[0].order[i]].n_elems > 4000) {
-                pair->base.signal_at = i + 1; /* of several tiles, so that there is time to be interrupted */
-                break;
-            }
-        }
+        faults.signal_at = find_long_tensor(&pair->base);
         expect_failure(pair, n_workers, LLAVAMED_STATUS_INTERRUPTED, "interrupted by signal");
         signalled = 0;
         pair_free(pair);
@@ -507,7 +417,7 @@ static void expect_damage_found(bool in_header)
     struct pair *pair = malloc(sizeof *pair);
     make_set_require(pair != NULL);
     pair_make(pair, &(struct pair_shape){0, 1, 48});
-    struct stream_state *stream = &pair->delta.streams[0];
+    struct fake_stream *stream = &pair->delta.streams[0];
     const char *want = "its header differs";
     char path[4096] = "";
     /* Two tensors of one shard: the damage is done to the first when the second is read. */
@@ -521,7 +431,7 @@ static void expect_damage_found(bool in_header)
                 continue;
             }
             if (n_seen++ == 1) {
-                pair->delta.damage_at = i + 1;
+                faults.damage_at = i + 1;
                 break;
             }
             shard = tensor->shard;
@@ -529,15 +439,15 @@ static void expect_damage_found(bool in_header)
             (void)snprintf(path, sizeof path, "%s/out1/%s", pair->dir.path, planned->name);
             for (size_t p = 0; p < planned->n_tensors && !in_header; p++) {
                 if (planned->tensors[planned->layout.order[p]] == k) {
-                    pair->delta.damaged_offset = planned->layout.file_offsets[p] + tensor->out.n_bytes / 2;
+                    faults.damaged_offset = planned->layout.file_offsets[p] + tensor->out.n_bytes / 2;
                     want = tensor->out.name;
                 }
             }
         }
     }
     EXPECT_U64(n_seen, 2);
-    pair->delta.damaged_offset = in_header ? 20 : pair->delta.damaged_offset;
-    pair->delta.damaged_path = path;
+    faults.damaged_offset = in_header ? 20 : faults.damaged_offset;
+    faults.damaged_path = path;
     expect_failure(pair, 1, LLAVAMED_STATUS_HASH_MISMATCH, want);
     pair_free(pair);
     free(pair);
