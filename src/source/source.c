@@ -8,6 +8,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "core/checked.h"
 #include "source/hub_cache.h"
 #include "source/meta.h"
 #include "source/source_parts.h"
@@ -24,6 +25,11 @@ static enum llavamed_status plain_peek(void *state, size_t index, uint64_t first
                                        struct llavamed_error *error)
 {
     return weights_peek(state, index, first_elem, n_elems, buffer, error);
+}
+
+static uint64_t plain_grain(const void *state, size_t index)
+{
+    return weights_grain(state, index);
 }
 
 static enum llavamed_status plain_finish(void *state, void *scratch, size_t scratch_bytes, struct llavamed_error *error)
@@ -46,6 +52,7 @@ static void plain_close(void *state)
 static const struct source_layout plain_layout = {
     .read = plain_read,
     .peek = plain_peek,
+    .grain = plain_grain,
     .finish = plain_finish,
     .bytes_read = plain_bytes_read,
     .close = plain_close,
@@ -387,6 +394,13 @@ enum llavamed_status source_peek(struct source *source, size_t index, uint64_t f
     const struct source_layout *layout = source->layout;
     return (layout->peek != NULL ? layout->peek : layout->read)(source->state, index, first_elem, n_elems, buffer,
                                                                 error);
+}
+
+uint64_t source_grain(const struct source *source, size_t index)
+{
+    assert(index < source->set.n_tensors);
+    uint64_t grain = source->layout->grain == NULL ? 1 : source->layout->grain(source->state, index);
+    return max_u64(1, min_u64(grain, source->set.tensors[index].n_elems));
 }
 
 enum llavamed_status source_finish(struct source *source, void *scratch, size_t scratch_bytes,

@@ -28,6 +28,8 @@ static enum llavamed_status read_all(struct source *source, void *tile, uint64_t
     for (size_t i = 0; i < set->n_tensors; i++) {
         const struct tensor *tensor = &set->tensors[i];
         uint64_t most = tile_bytes / dtype_bytes(tensor->dtype);
+        uint64_t grain = source_grain(source, i);
+        most -= grain <= most ? most % grain : 0;
         for (uint64_t first = 0; first < tensor->n_elems; first += most) {
             uint64_t n = min_u64(most, tensor->n_elems - first);
             enum llavamed_status status = source_read(source, i, first, n, tile, error);
