@@ -25,7 +25,8 @@ struct pipeline_geometry {
 };
 
 /*
- * Fits buffers and the stacks of workers into max_memory_bytes. MEMORY_TOO_SMALL names the least that works. n_shards bounds the lanes.
+ * Fits buffers and the stacks of workers into max_memory_bytes. MEMORY_TOO_SMALL names the least that works. n_shards
+ * bounds the lanes.
  */
 enum llavamed_status pipeline_geometry_choose(uint64_t max_memory_bytes, unsigned n_threads,
                                               struct pipeline_geometry *geometry, struct llavamed_error *error)

@@ -186,8 +186,8 @@ enum llavamed_status meta_peek(void *state, size_t index, uint64_t first_elem, u
 }
 
 /*
- * Half a head would be every second row of the shard, each a call of its own. Of columns, every shard has its share in a
- * run of rows, one call each.
+ * Half a head would be every second row of the shard, each a call of its own. Of columns, every shard has its share in
+ * a run of rows, one call each.
  */
 uint64_t meta_grain(const void *state, size_t index)
 {
