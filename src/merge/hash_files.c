@@ -11,7 +11,7 @@
 #include "io/directory.h"
 #include "io/input_file.h"
 
-#define CHUNK_BYTES (1 << 20)
+#define CHUNK_BYTES (256 << 10) /* no more than the tiles of a worker, which are not there at the same time */
 #define SUMS_BYTES_MAX (16 << 20)
 
 /* Files to hash; workers take one after another. The error of the first file in the list wins, whoever met it. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* SHA-256 of whole files, a few at once, with fixed memory (1 MiB a thread). */
+/* SHA-256 of whole files, a few at once, with fixed memory (256 KiB a thread). */
 #ifndef MERGE_HASH_FILES_H
 #define MERGE_HASH_FILES_H
 

@@ -18,7 +18,10 @@
 #include "merge/result.h"
 #include "merge/warnings.h"
 
-/* source_finish() re-reads through the caller's memory; this much is plenty for what a merge leaves unread. */
+/*
+ * source_finish() re-reads through the caller's memory; this much is plenty for what a merge leaves unread. The tiles
+ * are gone by then, so that no more than they had is within the memory allowed.
+ */
 #define FINISH_SCRATCH_BYTES 1048576
 
 /* What the numbers of one tensor say that its user should know. */
@@ -53,13 +56,14 @@ static enum llavamed_status warn_of_tensor(struct merge_run *run, size_t index, 
 
 static enum llavamed_status finish_sources(struct merge_run *run, struct llavamed_error *error)
 {
-    void *scratch = malloc(FINISH_SCRATCH_BYTES);
+    size_t scratch_bytes = (size_t)min_u64(FINISH_SCRATCH_BYTES, run->geometry.pool_bytes);
+    void *scratch = malloc(scratch_bytes);
     if (scratch == NULL) {
-        return llavamed_fail_memory(error, FINISH_SCRATCH_BYTES, "checking what was not read");
+        return llavamed_fail_memory(error, scratch_bytes, "checking what was not read");
     }
-    enum llavamed_status status = source_finish(run->base, scratch, FINISH_SCRATCH_BYTES, error);
+    enum llavamed_status status = source_finish(run->base, scratch, scratch_bytes, error);
     if (status == LLAVAMED_OK) {
-        status = source_finish(run->delta, scratch, FINISH_SCRATCH_BYTES, error);
+        status = source_finish(run->delta, scratch, scratch_bytes, error);
     }
     free(scratch);
     return status;

@@ -14,6 +14,7 @@
 #include "merge/content_test.h"
 #include "merge/pipeline_stream.h"
 #include "merge/result.h"
+#include "merge/tile.h"
 #include "merge/warnings.h"
 
 /*
@@ -96,10 +97,19 @@ static enum llavamed_status prepare_machine(struct merge_run *run, struct llavam
         run->result->cpu = run->kernels->name;
         run->result->n_threads = run->geometry.n_workers;
         run->result->pool_bytes = run->geometry.pool_bytes;
-        merge_note(run, "kernel %s, %u workers, %llu bytes of buffers in tiles of %zu", run->kernels->name,
-             run->geometry.n_workers, (unsigned long long)run->geometry.pool_bytes, run->geometry.tile_bytes);
     }
     return status;
+}
+
+/* Once it is known how the sources are best read. */
+static void settle_geometry(struct merge_run *run)
+{
+    uint64_t wanted = tile_bytes_wanted(&run->plan, run->base, run->delta);
+    pipeline_geometry_widen(run->settings->max_memory_bytes, wanted, &run->geometry);
+    run->result->n_threads = run->geometry.n_workers;
+    run->result->pool_bytes = run->geometry.pool_bytes;
+    merge_note(run, "kernel %s, %u workers, %llu bytes of buffers in tiles of %zu", run->kernels->name,
+               run->geometry.n_workers, (unsigned long long)run->geometry.pool_bytes, run->geometry.tile_bytes);
 }
 
 /* ---- Sources ------------------------------------------------------------------------------------------------ */
@@ -403,6 +413,7 @@ enum llavamed_status merge_prepare(struct merge_run *run, struct llavamed_error 
         status = make_plan(run, error);
     }
     if (status == LLAVAMED_OK) {
+        settle_geometry(run);
         status = prepare_documents(run, error);
     }
     if (status == LLAVAMED_OK) {

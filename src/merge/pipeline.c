@@ -25,6 +25,7 @@
 
 #define TILE_BYTES_MIN 65536
 #define TILE_BYTES_MAX 4194304
+#define TILE_BYTES_WIDE (TILE_BYTES_MAX / 2) /* beyond this more workers gain more than larger tiles */
 #define TILE_ALIGNMENT 4096
 #define BUFFERS_PER_WORKER 2
 #define SCRATCH_PER_WORKER 2
@@ -32,17 +33,16 @@
 
 _Static_assert(BUFFERS_PER_WORKER + SCRATCH_PER_WORKER == TILES_PER_WORKER, "the pool is cut into both");
 
-enum llavamed_status pipeline_geometry_choose(uint64_t max_memory_bytes, unsigned n_threads,
-                                              struct pipeline_geometry *geometry, struct llavamed_error *error)
+/* What a worker takes besides its tiles: a stack on which a read may gather (strided.c, meta_read.c). */
+#define WORKER_OWN_BYTES 65536
+
+/* What one worker costs with tiles of this size. */
+#define WORKER_BYTES(tile_bytes) ((uint64_t)TILES_PER_WORKER * (tile_bytes) + WORKER_OWN_BYTES)
+
+static void cut_memory(uint64_t max_memory_bytes, uint64_t n_workers, struct pipeline_geometry *geometry)
 {
-    uint64_t least = (uint64_t)TILES_PER_WORKER * TILE_BYTES_MIN;
-    if (max_memory_bytes < least) {
-        return llavamed_fail(error, LLAVAMED_STATUS_MEMORY_TOO_SMALL,
-                             "the memory allowed is too small (got %llu bytes, want at least %llu)",
-                             (unsigned long long)max_memory_bytes, (unsigned long long)least);
-    }
-    uint64_t n_workers = min_u64(min_u64(n_threads, WORKERS_MAX), max_memory_bytes / least);
-    uint64_t tile_bytes = min_u64(TILE_BYTES_MAX, max_memory_bytes / (n_workers * TILES_PER_WORKER));
+    uint64_t left = max_memory_bytes / n_workers - WORKER_OWN_BYTES;
+    uint64_t tile_bytes = min_u64(TILE_BYTES_MAX, left / TILES_PER_WORKER);
     tile_bytes -= tile_bytes % TILE_ALIGNMENT;
     *geometry = (struct pipeline_geometry){
         .n_workers = (unsigned)n_workers,
@@ -50,7 +50,30 @@ enum llavamed_status pipeline_geometry_choose(uint64_t max_memory_bytes, unsigne
         .tile_bytes = (size_t)tile_bytes,
         .pool_bytes = n_workers * TILES_PER_WORKER * tile_bytes,
     };
+}
+
+enum llavamed_status pipeline_geometry_choose(uint64_t max_memory_bytes, unsigned n_threads,
+                                              struct pipeline_geometry *geometry, struct llavamed_error *error)
+{
+    uint64_t least = WORKER_BYTES(TILE_BYTES_MIN);
+    if (max_memory_bytes < least) {
+        return llavamed_fail(error, LLAVAMED_STATUS_MEMORY_TOO_SMALL,
+                             "the memory allowed is too small (got %llu bytes, want at least %llu)",
+                             (unsigned long long)max_memory_bytes, (unsigned long long)least);
+    }
+    uint64_t n_workers = min_u64(min_u64(n_threads, WORKERS_MAX), max_memory_bytes / least);
+    cut_memory(max_memory_bytes, n_workers, geometry);
     return LLAVAMED_OK;
+}
+
+void pipeline_geometry_widen(uint64_t max_memory_bytes, uint64_t tile_bytes, struct pipeline_geometry *geometry)
+{
+    uint64_t wanted = min_u64(tile_bytes, TILE_BYTES_WIDE);
+    wanted += (TILE_ALIGNMENT - wanted % TILE_ALIGNMENT) % TILE_ALIGNMENT;
+    uint64_t n_workers = max_u64(min_u64(geometry->n_workers, 2), max_memory_bytes / WORKER_BYTES(wanted));
+    if (geometry->tile_bytes < wanted && n_workers < geometry->n_workers) {
+        cut_memory(max_memory_bytes, n_workers, geometry);
+    }
 }
 
 void pipeline_outcome_deinit(struct pipeline_outcome *outcome)

@@ -21,15 +21,22 @@ struct pipeline_geometry {
     unsigned n_workers;  /* at most what was asked for; fewer when memory is short */
     unsigned n_buffers;  /* results waiting for their hash, or being made */
     size_t tile_bytes;   /* of the widest dtype that takes part */
-    uint64_t pool_bytes; /* everything that pipeline_run() allocates for tiles */
+    uint64_t pool_bytes; /* everything that pipeline_run() allocates for tiles; stacks of workers come on top */
 };
 
 /*
- * Fits buffers into max_memory_bytes. MEMORY_TOO_SMALL names the least that works. n_shards bounds the lanes.
+ * Fits buffers and the stacks of workers into max_memory_bytes. MEMORY_TOO_SMALL names the least that works. n_shards
+ * bounds the lanes.
  */
 enum llavamed_status pipeline_geometry_choose(uint64_t max_memory_bytes, unsigned n_threads,
                                               struct pipeline_geometry *geometry,
                                               struct llavamed_error *error) LLAVAMED_CHECK;
+
+/*
+ * Rather fewer workers (two are left, where there are two) than tiles below tile_bytes, as far as memory and the
+ * largest tile allow: for sources that are read badly in small pieces. Changes nothing when tiles are that large.
+ */
+void pipeline_geometry_widen(uint64_t max_memory_bytes, uint64_t tile_bytes, struct pipeline_geometry *geometry);
 
 /* What became of one tensor of the plan. */
 struct pipeline_tensor {

@@ -14,18 +14,67 @@
 #include "core/checked.h"
 #include "merge/inv_freq.h"
 
-uint64_t tile_elems_max(const struct pipeline_job *job, const struct plan_tensor *tensor)
+/* A tensor of the plan, in its sources. */
+struct operands {
+    const struct plan_tensor *tensor;
+    const struct source *base;
+    const struct source *delta;
+};
+
+/* The widest element that takes part in a tensor, so that a tile fits every buffer whatever it holds. */
+static size_t widest_element_bytes(const struct operands *in)
 {
-    const struct tensor *delta = &source_tensors(job->delta)->tensors[tensor->delta_index];
+    const struct plan_tensor *tensor = in->tensor;
+    const struct tensor *delta = &source_tensors(in->delta)->tensors[tensor->delta_index];
     uint64_t widest = max_u64(dtype_bytes(tensor->out.dtype), dtype_bytes(delta->dtype));
     if (tensor->base_index != TENSOR_NOT_FOUND) {
-        const struct tensor *base = &source_tensors(job->base)->tensors[tensor->base_index];
+        const struct tensor *base = &source_tensors(in->base)->tensors[tensor->base_index];
         widest = max_u64(widest, dtype_bytes(base->dtype));
     }
     if (tensor->action == PLAN_INV_FREQ) {
         widest = sizeof(double);
     }
-    return job->geometry.tile_bytes / widest;
+    return (size_t)widest;
+}
+
+uint64_t tile_elems_max(const struct pipeline_job *job, const struct plan_tensor *tensor)
+{
+    const struct operands in = {tensor, job->base, job->delta};
+    return job->geometry.tile_bytes / widest_element_bytes(&in);
+}
+
+/*
+ * The coarser grain of both operands. The base's counts where its elements are those of the result, or its rows are:
+ * then a run begins at the same element in both.
+ */
+static uint64_t grain_of(const struct operands *in)
+{
+    const struct plan_tensor *tensor = in->tensor;
+    if (tensor->action == PLAN_INV_FREQ) {
+        return 1;
+    }
+    uint64_t grain = source_grain(in->delta, tensor->delta_index);
+    if (tensor->base_index != TENSOR_NOT_FOUND) {
+        const struct tensor *base = &source_tensors(in->base)->tensors[tensor->base_index];
+        bool same_rows = tensor->action == PLAN_ADD || base->shape[1] == tensor->out.shape[1];
+        grain = same_rows ? max_u64(grain, source_grain(in->base, tensor->base_index)) : grain;
+    }
+    return grain;
+}
+
+uint64_t tile_bytes_wanted(const struct plan *plan, const struct source *base, const struct source *delta)
+{
+    uint64_t wanted = 0;
+    for (size_t i = 0; i < plan->n_tensors; i++) {
+        const struct operands in = {&plan->tensors[i], base, delta};
+        uint64_t grain = grain_of(&in);
+        uint64_t n_bytes;
+        if (grain > 1) {
+            bool fits = checked_mul_u64(grain, widest_element_bytes(&in), &n_bytes);
+            wanted = max_u64(wanted, fits ? n_bytes : UINT64_MAX);
+        }
+    }
+    return wanted;
 }
 
 bool tile_next(struct tile_cursor *cursor, struct tile *tile)
@@ -37,7 +86,11 @@ bool tile_next(struct tile_cursor *cursor, struct tile *tile)
         const struct plan_tensor *tensor = &plan->tensors[index];
         if (cursor->next_elem < tensor->out.n_elems) {
             size_t element_bytes = dtype_bytes(tensor->out.dtype);
-            uint64_t n_elems = min_u64(tile_elems_max(cursor->job, tensor), tensor->out.n_elems - cursor->next_elem);
+            const struct operands in = {tensor, cursor->job->base, cursor->job->delta};
+            uint64_t most = tile_elems_max(cursor->job, tensor);
+            uint64_t grain = grain_of(&in);
+            most -= grain <= most ? most % grain : 0;
+            uint64_t n_elems = min_u64(most, tensor->out.n_elems - cursor->next_elem);
             *tile = (struct tile){
                 .tensor = index,
                 .first_elem = cursor->next_elem,

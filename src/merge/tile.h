@@ -25,6 +25,12 @@ struct tile_cursor {
     uint64_t next_elem;
 };
 
+/*
+ * How large tiles should be at least, in bytes of the widest dtype that takes part, so that both sources are read at
+ * their grain (source_grain()); 0 when they do not care.
+ */
+uint64_t tile_bytes_wanted(const struct plan *plan, const struct source *base, const struct source *delta);
+
 /* The next tile of the cursor's shard; false at its end. Tensors without elements have none. */
 bool tile_next(struct tile_cursor *cursor, struct tile *tile);
 

@@ -40,6 +40,7 @@ static void meta_close(void *state)
 static const struct source_layout meta_layout = {
     .read = meta_read,
     .peek = meta_peek,
+    .grain = meta_grain,
     .finish = meta_finish,
     .bytes_read = meta_bytes_read,
     .close = meta_close,

@@ -33,6 +33,8 @@ enum llavamed_status meta_read(void *state, size_t index, uint64_t first_elem, u
 enum llavamed_status meta_peek(void *state, size_t index, uint64_t first_elem, uint64_t n_elems, void *buffer,
                                struct llavamed_error *error) LLAVAMED_CHECK;
 
+uint64_t meta_grain(const void *state, size_t index);
+
 /*
  * Reads directory/checklist.chk where there is one: keeps the sums of shards, checks at once those of params.json and
  * tokenizer.model. META_INVALID for lines that md5sum would not write, INPUT_MISSING for a shard that it lists and that

@@ -17,6 +17,9 @@
 /* As many as one system call takes. */
 #define PIECES_MAX 1024
 
+/* What a system call costs is lost in a copy of this length. */
+#define RUN_BYTES_GOOD 65536
+
 /* Pieces that wait to be read; together they are elements [first_elem, first_elem + n_elems) of a part. */
 struct gather {
     struct weights *weights;
@@ -180,4 +183,26 @@ enum llavamed_status meta_peek(void *state, size_t index, uint64_t first_elem, u
     struct meta *meta = state;
     const struct range range = {first_elem, first_elem + n_elems, meta->tensors[index].shape.n_columns, buffer};
     return read_range(meta, index, &range, true, error);
+}
+
+/*
+ * Half a head would be every second row of the shard, each a call of its own. Of columns, every shard has its share in
+ * a run of rows, one call each.
+ */
+uint64_t meta_grain(const void *state, size_t index)
+{
+    const struct meta *meta = state;
+    const struct meta_tensor *tensor = &meta->tensors[index];
+    const struct tensor *part = &meta->pieces.tensors[tensor->parts[0]];
+    uint64_t n_columns = tensor->shape.n_columns;
+    if (weights_grain(&meta->weights, tensor->parts[0]) > 1) {
+        return UINT64_MAX;
+    }
+    if (tensor->shape.is_rotary) {
+        return meta->params.head_dim * n_columns;
+    }
+    if (tensor->shape.join == META_JOIN_COLUMNS && meta->n_shards > 1) {
+        return (RUN_BYTES_GOOD / (n_columns / meta->n_shards * dtype_bytes(part->dtype)) + 1) * n_columns;
+    }
+    return 1;
 }

@@ -21,6 +21,11 @@ static enum llavamed_status plain_peek(void *state, size_t index, uint64_t first
     return weights_peek(state, index, first_elem, n_elems, buffer, error);
 }
 
+static uint64_t plain_grain(const void *state, size_t index)
+{
+    return weights_grain(state, index);
+}
+
 static enum llavamed_status plain_finish(void *state, void *scratch, size_t scratch_bytes, struct llavamed_error *error)
 {
     return weights_finish(state, scratch, scratch_bytes, error);
@@ -41,6 +46,7 @@ static void plain_close(void *state)
 static const struct source_layout plain_layout = {
     .read = plain_read,
     .peek = plain_peek,
+    .grain = plain_grain,
     .finish = plain_finish,
     .bytes_read = plain_bytes_read,
     .close = plain_close,

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "core/checked.h"
 #include "source/archive_stream.h"
 #include "source/hub_cache.h"
 #include "source/meta.h"
@@ -370,6 +371,13 @@ enum llavamed_status source_peek(struct source *source, size_t index, uint64_t f
     }
     return (layout->peek != NULL ? layout->peek : layout->read)(source->state, index, first_elem, n_elems, buffer,
                                                                 error);
+}
+
+uint64_t source_grain(const struct source *source, size_t index)
+{
+    assert(index < source->set.n_tensors);
+    uint64_t grain = source->layout->grain == NULL ? 1 : source->layout->grain(source->state, index);
+    return max_u64(1, min_u64(grain, source->set.tensors[index].n_elems));
 }
 
 enum llavamed_status source_finish(struct source *source, void *scratch, size_t scratch_bytes,

@@ -87,6 +87,12 @@ enum llavamed_status source_peek(struct source *source, size_t index, uint64_t f
                                  void *buffer, struct llavamed_error *error) LLAVAMED_CHECK;
 
 /*
+ * The grain of a tensor: a read of whole multiples of this many elements, from such a multiple on, costs least. 1 when
+ * any range is as good as another; at most what the tensor holds.
+ */
+uint64_t source_grain(const struct source *source, size_t index);
+
+/*
  * After the last source_read(): joins the CRC-32s of the pieces read (in whatever order) and compares each record's;
  * bytes of a record that were never read, or read more than once, are read again here through `scratch`. Also that no
  * file changed meanwhile, and that files have the MD5 recorded in a checklist.chk (HASH_MISMATCH; that reads them once

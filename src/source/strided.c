@@ -12,7 +12,6 @@
 #include "source/strided.h"
 
 #include <assert.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "core/checked.h"
@@ -75,6 +74,21 @@ void strided_view_init(struct strided_view *view, const struct tensor *tensor, c
         view->shape[view->rank] = size;
         view->strides[view->rank++] = strides[i];
     }
+}
+
+uint64_t strided_grain(const struct strided_view *view)
+{
+    uint64_t n_elems = 1; /* of the dimensions from i on */
+    uint64_t grain = 1;
+    uint64_t widest = 0;
+    for (unsigned i = view->rank; i > 0; i--) {
+        n_elems *= view->shape[i - 1];
+        if (view->strides[i - 1] < widest) {
+            grain = n_elems;
+        }
+        widest = max_u64(widest, view->strides[i - 1]);
+    }
+    return grain;
 }
 
 /* The next index of dimensions `first` and up, the first of them fastest; false after the last. */
@@ -307,14 +321,11 @@ static uint64_t next_box(const struct strided_view *view, uint64_t first, uint64
 enum llavamed_status strided_read(struct strided_read *read, struct llavamed_error *error)
 {
     const struct strided_view *view = read->view;
-    struct reader reader = {.read = read, .error = error};
+    uint8_t bounce[STRIDED_BOUNCE_BYTES];
+    struct reader reader = {.read = read, .bounce = bounce, .error = error};
     read->bytes_read = 0;
     if (view->rank == 0 || read->n_elems == 0) {
         return fetch(&reader, view->offset, read->buffer, read->n_elems);
-    }
-    reader.bounce = malloc(STRIDED_BOUNCE_BYTES);
-    if (reader.bounce == NULL) {
-        return llavamed_fail_memory(error, STRIDED_BOUNCE_BYTES, "reading a tensor that is not contiguous");
     }
     enum llavamed_status status = LLAVAMED_OK;
     for (uint64_t done = 0; status == LLAVAMED_OK && done < read->n_elems;) {
@@ -324,6 +335,5 @@ enum llavamed_status strided_read(struct strided_read *read, struct llavamed_err
         status = read_box(&reader, &box);
         done += n;
     }
-    free(reader.bounce);
     return status;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Elements of a view whose strides are not those of its shape (a transposed, sliced or expanded tensor that torch saved
- * with the whole storage), in row-major order. Each read goes through a bounce buffer of STRIDED_BOUNCE_BYTES.
+ * with the whole storage), in row-major order. Each read goes through a bounce buffer of STRIDED_BOUNCE_BYTES on the
+ * stack: small enough for any thread's, and a larger one is not faster (docs/benchmark.md).
  */
 #ifndef SOURCE_STRIDED_H
 #define SOURCE_STRIDED_H
@@ -9,7 +10,7 @@
 #include "io/input_file.h"
 #include "tensor/tensor.h"
 
-#define STRIDED_BOUNCE_BYTES 262144
+#define STRIDED_BOUNCE_BYTES 32768
 
 /* Bytes between two wanted runs that are rather read over than skipped by a second system call: a page. */
 #define STRIDED_GAP_BYTES 4096
@@ -40,8 +41,15 @@ void strided_view_init(struct strided_view *view, const struct tensor *tensor, c
                        uint64_t offset);
 
 /*
+ * How many elements are best read at once (source_grain()): 1, or one index of the dimensions before the outermost one
+ * that lies closer together in the file than one inside it. A range of whole rows of a transposed matrix is one run of
+ * the file for each column, as long as the range has rows.
+ */
+uint64_t strided_grain(const struct strided_view *view);
+
+/*
  * A read of elements [first_elem, first_elem + n_elems) of the view, which must lie inside it. Thread-safe on one file
- * and view. What input_file_read() gives, and NO_MEMORY.
+ * and view. What input_file_read() gives.
  */
 struct strided_read {
     struct input_file *file; /* borrowed */

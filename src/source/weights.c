@@ -382,6 +382,12 @@ enum llavamed_status weights_read(struct weights *weights, size_t index, uint64_
     return LLAVAMED_OK;
 }
 
+uint64_t weights_grain(const struct weights *weights, size_t index)
+{
+    size_t view = weights->spans[index].view;
+    return view == WEIGHTS_NO_VIEW ? 1 : strided_grain(&weights->views[view]);
+}
+
 /* Reads what was not read yet, or all of a record that was read in overlapping pieces. */
 static enum llavamed_status complete_record(struct weights *weights, struct weights_record *record, uint8_t *scratch,
                                             size_t scratch_bytes, struct llavamed_error *error)

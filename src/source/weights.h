@@ -101,6 +101,9 @@ enum llavamed_status weights_read(struct weights *weights, size_t index, uint64_
 enum llavamed_status weights_peek(struct weights *weights, size_t index, uint64_t first_elem, uint64_t n_elems,
                                   void *buffer, struct llavamed_error *error) LLAVAMED_CHECK;
 
+/* As source_grain(), but may be 0 or more than the tensor has. */
+uint64_t weights_grain(const struct weights *weights, size_t index);
+
 /*
  * weights_read() of elements that belong in several places: those from `first_elem` on fill the pieces one after the
  * other. Pieces are whole elements, none empty; all of them together lie inside the tensor.

@@ -176,6 +176,59 @@ static void odd_ranges(void)
     }
 }
 
+/* Ranges of whole grains and of every smaller size equal the whole. */
+static void every_small_step(void)
+{
+    static const char *const paths[] = {DATA "one", DATA "two", DATA "four", DATA "eight"};
+    static uint8_t whole[TENSOR_BYTES_MAX];
+    static uint8_t steps[TENSOR_BYTES_MAX];
+    for (size_t p = 0; p < 4; p++) {
+        struct source *source = open_good(paths[p]);
+        for (size_t i = 0; source != NULL && i < source_tensors(source)->n_tensors; i++) {
+            const struct tensor *tensor = &source_tensors(source)->tensors[i];
+            uint64_t grain = source_grain(source, i);
+            EXPECT(read_in_steps(source, i, tensor->n_elems, false, whole));
+            for (uint64_t step = 1; step <= 130; step++) {
+                EXPECT(read_in_steps(source, i, step, step % 2 == 0, steps));
+                EXPECT(memcmp(steps, whole, TENSOR_BYTES_MAX) == 0);
+            }
+            EXPECT(read_in_steps(source, i, grain, true, steps) && memcmp(steps, whole, TENSOR_BYTES_MAX) == 0);
+        }
+        source_close(source);
+    }
+}
+
+/* Whole heads of q and k; so many rows of joined columns that each shard's share is 64 KiB, here all. */
+static void grains(void)
+{
+    static const struct {
+        const char *path;
+        const char *name;
+        uint64_t grain;
+    } cases[] = {
+        {DATA "one", "model.layers.1.self_attn.q_proj.weight", UINT64_C(8) * 16},
+        {DATA "one", "model.layers.1.self_attn.o_proj.weight", 1},
+        {DATA "two", "model.layers.0.self_attn.q_proj.weight", UINT64_C(4) * 16},
+        {DATA "two", "model.layers.1.self_attn.k_proj.weight", UINT64_C(4) * 16},
+        {DATA "two", "model.layers.1.self_attn.v_proj.weight", 1},
+        {DATA "two", "model.layers.1.self_attn.o_proj.weight", UINT64_C(16) * 16},
+        {DATA "two", "model.embed_tokens.weight", UINT64_C(16) * 16},
+        {DATA "two", "model.norm.weight", 1},
+        {DATA "four", "model.layers.1.self_attn.k_proj.weight", UINT64_C(6) * 24},
+        {DATA "eight", "model.layers.1.self_attn.k_proj.weight", UINT64_C(4) * 32},
+        {DATA "eight", "lm_head.weight", 1},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct source *source = open_good(cases[i].path);
+        if (source != NULL) {
+            size_t index = tensor_set_find(source_tensors(source), cases[i].name);
+            EXPECT(index != TENSOR_NOT_FOUND);
+            EXPECT_U64(source_grain(source, index), cases[i].grain);
+        }
+        source_close(source);
+    }
+}
+
 /* ---- Files ---- */
 
 static void files_of_the_release(void)
@@ -477,6 +530,8 @@ int main(void)
     CASE(eight_shards);
     CASE(transposed_tensors);
     CASE(odd_ranges);
+    CASE(every_small_step);
+    CASE(grains);
     CASE(files_of_the_release);
     CASE(shards_that_are_missing);
     CASE(params_that_are_refused);

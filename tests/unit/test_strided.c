@@ -239,6 +239,34 @@ static void speed_is_told(void)
     close_file(file);
 }
 
+/* A range of rows that do not follow each other in the file is best a large one. */
+static void grains(void)
+{
+    static const struct {
+        struct case_view view;
+        uint64_t grain;
+    } cases[] = {
+        {{DTYPE_F16, 0, {0}, {0}, 0}, 1},
+        {{DTYPE_F16, 1, {7}, {3}, 0}, 1},
+        {{DTYPE_F16, 2, {5, 3}, {1, 5}, 0}, 15},
+        {{DTYPE_F16, 2, {5, 3}, {4, 1}, 0}, 1},
+        {{DTYPE_F16, 2, {4, 3}, {0, 1}, 0}, 12},
+        {{DTYPE_F16, 2, {4, 3}, {1, 0}, 0}, 1},
+        {{DTYPE_F16, 3, {4, 2, 3}, {6, 1, 2}, 0}, 6},
+        {{DTYPE_F16, 3, {4, 2, 3}, {1, 12, 4}, 0}, 24},
+        {{DTYPE_F16, 3, {4, 2, 3}, {2, 8, 1}, 0}, 24},
+        {{DTYPE_F16, 4, {2, 3, 2, 2}, {12, 4, 1, 2}, 0}, 4},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct tensor tensor;
+        struct strided_view view;
+        make_tensor(&cases[i].view, &tensor);
+        strided_view_init(&view, &tensor, cases[i].view.strides, 0);
+        EXPECT_U64(strided_grain(&view), cases[i].grain);
+        tensor_deinit(&tensor);
+    }
+}
+
 static void sizes_are_capped(void)
 {
     EXPECT(strided_size_is_sane(STRIDED_FREE_BYTES, 0));
@@ -256,6 +284,7 @@ int main(void)
     CASE(large_views);
     CASE(errors_are_passed_on);
     CASE(speed_is_told);
+    CASE(grains);
     CASE(sizes_are_capped);
     return harness_end();
 }
