@@ -177,14 +177,22 @@ static bool is_safe_revision(const char *revision)
     }
 }
 
-static bool is_commit(const char *text)
+bool hub_cache_parse_ref(const char *text, size_t n_bytes, char commit[HUB_COMMIT_BYTES])
 {
-    return strlen(text) == 40 && strspn(text, "0123456789abcdef") == 40;
+    while (n_bytes > 0 && isspace((unsigned char)text[n_bytes - 1])) {
+        n_bytes--;
+    }
+    if (n_bytes != HUB_COMMIT_BYTES - 1 || strspn(text, "0123456789abcdef") < n_bytes) {
+        return false;
+    }
+    memcpy(commit, text, n_bytes);
+    commit[n_bytes] = '\0';
+    return true;
 }
 
-/* What refs/REVISION says, or the revision itself: *commit is owned by the caller, NULL when neither is a commit. */
-static enum llavamed_status resolve_revision(const char *repository, const char *revision, char **commit,
-                                             struct llavamed_error *error)
+/* What refs/REVISION says, or the revision itself; "" when neither is a commit. */
+static enum llavamed_status resolve_revision(const char *repository, const char *revision,
+                                             char commit[HUB_COMMIT_BYTES], struct llavamed_error *error)
 {
     char *refs = path_join(repository, "refs");
     char *ref = refs == NULL ? NULL : path_join(refs, revision);
@@ -196,28 +204,17 @@ static enum llavamed_status resolve_revision(const char *repository, const char 
     size_t n_bytes = 0;
     enum path_kind kind;
     enum llavamed_status status = path_kind_of(ref, &kind, error);
+    commit[0] = '\0';
     if (status == LLAVAMED_OK && kind == PATH_FILE) {
         status = input_file_read_whole(ref, REF_BYTES_MAX, &text, &n_bytes, error);
-        if (status == LLAVAMED_OK) {
-            while (n_bytes > 0 && isspace((unsigned char)text[n_bytes - 1])) {
-                text[--n_bytes] = '\0';
-            }
-            if (!is_commit(text)) {
-                status = llavamed_fail(error, LLAVAMED_STATUS_INPUT_UNSAFE,
-                                       "%s: does not hold a commit (got '%.60s', want 40 hex digits)", ref, text);
-            }
+        if (status == LLAVAMED_OK && !hub_cache_parse_ref(text, n_bytes, commit)) {
+            status = llavamed_fail(error, LLAVAMED_STATUS_INPUT_UNSAFE,
+                                   "%s: does not hold a commit (got '%.60s', want 40 hex digits)", ref, text);
         }
-    } else if (status == LLAVAMED_OK && is_commit(revision)) {
-        text = strdup(revision);
-        if (text == NULL) {
-            status = llavamed_fail_memory(error, strlen(revision), "a commit");
-        }
+    } else if (status == LLAVAMED_OK) {
+        (void)(strlen(revision) == HUB_COMMIT_BYTES - 1 && hub_cache_parse_ref(revision, HUB_COMMIT_BYTES - 1, commit));
     }
-    if (status == LLAVAMED_OK) {
-        *commit = text;
-    } else {
-        free(text);
-    }
+    free(text);
     free(ref);
     return status;
 }
@@ -225,11 +222,11 @@ static enum llavamed_status resolve_revision(const char *repository, const char 
 static enum llavamed_status find_snapshot(const char *repository, const char *revision, char **snapshot,
                                           struct llavamed_error *error)
 {
-    char *commit = NULL;
+    char commit[HUB_COMMIT_BYTES] = "";
     char *found = NULL;
     enum llavamed_status status =
-        is_safe_revision(revision) ? resolve_revision(repository, revision, &commit, error) : LLAVAMED_OK;
-    if (status == LLAVAMED_OK && commit != NULL) {
+        is_safe_revision(revision) ? resolve_revision(repository, revision, commit, error) : LLAVAMED_OK;
+    if (status == LLAVAMED_OK && commit[0] != '\0') {
         char *snapshots = path_join(repository, "snapshots");
         found = snapshots == NULL ? NULL : path_join(snapshots, commit);
         free(snapshots);
@@ -244,7 +241,6 @@ static enum llavamed_status find_snapshot(const char *repository, const char *re
         found = NULL;
     }
     free(found);
-    free(commit);
     return status;
 }
 

@@ -49,7 +49,22 @@ static bool take_hex(const char *text, char hex[SHA256_HEX_BYTES])
     return true;
 }
 
-/* Three lines: commit, etag, time of the download. The hub does not trust it for a file that was changed later. */
+/* Three lines: commit, etag, time of the download. */
+bool recorded_parse_metadata(const char *text, double changed_seconds, char hex[SHA256_HEX_BYTES])
+{
+    const char *etag = strchr(text, '\n');
+    const char *time = etag == NULL ? NULL : strchr(etag + 1, '\n');
+    return time != NULL && changed_seconds - 1 <= strtod(time + 1, NULL) && take_hex(etag + 1, hex);
+}
+
+bool recorded_parse_pointer(const char *text, char hex[SHA256_HEX_BYTES])
+{
+    static const char begin[] = "version https://";
+    static const char key[] = "\noid sha256:";
+    const char *at = strncmp(text, begin, sizeof begin - 1) == 0 ? strstr(text, key) : NULL;
+    return at != NULL && take_hex(at + sizeof key - 1, hex);
+}
+
 static void look_at_metadata(const char *directory, const char *name, const char *path, char hex[SHA256_HEX_BYTES])
 {
     char *folder = path_join(directory, ".cache/huggingface/download");
@@ -62,11 +77,7 @@ static void look_at_metadata(const char *directory, const char *name, const char
     }
     if (file != NULL && stat(path, &info) == 0 &&
         input_file_read_whole(file, METADATA_BYTES_MAX, &text, &n_bytes, NULL) == LLAVAMED_OK) {
-        const char *etag = strchr(text, '\n');
-        const char *time = etag == NULL ? NULL : strchr(etag + 1, '\n');
-        if (time != NULL && (double)info.st_mtime - 1 <= strtod(time + 1, NULL)) {
-            (void)take_hex(etag + 1, hex);
-        }
+        (void)recorded_parse_metadata(text, (double)info.st_mtime, hex);
     }
     free(text);
     free(file);
@@ -75,19 +86,14 @@ static void look_at_metadata(const char *directory, const char *name, const char
 
 static void look_at_pointer(const char *path, char hex[SHA256_HEX_BYTES])
 {
-    static const char key[] = "\noid sha256:";
     char *file = NULL;
     char *text = NULL;
     size_t n_bytes = 0;
     if (asprintf(&file, "%s.lfs", path) < 0) {
         return;
     }
-    if (input_file_read_whole(file, METADATA_BYTES_MAX, &text, &n_bytes, NULL) == LLAVAMED_OK &&
-        strncmp(text, "version https://", strlen("version https://")) == 0) {
-        const char *at = strstr(text, key);
-        if (at != NULL) {
-            (void)take_hex(at + sizeof key - 1, hex);
-        }
+    if (input_file_read_whole(file, METADATA_BYTES_MAX, &text, &n_bytes, NULL) == LLAVAMED_OK) {
+        (void)recorded_parse_pointer(text, hex);
     }
     free(text);
     free(file);
