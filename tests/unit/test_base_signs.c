@@ -94,7 +94,10 @@ static const struct side llava_med = {
     "{\"architectures\":[\"LlavaLlamaForCausalLM\"],\"model_type\":\"llava\",\"hidden_size\":4096,"
     "\"max_position_embeddings\":2048,\"num_attention_heads\":32,\"rms_norm_eps\":1e-06,\"vocab_size\":32004,"
     "\"mm_vision_tower\":\"openai/clip-vit-large-patch14\",\"use_mm_proj\":true}",
-    NULL, 0, 0, true};
+    NULL,
+    0,
+    0,
+    true};
 
 static struct verdict judge_config(const char *name, const char *config)
 {
@@ -153,12 +156,13 @@ static void llama1_of_every_size(void)
 static void other_models(void)
 {
     /* meta-llama/Llama-2-7b-hf and 70b, codellama/CodeLlama-7b-hf, mistralai/Mistral-7B-v0.1, Meta's own of 2023. */
-    refuses("config.json",
-            "{\"hidden_size\":4096,\"max_position_embeddings\":4096,\"model_type\":\"llama\",\"num_attention_heads\":32,"
-            "\"num_key_value_heads\":32,\"rms_norm_eps\":1e-05,\"rope_scaling\":null}",
-            LLAVAMED_STATUS_PAIR_BASE_OTHER,
-            "not LLaMA-1 but looks like Llama-2: it has a norm epsilon of 1e-05 at width 4096 (LLaMA-1: 1e-06), 4096 "
-            "positions");
+    refuses(
+        "config.json",
+        "{\"hidden_size\":4096,\"max_position_embeddings\":4096,\"model_type\":\"llama\",\"num_attention_heads\":32,"
+        "\"num_key_value_heads\":32,\"rms_norm_eps\":1e-05,\"rope_scaling\":null}",
+        LLAVAMED_STATUS_PAIR_BASE_OTHER,
+        "not LLaMA-1 but looks like Llama-2: it has a norm epsilon of 1e-05 at width 4096 (LLaMA-1: 1e-06), 4096 "
+        "positions");
     refuses("config.json",
             "{\"hidden_size\":8192,\"model_type\":\"llama\",\"num_attention_heads\":64,\"num_key_value_heads\":8,"
             "\"rms_norm_eps\":1e-05}",

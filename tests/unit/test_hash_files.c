@@ -44,8 +44,9 @@ static void make_files(void)
     free(bytes);
 }
 
-static enum llavamed_status hash(const char *const *names, size_t n, unsigned n_threads, const volatile int *stop_signal,
-                                 char hexes[][SHA256_HEX_BYTES], struct llavamed_error *error)
+static enum llavamed_status hash(const char *const *names, size_t n, unsigned n_threads,
+                                 const volatile int *stop_signal, char hexes[][SHA256_HEX_BYTES],
+                                 struct llavamed_error *error)
 {
     struct hash_files_task tasks[2 * KNOWN];
     const struct hash_files_options options = {.n_threads = n_threads, .stop_signal = stop_signal};

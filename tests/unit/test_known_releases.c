@@ -148,7 +148,8 @@ static void every_row(void)
         EXPECT(row_of(rows[i].sha256) == &rows[i]);
         bool found = false;
         for (size_t j = 0; j < n_published; j++) {
-            found = found || (strcmp(rows[i].sha256, published[j].sha256) == 0 && is_source_of(&rows[i], &published[j]));
+            found =
+                found || (strcmp(rows[i].sha256, published[j].sha256) == 0 && is_source_of(&rows[i], &published[j]));
         }
         if (!EXPECT(found)) {
             printf("    %s of %s: %s\n", rows[i].name, rows[i].release, rows[i].source);
@@ -164,9 +165,12 @@ static void sizes(void)
         const char *name;
         uint64_t n_bytes;
     } known[] = {
-        {"LLaMA-1 7B", "consolidated.00.pth", UINT64_C(13476939516)}, {"LLaMA-1 7B", "params.json", 101},
-        {"LLaMA-1 13B", "params.json", 101},                          {"LLaMA-1 30B", "params.json", 101},
-        {"LLaMA-1 65B", "params.json", 101},                          {"LLaMA-1 and Vicuna v1.1", "tokenizer.model", 499723},
+        {"LLaMA-1 7B", "consolidated.00.pth", UINT64_C(13476939516)},
+        {"LLaMA-1 7B", "params.json", 101},
+        {"LLaMA-1 13B", "params.json", 101},
+        {"LLaMA-1 30B", "params.json", 101},
+        {"LLaMA-1 65B", "params.json", 101},
+        {"LLaMA-1 and Vicuna v1.1", "tokenizer.model", 499723},
         {"LLaMA-1", "tokenizer.json", 1842898},
     };
     const struct known_file *rows;
@@ -199,7 +203,8 @@ static void real_files(void)
         (void)snprintf(path, sizeof path, "tests/fuzz/corpus/meta_params/%s", models[i]);
         char *text = temp_read(path, &n_bytes);
         temp_dir_require(text != NULL, path);
-        EXPECT(sha256_create(&stream, NULL) == LLAVAMED_OK && sha256_update(stream, text, n_bytes, NULL) == LLAVAMED_OK &&
+        EXPECT(sha256_create(&stream, NULL) == LLAVAMED_OK &&
+               sha256_update(stream, text, n_bytes, NULL) == LLAVAMED_OK &&
                sha256_finish(stream, hex, NULL) == LLAVAMED_OK);
         const struct known_file *row = known_release_find(hex, n_bytes);
         if (EXPECT(row != NULL)) {

@@ -16,8 +16,8 @@ static void partial_names(void)
 {
     static const char *const partial[] = {"model.safetensors.incomplete", "a/b.bin.part", "X.PARTIAL",
                                           "weights.bin.crdownload",       "w.download",   "w.bin.aria2"};
-    static const char *const whole[] = {"model.safetensors", "part", ".part", "a.part/model.bin", "incomplete.bin",
-                                        "model.part.bin"};
+    static const char *const whole[] = {"model.safetensors", "part",           ".part",
+                                        "a.part/model.bin",  "incomplete.bin", "model.part.bin"};
     struct llavamed_error error;
     for (size_t i = 0; i < sizeof partial / sizeof partial[0]; i++) {
         EXPECT(recognise_partial_name(partial[i], &error) == LLAVAMED_STATUS_INPUT_TRUNCATED);
@@ -94,7 +94,10 @@ static void first_bytes(void)
     expect_bytes("w.bin", tar, sizeof tar, "a tar archive");
     expect_bytes("w.bin", BYTES("\x1f\x8b\x08\x00\x00\x00\x00\x00"), "a gzip archive");
     expect_bytes("w.bin", BYTES("BZh91AY&SY\x00"), "a bzip2 archive");
-    expect_bytes("w.bin", BYTES("\xfd" "7zXZ\x00\x00\x04"), "an xz archive");
+    expect_bytes("w.bin",
+                 BYTES("\xfd"
+                       "7zXZ\x00\x00\x04"),
+                 "an xz archive");
     expect_bytes("w.bin", BYTES("\x28\xb5\x2f\xfd\x04\x00"), "a zstd archive");
     expect_bytes("w.bin", BYTES("7z\xbc\xaf\x27\x1c\x00\x04"), "a 7z archive");
     expect_bytes("w.bin", BYTES("Rar!\x1a\x07\x01\x00"), "a rar archive");
@@ -106,11 +109,17 @@ static void first_bytes(void)
     expect_bytes("w.bin", BYTES("Zugriff verweigert f\xc3\xbcr \xc3"), "a text"); /* a character cut in two */
     expect_bytes("config.json", BYTES("{}"), "a JSON text");
     expect_bytes("w.bin", BYTES("\x00\x01\x02\x03\x04\x05\x06\x07"), "neither a safetensors file nor");
-    expect_bytes("w.bin", BYTES("\xff\xfe" "a\x00"), "neither a safetensors file nor");
+    expect_bytes("w.bin",
+                 BYTES("\xff\xfe"
+                       "a\x00"),
+                 "neither a safetensors file nor");
     expect_bytes("w.ckpt", BYTES("\x00\x01\x02\x03"), "a TensorFlow checkpoint");
     expect_bytes("saved_model.pb", BYTES("\x00\x01\x02\x03"), "a TensorFlow checkpoint");
     expect_bytes("w.bin", BYTES("\x81\xa6params\x00"), "a Flax file");
-    expect_bytes("w.bin", BYTES("\xde\x00\x01\xd9\x03" "abc\x00"), "a Flax file");
+    expect_bytes("w.bin",
+                 BYTES("\xde\x00\x01\xd9\x03"
+                       "abc\x00"),
+                 "a Flax file");
 }
 
 /* The hint of a config.json given by itself is another than that of a saved error page. */
@@ -130,11 +139,15 @@ static void expect_listing(const char *names, enum llavamed_status want, const c
     struct directory_listing listing = {.names = list};
     struct llavamed_error error = {0};
     (void)snprintf(text, sizeof text, "%s", names);
-    for (char *name = strtok(text, " "); name != NULL; name = strtok(NULL, " ")) {
+    for (char *name = text; *name != '\0';) {
+        char *end = name + strcspn(name, " ");
         list[listing.n_names++] = name;
+        name = *end == '\0' ? end : end + 1;
+        *end = '\0';
     }
     enum llavamed_status status = recognise_listing("D", "delta", &listing, &error);
-    if (!EXPECT(status == want && strstr(error.message, words) != NULL && (words[0] == '\0') == (error.hint[0] == '\0'))) {
+    if (!EXPECT(status == want && strstr(error.message, words) != NULL &&
+                (words[0] == '\0') == (error.hint[0] == '\0'))) {
         printf("    %s: %s\n", names, error.message);
     }
     EXPECT(words[0] == '\0' || strstr(error.message, "for the delta") != NULL);
@@ -178,8 +191,8 @@ static void expect_set(const struct one *tensors, size_t n, const char *config, 
         set_put(&set, tensors[i].name, tensors[i].dtype, tensors[i].rank, 4, 4);
     }
     set_seal(&set);
-    enum llavamed_status status = recognise_tensors("D", &set, config, config == NULL ? 0 : strlen(config),
-                                                    &config_is_quantised, &error);
+    enum llavamed_status status =
+        recognise_tensors("D", &set, config, config == NULL ? 0 : strlen(config), &config_is_quantised, &error);
     if (words == NULL) {
         EXPECT(status == LLAVAMED_OK && config_is_quantised == speaks);
     } else if (!EXPECT(status == LLAVAMED_STATUS_INPUT_UNSUPPORTED && strstr(error.message, words) != NULL)) {
@@ -201,8 +214,8 @@ static void tensors(void)
     expect_set(SET(norm), awq, NULL, true);
     expect_set(SET(norm), "{\"quantization_config\":null}", NULL, false);
     expect_set(SET(norm), "not JSON", NULL, false);
-    expect_set(SET(norm, {"a.q.qweight", DTYPE_I32, 2}, {"a.q.qzeros", DTYPE_I32, 2}, {"a.q.scales", DTYPE_F16, 2}), awq,
-               "an AWQ-quantised checkpoint (it holds a.q.qweight; its config.json says awq)", false);
+    expect_set(SET(norm, {"a.q.qweight", DTYPE_I32, 2}, {"a.q.qzeros", DTYPE_I32, 2}, {"a.q.scales", DTYPE_F16, 2}),
+               awq, "an AWQ-quantised checkpoint (it holds a.q.qweight; its config.json says awq)", false);
     expect_set(SET({"a.q.qweight", DTYPE_I32, 2}, {"a.q.g_idx", DTYPE_I32, 1}), NULL, "a GPTQ-quantised checkpoint",
                false);
     expect_set(SET({"a.q.g_idx", DTYPE_I32, 1}, {"a.q.qweight", DTYPE_I32, 2}), NULL, "a GPTQ-quantised checkpoint",

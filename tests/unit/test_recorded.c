@@ -126,9 +126,8 @@ static void beside_a_file(void)
                     COMMIT "\n" HASH_A "\n1700000000.25\n");
     temp_write_text(temp_path(&dir, "model.safetensors.lfs"),
                     "version https://git-lfs.github.com/spec/v1\noid sha256:" HASH_LFS "\nsize 12345\n");
-    temp_write_text(temp_path(&dir, "SHA256SUMS"),
-                    "# made elsewhere\nMD5 (x) = 0\n" HASH_B "  other\n" HASH_C " *./model.safetensors\r\n" HASH_B
-                    "  sub/model.safetensors\n");
+    temp_write_text(temp_path(&dir, "SHA256SUMS"), "# made elsewhere\nMD5 (x) = 0\n" HASH_B "  other\n" HASH_C
+                                                   " *./model.safetensors\r\n" HASH_B "  sub/model.safetensors\n");
     found = records_of(dir.path);
     EXPECT_TEXT(found.sha256[RECORDED_METADATA], HASH_A);
     EXPECT_TEXT(found.sha256[RECORDED_LFS], HASH_LFS);
@@ -145,19 +144,19 @@ static void name_of_a_blob(void)
 {
     struct temp_dir dir;
     temp_dir_make(&dir);
-    static const char *const folders[] = {"models--o--n", "models--o--n/blobs", "models--o--n/snapshots",
-                                          "models--o--n/snapshots/" COMMIT};
+    static const char snapshot[] = "models--o--n/snapshots/" COMMIT;
+    static const char *const folders[] = {"models--o--n", "models--o--n/blobs", "models--o--n/snapshots", snapshot};
     for (size_t i = 0; i < 4; i++) {
         temp_mkdir(temp_path(&dir, "%s", folders[i]));
     }
     static const char *const blobs[] = {HASH_A, COMMIT};
     for (size_t i = 0; i < 2; i++) {
         char target[100];
-        const char *link_path = temp_path(&dir, "%s/model.safetensors", folders[3]);
+        const char *link_path = temp_path(&dir, "%s/model.safetensors", snapshot);
         copy_weights(temp_path(&dir, "models--o--n/blobs/%s", blobs[i]));
         (void)snprintf(target, sizeof target, "../../blobs/%s", blobs[i]);
         temp_dir_require(symlink(target, link_path) == 0, "symlink");
-        struct recorded_hashes found = records_of(temp_path(&dir, "%s", folders[3]));
+        struct recorded_hashes found = records_of(temp_path(&dir, "%s", snapshot));
         EXPECT_TEXT(found.sha256[RECORDED_BLOB_NAME], i == 0 ? HASH_A : "");
         temp_dir_require(unlink(link_path) == 0, "unlink");
     }
