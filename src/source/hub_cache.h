@@ -46,7 +46,8 @@ enum llavamed_status hub_cache_repository_of(const char *directory, char **repos
 
 /*
  * INPUT_UNSAFE when PATH is a link that leads out of `repository`: a cache holds its own blobs, so such a link is
- * damage or an attack. A dangling one passes: opening it tells.
+ * damage or an attack. Since huggingface_hub 2 a blob may itself be a link to ROOT/blobs/HE/HEX, a store that all
+ * repositories share; that is inside. A dangling one passes: opening it tells.
  */
 enum llavamed_status hub_cache_check_inside(const char *repository, const char *path,
                                             struct llavamed_error *error) LLAVAMED_CHECK;

@@ -4,7 +4,6 @@
  * pointer. What is read from one stands in it where the format has it, and a file written anew around it reads the
  * same.
  */
-#include <math.h>
 #include <string.h>
 
 #include "fuzz/require.h"
@@ -45,41 +44,43 @@ static void require_hash(const char *hex, const char *at)
 static void check_metadata(const char *text)
 {
     static const double times[] = {0, 1.5, 1700000000, 4e9};
-    char written[256];
     bool earlier = true;
     for (size_t i = 0; i < sizeof times / sizeof times[0]; i++) {
-        char hex[SHA256_HEX_BYTES] = "untouched";
-        char again[SHA256_HEX_BYTES] = "";
-        bool got = recorded_parse_metadata(text, times[i], hex);
-        REQUIRE(!got || earlier); /* a file changed later is trusted no more */
-        earlier = got;
-        if (!got) {
-            REQUIRE(strcmp(hex, "untouched") == 0);
-            continue;
+        struct recorded_hashes found = {0};
+        struct recorded_hashes again = {0};
+        struct recorded_hashes later = {0};
+        const char *hex = found.sha256[RECORDED_METADATA];
+        recorded_parse_metadata(text, times[i], &found);
+        REQUIRE(hex[0] == '\0' || earlier); /* a file changed later is trusted no more */
+        earlier = hex[0] != '\0';
+        if (earlier) {
+            char written[256];
+            require_hash(hex, strchr(text, '\n') + 1);
+            (void)snprintf(written, sizeof written, "commit\n%s\n%.3f\n", hex, times[i]);
+            recorded_parse_metadata(written, times[i], &again);
+            REQUIRE(strcmp(again.sha256[RECORDED_METADATA], hex) == 0);
+            recorded_parse_metadata(written, times[i] + 2, &later);
+            REQUIRE(later.sha256[RECORDED_METADATA][0] == '\0');
         }
-        require_hash(hex, strchr(text, '\n') + 1);
-        (void)snprintf(written, sizeof written, "commit\n%s\n%.3f\n", hex, times[i]);
-        REQUIRE(recorded_parse_metadata(written, times[i], again) && strcmp(again, hex) == 0);
-        REQUIRE(!recorded_parse_metadata(written, times[i] + 2, again));
     }
-    char hex[SHA256_HEX_BYTES];
-    REQUIRE(!recorded_parse_metadata(text, (double)NAN, hex));
 }
 
 static void check_pointer(const char *text)
 {
     static const char key[] = "\noid sha256:";
-    char hex[SHA256_HEX_BYTES] = "untouched";
-    if (!recorded_parse_pointer(text, hex)) {
-        REQUIRE(strcmp(hex, "untouched") == 0);
-        return;
+    struct recorded_hashes found = {0};
+    struct recorded_hashes again = {0};
+    const char *hex = found.sha256[RECORDED_LFS];
+    recorded_parse_pointer(text, &found);
+    if (hex[0] != '\0') {
+        char written[256];
+        REQUIRE(strncmp(text, "version https://", strlen("version https://")) == 0);
+        require_hash(hex, strstr(text, key) + sizeof key - 1);
+        (void)snprintf(written, sizeof written, "version https://git-lfs.github.com/spec/v1\noid sha256:%s\nsize 1\n",
+                       hex);
+        recorded_parse_pointer(written, &again);
+        REQUIRE(strcmp(again.sha256[RECORDED_LFS], hex) == 0);
     }
-    REQUIRE(strncmp(text, "version https://", strlen("version https://")) == 0);
-    require_hash(hex, strstr(text, key) + sizeof key - 1);
-    char written[256];
-    char again[SHA256_HEX_BYTES] = "";
-    (void)snprintf(written, sizeof written, "version https://git-lfs.github.com/spec/v1\noid sha256:%s\nsize 1\n", hex);
-    REQUIRE(recorded_parse_pointer(written, again) && strcmp(again, hex) == 0);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

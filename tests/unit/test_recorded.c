@@ -16,6 +16,7 @@
 #define HASH_A "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 #define HASH_B "acac86c0e609ca906f632b0e2dacccb2b77d22b0621f20ebece1a4835b93f6f0"
 #define HASH_C "a14b4b2efbcfceb827f7944277d14c0d60e9d0a723bf8d0d3e94a17ca8b09ed2"
+#define POINTER "version https://git-lfs.github.com/spec/v1\n"
 #define HASH_LFS "4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393"
 #define DOWNLOADED 1700000000
 
@@ -41,40 +42,38 @@ static void metadata(void)
         {COMMIT "\n" HASH_A "\nnan\n", 0, NULL},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        char hex[SHA256_HEX_BYTES] = "untouched";
-        bool got = recorded_parse_metadata(cases[i].text, cases[i].changed_seconds, hex);
-        EXPECT(got == (cases[i].want != NULL));
-        EXPECT_TEXT(hex, got ? cases[i].want : "untouched");
+        struct recorded_hashes found = {0};
+        recorded_parse_metadata(cases[i].text, cases[i].changed_seconds, &found);
+        EXPECT_TEXT(found.sha256[RECORDED_METADATA], cases[i].want == NULL ? "" : cases[i].want);
     }
 }
 
 static void pointers(void)
 {
     static const char *const good[] = {
-        "version https://git-lfs.github.com/spec/v1\noid sha256:" HASH_LFS "\nsize 12345\n",
+        POINTER "oid sha256:" HASH_LFS "\nsize 12345\n",
         "version https://hawser.github.com/spec/v1\r\noid sha256:" HASH_LFS "\r\nsize 12345\r\n",
-        "version https://git-lfs.github.com/spec/v1\next-0-case sha256:" HASH_A "\noid sha256:" HASH_LFS "\nsize 1\n",
-        "version https://git-lfs.github.com/spec/v1\noid sha256:" HASH_LFS,
+        POINTER "ext-0-case sha256:" HASH_A "\noid sha256:" HASH_LFS "\nsize 1\n",
+        (POINTER "oid sha256:" HASH_LFS),
     };
     static const char *const bad[] = {
         "",
         "oid sha256:" HASH_LFS "\n",
         "\nversion https://git-lfs.github.com/spec/v1\noid sha256:" HASH_LFS "\n",
-        "version https://git-lfs.github.com/spec/v1\noid md5:" HASH_LFS "\n",
-        "version https://git-lfs.github.com/spec/v1\noid sha256:" HASH_LFS "00\n",
-        "version https://git-lfs.github.com/spec/v1\noid sha256:4D7A214614AB2935C943F9E0FF69D22E\n",
-        "version https://git-lfs.github.com/spec/v1\nsize 12345\n",
+        POINTER "oid md5:" HASH_LFS "\n",
+        POINTER "oid sha256:" HASH_LFS "00\n",
+        POINTER "oid sha256:4D7A214614AB2935C943F9E0FF69D22E\n",
+        POINTER "size 12345\n",
     };
-    char hex[SHA256_HEX_BYTES] = "";
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
-        hex[0] = '\0';
-        EXPECT(recorded_parse_pointer(good[i], hex));
-        EXPECT_TEXT(hex, HASH_LFS);
+        struct recorded_hashes found = {0};
+        recorded_parse_pointer(good[i], &found);
+        EXPECT_TEXT(found.sha256[RECORDED_LFS], HASH_LFS);
     }
-    (void)snprintf(hex, sizeof hex, "untouched");
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
-        EXPECT(!recorded_parse_pointer(bad[i], hex));
-        EXPECT_TEXT(hex, "untouched");
+        struct recorded_hashes found = {0};
+        recorded_parse_pointer(bad[i], &found);
+        EXPECT_TEXT(found.sha256[RECORDED_LFS], "");
     }
 }
 
@@ -124,8 +123,7 @@ static void beside_a_file(void)
     }
     temp_write_text(temp_path(&dir, "%s/model.safetensors.metadata", folders[2]),
                     COMMIT "\n" HASH_A "\n1700000000.25\n");
-    temp_write_text(temp_path(&dir, "model.safetensors.lfs"),
-                    "version https://git-lfs.github.com/spec/v1\noid sha256:" HASH_LFS "\nsize 12345\n");
+    temp_write_text(temp_path(&dir, "model.safetensors.lfs"), POINTER "oid sha256:" HASH_LFS "\nsize 12345\n");
     temp_write_text(temp_path(&dir, "SHA256SUMS"), "# made elsewhere\nMD5 (x) = 0\n" HASH_B "  other\n" HASH_C
                                                    " *./model.safetensors\r\n" HASH_B "  sub/model.safetensors\n");
     found = records_of(dir.path);

@@ -52,7 +52,7 @@ static enum llavamed_status hash(const char *const *names, size_t n, unsigned n_
     const struct hash_files_options options = {.n_threads = n_threads, .stop_signal = stop_signal};
     for (size_t i = 0; i < n; i++) {
         (void)snprintf(hexes[i], SHA256_HEX_BYTES, "untouched");
-        tasks[i] = (struct hash_files_task){names[i], hexes[i]};
+        tasks[i] = (struct hash_files_task){.path = names[i], .hex = hexes[i]};
     }
     memset(error, 0, sizeof *error);
     return hash_files(tasks, n, &options, error);
