@@ -332,8 +332,8 @@ static enum llavamed_status refuse_llava(const struct judgement *judgement, stru
 static enum llavamed_status refuse(const struct judgement *judgement, struct llavamed_error *error)
 {
     (void)llavamed_fail(error, LLAVAMED_STATUS_PAIR_BASE_OTHER,
-                        "%s: the base is not LLaMA-1 but looks like %s: it has %s", judgement->base->spec,
-                        judgement->looks_like, judgement->signs);
+                        "%s: the base is not LLaMA-1 but looks like %.*s: it has %s", judgement->base->spec,
+                        SHOWN_TEXT_BYTES, judgement->looks_like, judgement->signs);
     llavamed_hint(error, "give the original LLaMA of the delta's size, for example huggyllama/llama-7b; if only the "
                          "base's %s is foreign, correct that file",
                   judgement->base_config.file_name);

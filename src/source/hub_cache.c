@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "core/buffer.h"
 #include "io/directory.h"
@@ -177,14 +178,22 @@ static bool is_safe_revision(const char *revision)
     }
 }
 
-static bool is_commit(const char *text)
+bool hub_cache_parse_ref(const char *text, size_t n_bytes, char commit[HUB_COMMIT_BYTES])
 {
-    return strlen(text) == 40 && strspn(text, "0123456789abcdef") == 40;
+    while (n_bytes > 0 && isspace((unsigned char)text[n_bytes - 1])) {
+        n_bytes--;
+    }
+    if (n_bytes != HUB_COMMIT_BYTES - 1 || strspn(text, "0123456789abcdef") < n_bytes) {
+        return false;
+    }
+    memcpy(commit, text, n_bytes);
+    commit[n_bytes] = '\0';
+    return true;
 }
 
-/* What refs/REVISION says, or the revision itself: *commit is owned by the caller, NULL when neither is a commit. */
-static enum llavamed_status resolve_revision(const char *repository, const char *revision, char **commit,
-                                             struct llavamed_error *error)
+/* What refs/REVISION says, or the revision itself; "" when neither is a commit. */
+static enum llavamed_status resolve_revision(const char *repository, const char *revision,
+                                             char commit[HUB_COMMIT_BYTES], struct llavamed_error *error)
 {
     char *refs = path_join(repository, "refs");
     char *ref = refs == NULL ? NULL : path_join(refs, revision);
@@ -196,28 +205,17 @@ static enum llavamed_status resolve_revision(const char *repository, const char 
     size_t n_bytes = 0;
     enum path_kind kind;
     enum llavamed_status status = path_kind_of(ref, &kind, error);
+    commit[0] = '\0';
     if (status == LLAVAMED_OK && kind == PATH_FILE) {
         status = input_file_read_whole(ref, REF_BYTES_MAX, &text, &n_bytes, error);
-        if (status == LLAVAMED_OK) {
-            while (n_bytes > 0 && isspace((unsigned char)text[n_bytes - 1])) {
-                text[--n_bytes] = '\0';
-            }
-            if (!is_commit(text)) {
-                status = llavamed_fail(error, LLAVAMED_STATUS_INPUT_UNSAFE,
-                                       "%s: does not hold a commit (got '%.60s', want 40 hex digits)", ref, text);
-            }
+        if (status == LLAVAMED_OK && !hub_cache_parse_ref(text, n_bytes, commit)) {
+            status = llavamed_fail(error, LLAVAMED_STATUS_INPUT_UNSAFE,
+                                   "%s: does not hold a commit (got '%.60s', want 40 hex digits)", ref, text);
         }
-    } else if (status == LLAVAMED_OK && is_commit(revision)) {
-        text = strdup(revision);
-        if (text == NULL) {
-            status = llavamed_fail_memory(error, strlen(revision), "a commit");
-        }
+    } else if (status == LLAVAMED_OK) {
+        (void)(strlen(revision) == HUB_COMMIT_BYTES - 1 && hub_cache_parse_ref(revision, HUB_COMMIT_BYTES - 1, commit));
     }
-    if (status == LLAVAMED_OK) {
-        *commit = text;
-    } else {
-        free(text);
-    }
+    free(text);
     free(ref);
     return status;
 }
@@ -225,11 +223,11 @@ static enum llavamed_status resolve_revision(const char *repository, const char 
 static enum llavamed_status find_snapshot(const char *repository, const char *revision, char **snapshot,
                                           struct llavamed_error *error)
 {
-    char *commit = NULL;
+    char commit[HUB_COMMIT_BYTES] = "";
     char *found = NULL;
     enum llavamed_status status =
-        is_safe_revision(revision) ? resolve_revision(repository, revision, &commit, error) : LLAVAMED_OK;
-    if (status == LLAVAMED_OK && commit != NULL) {
+        is_safe_revision(revision) ? resolve_revision(repository, revision, commit, error) : LLAVAMED_OK;
+    if (status == LLAVAMED_OK && commit[0] != '\0') {
         char *snapshots = path_join(repository, "snapshots");
         found = snapshots == NULL ? NULL : path_join(snapshots, commit);
         free(snapshots);
@@ -244,7 +242,6 @@ static enum llavamed_status find_snapshot(const char *repository, const char *re
         found = NULL;
     }
     free(found);
-    free(commit);
     return status;
 }
 
@@ -310,6 +307,24 @@ static const char *part_below(const char *repository, const char *resolved)
     return strncmp(resolved, repository, n) == 0 && resolved[n] == '/' ? resolved + n + 1 : NULL;
 }
 
+/*
+ * Whether a resolved path is that of a file in the store that the repositories of a cache share (huggingface_hub 2.x,
+ * utils/_shared_blobs.py): ROOT/blobs/HE/HEX, where HEX is a hash of Xet and HE its first two digits.
+ */
+static bool is_shared_blob(const char *repository, const char *resolved)
+{
+    static const char store[] = "/blobs/";
+    const char *slash = strrchr(repository, '/');
+    size_t root_bytes = slash == NULL ? 0 : (size_t)(slash - repository);
+    if (strncmp(resolved, repository, root_bytes) != 0 ||
+        strncmp(resolved + root_bytes, store, sizeof store - 1) != 0) {
+        return false;
+    }
+    const char *folder = resolved + root_bytes + sizeof store - 1;
+    return strspn(folder, "0123456789abcdef") == 2 && folder[2] == '/' && strncmp(folder, folder + 3, 2) == 0 &&
+           strlen(folder + 3) == SHA256_HEX_BYTES - 1 && strspn(folder + 3, "0123456789abcdef") == SHA256_HEX_BYTES - 1;
+}
+
 enum llavamed_status hub_cache_check_inside(const char *repository, const char *path, struct llavamed_error *error)
 {
     char *resolved = realpath(path, NULL);
@@ -317,7 +332,7 @@ enum llavamed_status hub_cache_check_inside(const char *repository, const char *
         return errno == ENOMEM ? llavamed_fail_memory(error, PATH_MAX, "a path") : LLAVAMED_OK;
     }
     enum llavamed_status status = LLAVAMED_OK;
-    if (part_below(repository, resolved) == NULL) {
+    if (part_below(repository, resolved) == NULL && !is_shared_blob(repository, resolved)) {
         status = llavamed_fail(error, LLAVAMED_STATUS_INPUT_UNSAFE,
                                "%s: a link that leaves its repository in the Hugging Face cache (to %.300s)", path,
                                resolved);
@@ -328,10 +343,41 @@ enum llavamed_status hub_cache_check_inside(const char *repository, const char *
     return status;
 }
 
+/* Where `path`, a link, leads to in one step: its directory resolved, the last part not. NULL when that fails. */
+static char *follow_once(const char *path)
+{
+    char target[PATH_MAX];
+    ssize_t n = readlink(path, target, sizeof target - 1);
+    target[n < 0 ? 0 : n] = '\0';
+    char *parent = path_parent(path);
+    char *joined = parent == NULL || n <= 0 ? NULL : target[0] == '/' ? strdup(target) : path_join(parent, target);
+    char *folder = joined == NULL ? NULL : path_parent(joined);
+    char *resolved = folder == NULL ? NULL : realpath(folder, NULL);
+    char *name = joined == NULL ? NULL : path_base_name(joined);
+    char *result = resolved == NULL || name == NULL ? NULL : path_join(resolved, name);
+    free(name);
+    free(resolved);
+    free(folder);
+    free(joined);
+    free(parent);
+    return result;
+}
+
+/* The blob of the repository behind `path`: of a shared one that is a link, whose own name tells the file's hash. */
+static char *resolve_blob(const char *repository, const char *path)
+{
+    char *resolved = realpath(path, NULL);
+    if (resolved != NULL && is_shared_blob(repository, resolved)) {
+        free(resolved);
+        resolved = follow_once(path);
+    }
+    return resolved;
+}
+
 bool hub_cache_blob_sha256(const char *repository, const char *path, char hex[SHA256_HEX_BYTES])
 {
     static const char blobs[] = "blobs/";
-    char *resolved = realpath(path, NULL);
+    char *resolved = resolve_blob(repository, path);
     const char *below = resolved == NULL ? NULL : part_below(repository, resolved);
     bool found = below != NULL && strncmp(below, blobs, sizeof blobs - 1) == 0;
     if (found) {

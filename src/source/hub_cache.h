@@ -29,6 +29,14 @@ enum llavamed_status hub_cache_root(char **root, struct llavamed_error *error) L
 enum llavamed_status hub_cache_find(const char *spec, const char *role, char **snapshot,
                                     struct llavamed_error *error) LLAVAMED_CHECK;
 
+#define HUB_COMMIT_BYTES 41 /* 40 hex digits and a NUL */
+
+/*
+ * The commit that the text of a file in refs/ holds: lower-case hex digits and perhaps blanks behind them; false for
+ * anything else. The text ends in a NUL that n_bytes does not count.
+ */
+bool hub_cache_parse_ref(const char *text, size_t n_bytes, char commit[HUB_COMMIT_BYTES]);
+
 /*
  * When `directory`, links resolved, is or lies below a snapshot of a cache: *repository, owned by the caller, is the
  * resolved ROOT/models--ORG--NAME. NULL when it does not.
@@ -38,7 +46,8 @@ enum llavamed_status hub_cache_repository_of(const char *directory, char **repos
 
 /*
  * INPUT_UNSAFE when PATH is a link that leads out of `repository`: a cache holds its own blobs, so such a link is
- * damage or an attack. A dangling one passes: opening it tells.
+ * damage or an attack. Since huggingface_hub 2 a blob may itself be a link to ROOT/blobs/HE/HEX, a store that all
+ * repositories share; that is inside. A dangling one passes: opening it tells.
  */
 enum llavamed_status hub_cache_check_inside(const char *repository, const char *path,
                                             struct llavamed_error *error) LLAVAMED_CHECK;

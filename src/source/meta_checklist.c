@@ -16,7 +16,6 @@
 
 #define CHECKLIST_BYTES_MAX 65536
 #define SMALL_FILE_BYTES_MAX 67108864
-#define NAME_BYTES 64
 #define HEX_CHARS (MD5_HEX_BYTES - 1)
 /* MD5 is slower than most storage; more readers than this would not help on a shared one. */
 #define READERS_MAX 8
@@ -24,15 +23,10 @@
 
 /* ---- The text ---- */
 
-struct checklist_line {
-    char hex[MD5_HEX_BYTES];
-    char name[NAME_BYTES];
-};
-
-/* Longer names than NAME_BYTES and names elsewhere are of no file that is looked for here: given as "". */
 static bool parse_line(const char *text, size_t n_bytes, struct checklist_line *line)
 {
-    if (n_bytes < HEX_CHARS + 3 || strspn(text, "0123456789abcdefABCDEF") != HEX_CHARS || text[HEX_CHARS] != ' ' ||
+    if (n_bytes < HEX_CHARS + 3 || memchr(text, '\0', n_bytes) != NULL ||
+        strspn(text, "0123456789abcdefABCDEF") != HEX_CHARS || text[HEX_CHARS] != ' ' ||
         (text[HEX_CHARS + 1] != ' ' && text[HEX_CHARS + 1] != '*')) {
         return false;
     }
@@ -40,10 +34,38 @@ static bool parse_line(const char *text, size_t n_bytes, struct checklist_line *
     const char *name = text + HEX_CHARS + 2;
     memcpy(line->hex, text, HEX_CHARS);
     line->hex[HEX_CHARS] = '\0';
-    name_bytes = name_bytes < NAME_BYTES && memchr(name, '/', name_bytes) == NULL ? name_bytes : 0;
+    name_bytes = name_bytes < sizeof line->name && memchr(name, '/', name_bytes) == NULL ? name_bytes : 0;
     memcpy(line->name, name, name_bytes);
     line->name[name_bytes] = '\0';
     return true;
+}
+
+enum llavamed_status checklist_next(struct checklist_text *list, struct checklist_line *line,
+                                    struct llavamed_error *error)
+{
+    while (list->n_left > 0) {
+        const char *text = list->text;
+        const char *newline = memchr(text, '\n', list->n_left);
+        size_t line_bytes = newline == NULL ? list->n_left : (size_t)(newline - text);
+        size_t step = newline == NULL ? line_bytes : line_bytes + 1;
+        /* A list that went through another system may end its lines with CR LF, or itself with an empty line. */
+        bool has_return = line_bytes > 0 && text[line_bytes - 1] == '\r';
+        size_t shown_bytes = line_bytes - (has_return ? 1 : 0);
+        list->text += step;
+        list->n_left -= step;
+        list->n_lines++;
+        if (shown_bytes > 0) {
+            if (parse_line(text, shown_bytes, line)) {
+                return LLAVAMED_OK;
+            }
+            enum llavamed_status status = llavamed_fail(error, LLAVAMED_STATUS_META_INVALID,
+                                                        "%s: line %zu is not one of md5sum", list->path, list->n_lines);
+            llavamed_hint(error, "mend or remove that file, or give --verify none to check no recorded hash");
+            return status;
+        }
+    }
+    line->hex[0] = '\0';
+    return LLAVAMED_OK;
 }
 
 /* What is done with each line of a checklist. */
@@ -56,26 +78,13 @@ static enum llavamed_status read_lines(const char *path, const char *directory, 
     char *text = NULL;
     size_t n_bytes = 0;
     enum llavamed_status status = input_file_read_whole(path, CHECKLIST_BYTES_MAX, &text, &n_bytes, error);
-    size_t at = 0;
-    for (size_t number = 1; status == LLAVAMED_OK && at < n_bytes; number++) {
-        const char *newline = memchr(text + at, '\n', n_bytes - at);
-        size_t line_bytes = newline == NULL ? n_bytes - at : (size_t)(newline - text) - at;
-        /* A list that went through another system may end its lines with CR LF, or itself with an empty line. */
-        bool has_return = line_bytes > 0 && text[at + line_bytes - 1] == '\r';
-        size_t shown_bytes = line_bytes - (has_return ? 1 : 0);
-        struct checklist_line line;
-        if (shown_bytes == 0) {
-            at += line_bytes + 1;
-            continue;
-        }
-        if (parse_line(text + at, shown_bytes, &line)) {
+    struct checklist_text list = {.path = path, .text = text, .n_left = n_bytes};
+    struct checklist_line line = {.hex = "none yet"};
+    while (status == LLAVAMED_OK && line.hex[0] != '\0') {
+        status = checklist_next(&list, &line, error);
+        if (status == LLAVAMED_OK && line.hex[0] != '\0') {
             status = use(&line, directory, context, error);
-        } else {
-            status =
-                llavamed_fail(error, LLAVAMED_STATUS_META_INVALID, "%s: line %zu is not one of md5sum", path, number);
-            llavamed_hint(error, "mend or remove that file, or give --verify none to check no recorded hash");
         }
-        at += line_bytes + 1;
     }
     free(text);
     return status;

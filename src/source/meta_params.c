@@ -142,25 +142,32 @@ static enum llavamed_status derive(const char *path, const uint64_t values[KNOWN
     return LLAVAMED_OK;
 }
 
-enum llavamed_status meta_params_read(const char *path, struct meta_params *params, struct llavamed_error *error)
+enum llavamed_status meta_params_parse(const char *path, const char *text, size_t n_bytes, struct meta_params *params,
+                                       struct llavamed_error *error)
 {
-    char *bytes = NULL;
     struct json *json = NULL;
-    struct params_text text = {.path = path};
+    const struct params_text params_text = {.path = path, .json = text, .n_bytes = n_bytes};
     uint64_t values[KNOWN_PARAMS] = {0};
-    enum llavamed_status status = input_file_read_whole(path, PARAMS_BYTES_MAX, &bytes, &text.n_bytes, error);
+    enum llavamed_status status = json_parse(path, text, n_bytes, false, &json, error);
     if (status == LLAVAMED_OK) {
-        text.json = bytes;
-        status = json_parse(path, bytes, text.n_bytes, false, &json, error);
-    }
-    if (status == LLAVAMED_OK) {
-        status = read_members(&text, json_root(json), values, error);
+        status = read_members(&params_text, json_root(json), values, error);
     }
     if (status == LLAVAMED_OK) {
         status = derive(path, values, params, error);
     }
     json_free(json);
-    free(bytes);
+    return status;
+}
+
+enum llavamed_status meta_params_read(const char *path, struct meta_params *params, struct llavamed_error *error)
+{
+    char *text = NULL;
+    size_t n_bytes = 0;
+    enum llavamed_status status = input_file_read_whole(path, PARAMS_BYTES_MAX, &text, &n_bytes, error);
+    if (status == LLAVAMED_OK) {
+        status = meta_params_parse(path, text, n_bytes, params, error);
+    }
+    free(text);
     return status;
 }
 

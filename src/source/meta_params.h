@@ -27,6 +27,10 @@ struct meta_params {
 enum llavamed_status meta_params_read(const char *path, struct meta_params *params,
                                       struct llavamed_error *error) LLAVAMED_CHECK;
 
+/* The same of a text, which need not end in a NUL and is not kept; `path` names it in messages. */
+enum llavamed_status meta_params_parse(const char *path, const char *text, size_t n_bytes, struct meta_params *params,
+                                       struct llavamed_error *error) LLAVAMED_CHECK;
+
 /* How the shards of a tensor make the whole. */
 enum meta_join { META_JOIN_ROWS, META_JOIN_COLUMNS, META_REPLICATED };
 

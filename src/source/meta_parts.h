@@ -35,6 +35,27 @@ enum llavamed_status meta_peek(void *state, size_t index, uint64_t first_elem, u
 
 uint64_t meta_grain(const void *state, size_t index);
 
+/* A line of md5sum. Names that do not fit and names elsewhere are of no file that is looked for: given as "". */
+struct checklist_line {
+    char hex[MD5_HEX_BYTES]; /* of either case */
+    char name[64];
+};
+
+/* What is left of a checklist. The text is borrowed and ends in a NUL that n_left does not count. */
+struct checklist_text {
+    const char *path; /* for messages */
+    const char *text;
+    size_t n_left;
+    size_t n_lines; /* behind */
+};
+
+/*
+ * Reads the next line and goes past it; at the end of the text line->hex is "". CR LF and empty lines are passed over.
+ * META_INVALID, with the number of the line, for what md5sum would not write.
+ */
+enum llavamed_status checklist_next(struct checklist_text *list, struct checklist_line *line,
+                                    struct llavamed_error *error) LLAVAMED_CHECK;
+
 /*
  * Reads directory/checklist.chk where there is one: keeps the sums of shards, checks at once those of params.json and
  * tokenizer.model. META_INVALID for lines that md5sum would not write, INPUT_MISSING for a shard that it lists and that

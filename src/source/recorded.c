@@ -49,8 +49,28 @@ static bool take_hex(const char *text, char hex[SHA256_HEX_BYTES])
     return true;
 }
 
-/* Three lines: commit, etag, time of the download. The hub does not trust it for a file that was changed later. */
-static void look_at_metadata(const char *directory, const char *name, const char *path, char hex[SHA256_HEX_BYTES])
+/* Three lines: commit, etag, time of the download. */
+void recorded_parse_metadata(const char *text, double changed_seconds, struct recorded_hashes *recorded)
+{
+    const char *etag = strchr(text, '\n');
+    const char *time = etag == NULL ? NULL : strchr(etag + 1, '\n');
+    if (time != NULL && changed_seconds - 1 <= strtod(time + 1, NULL)) {
+        (void)take_hex(etag + 1, recorded->sha256[RECORDED_METADATA]);
+    }
+}
+
+void recorded_parse_pointer(const char *text, struct recorded_hashes *recorded)
+{
+    static const char begin[] = "version https://";
+    static const char key[] = "\noid sha256:";
+    const char *at = strncmp(text, begin, sizeof begin - 1) == 0 ? strstr(text, key) : NULL;
+    if (at != NULL) {
+        (void)take_hex(at + sizeof key - 1, recorded->sha256[RECORDED_LFS]);
+    }
+}
+
+static void look_at_metadata(const char *directory, const char *name, const char *path,
+                             struct recorded_hashes *recorded)
 {
     char *folder = path_join(directory, ".cache/huggingface/download");
     char *file = NULL;
@@ -62,32 +82,23 @@ static void look_at_metadata(const char *directory, const char *name, const char
     }
     if (file != NULL && stat(path, &info) == 0 &&
         input_file_read_whole(file, METADATA_BYTES_MAX, &text, &n_bytes, NULL) == LLAVAMED_OK) {
-        const char *etag = strchr(text, '\n');
-        const char *time = etag == NULL ? NULL : strchr(etag + 1, '\n');
-        if (time != NULL && (double)info.st_mtime - 1 <= strtod(time + 1, NULL)) {
-            (void)take_hex(etag + 1, hex);
-        }
+        recorded_parse_metadata(text, (double)info.st_mtime, recorded);
     }
     free(text);
     free(file);
     free(folder);
 }
 
-static void look_at_pointer(const char *path, char hex[SHA256_HEX_BYTES])
+static void look_at_pointer(const char *path, struct recorded_hashes *recorded)
 {
-    static const char key[] = "\noid sha256:";
     char *file = NULL;
     char *text = NULL;
     size_t n_bytes = 0;
     if (asprintf(&file, "%s.lfs", path) < 0) {
         return;
     }
-    if (input_file_read_whole(file, METADATA_BYTES_MAX, &text, &n_bytes, NULL) == LLAVAMED_OK &&
-        strncmp(text, "version https://", strlen("version https://")) == 0) {
-        const char *at = strstr(text, key);
-        if (at != NULL) {
-            (void)take_hex(at + sizeof key - 1, hex);
-        }
+    if (input_file_read_whole(file, METADATA_BYTES_MAX, &text, &n_bytes, NULL) == LLAVAMED_OK) {
+        recorded_parse_pointer(text, recorded);
     }
     free(text);
     free(file);
@@ -166,8 +177,8 @@ static enum llavamed_status look_up(const struct source *source, const char *pat
     if (source->repository != NULL) {
         (void)hub_cache_blob_sha256(source->repository, path, recorded->sha256[RECORDED_BLOB_NAME]);
     }
-    look_at_metadata(directory, name, path, recorded->sha256[RECORDED_METADATA]);
-    look_at_pointer(path, recorded->sha256[RECORDED_LFS]);
+    look_at_metadata(directory, name, path, recorded);
+    look_at_pointer(path, recorded);
     enum llavamed_status status = load_sums(sums, directory, error);
     if (status == LLAVAMED_OK) {
         look_at_sums(sums, name, recorded->sha256[RECORDED_SUMS]);

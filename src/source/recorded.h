@@ -22,6 +22,14 @@ struct recorded_hashes {
     char sha256[RECORDED_COUNT][SHA256_HEX_BYTES];
 };
 
+/*
+ * Notes what the text of a .metadata file, or of a Git LFS pointer, records. As huggingface_hub, the first trusts no
+ * record of a file that was changed later than a second after its download; times are in seconds since 1970. Texts end
+ * in a NUL.
+ */
+void recorded_parse_metadata(const char *text, double changed_seconds, struct recorded_hashes *recorded);
+void recorded_parse_pointer(const char *text, struct recorded_hashes *recorded);
+
 /* "the name of its blob", "SHA256SUMS"...; static storage. */
 const char *recorded_in_text(enum recorded_in in);
 

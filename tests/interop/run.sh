@@ -35,4 +35,7 @@ exec tests/run_check.sh \
     "random=$build/venv/bin/python tests/interop/random_models.py --program $program --cases ${INTEROP_CASES:-400}" \
     "forms=$build/venv/bin/python tests/interop/forms.py --program $program --older $build/venv-reference/bin/python" \
     "archives=$build/venv/bin/python tests/interop/archives.py --program $program --older $build/venv-reference/bin/python --large" \
+    "subtracted=$build/venv/bin/python tests/interop/subtracted.py --program $program \
+        --older $build/venv-reference/bin/python" \
+    "hub=$build/venv/bin/python tests/interop/hub_cache.py --program $program" \
     "readers=$build/venv/bin/python tests/interop/readers.py --program $program"

@@ -9,8 +9,8 @@ static void names(void)
 {
     static const char *const good[] = {"a/b", "org/name@main", "huggyllama/llama-7b", "o-r_g/n.a-m_e@refs/pr/4",
                                        "o/n@0123456789abcdef0123456789abcdef01234567"};
-    static const char *const bad[] = {"",    "name",  "a/",   "/a",     "a//b",  "a/b/c", "./a/b", "../a",
-                                      "a/b@", "~/b",   "a /b", "a/.b",   "-a/b",  "a/b\n", "@",     "a@b/c"};
+    static const char *const bad[] = {"",     "name", "a/",   "/a",   "a//b", "a/b/c", "./a/b", "../a",
+                                      "a/b@", "~/b",  "a /b", "a/.b", "-a/b", "a/b\n", "@",     "a@b/c"};
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
         EXPECT(hub_cache_is_name(good[i]));
     }
@@ -67,8 +67,9 @@ static void repositories(void)
     char *real = realpath(dir.path, NULL);
     char want[5000];
     (void)snprintf(want, sizeof want, "%s/models--o--n", real);
-    static const char *const made[] = {"models--o--n", "models--o--n/snapshots", "models--o--n/snapshots/c",
-                                       "models--o--n/blobs", "snapshots", "snapshots/c"};
+    static const char *const made[] = {
+        "models--o--n", "models--o--n/snapshots", "models--o--n/snapshots/c", "models--o--n/blobs", "snapshots",
+        "snapshots/c"};
     for (size_t i = 0; i < sizeof made / sizeof made[0]; i++) {
         temp_dir_require(mkdir(temp_path(&dir, "%s", made[i]), 0700) == 0, made[i]);
     }
@@ -99,10 +100,61 @@ static void repositories(void)
     temp_dir_remove(&dir);
 }
 
+/* A blob that repositories share (huggingface_hub 2): ROOT/blobs/HE/HEX, and no other place outside the repository. */
+static void shared_blobs(void)
+{
+    static const char etag[] = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+    static const char xet[] = "ab23456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+    static const char *const made[] = {
+        "models--o--n", "models--o--n/blobs", "models--o--n/snapshots", "models--o--n/snapshots/c", "blobs", "blobs/ab",
+        "blobs/cd"};
+    static const struct {
+        const char *target; /* of the blob, below the root */
+        bool inside;
+    } cases[] = {
+        {"blobs/ab/ab23456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef", true},
+        {"blobs/cd/ab23456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef", false},
+        {"blobs/ab/ab23", false},
+        {"blobs/ab23456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef", false},
+        {"models--o--n.safetensors", false},
+    };
+    struct temp_dir dir;
+    struct llavamed_error error;
+    char *repository = NULL;
+    char hex[SHA256_HEX_BYTES] = "";
+    temp_dir_make(&dir);
+    for (size_t i = 0; i < sizeof made / sizeof made[0]; i++) {
+        temp_mkdir(temp_path(&dir, "%s", made[i]));
+    }
+    char target[200];
+    (void)snprintf(target, sizeof target, "../../blobs/%s", etag);
+    temp_dir_require(symlink(target, temp_path(&dir, "models--o--n/snapshots/c/f")) == 0, "symlink");
+    EXPECT(hub_cache_repository_of(temp_path(&dir, "models--o--n/snapshots/c"), &repository, &error) == LLAVAMED_OK);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const char *blob = temp_path(&dir, "models--o--n/blobs/%s", etag);
+        const char *file = temp_path(&dir, "models--o--n/snapshots/c/f");
+        temp_write_text(temp_path(&dir, "%s", cases[i].target), "x");
+        (void)snprintf(target, sizeof target, "../../%s", cases[i].target);
+        temp_dir_require(symlink(target, blob) == 0, "symlink");
+        EXPECT(hub_cache_check_inside(repository, file, &error) ==
+               (cases[i].inside ? LLAVAMED_OK : LLAVAMED_STATUS_INPUT_UNSAFE));
+        EXPECT(hub_cache_blob_sha256(repository, file, hex) == cases[i].inside);
+        temp_dir_require(unlink(blob) == 0, "unlink");
+    }
+    EXPECT_TEXT(hex, etag);
+    /* A link from the snapshot straight into the store says nothing of the file's SHA-256. */
+    (void)snprintf(target, sizeof target, "../../../blobs/ab/%s", xet);
+    temp_dir_require(symlink(target, temp_path(&dir, "models--o--n/snapshots/c/g")) == 0, "symlink");
+    EXPECT(!hub_cache_blob_sha256(repository, temp_path(&dir, "models--o--n/snapshots/c/g"), hex));
+    free(repository);
+    temp_dir_remove(&dir);
+}
+
 int main(void)
 {
     CASE(names);
     CASE(places);
     CASE(repositories);
+    CASE(shared_blobs);
     return harness_end();
 }
