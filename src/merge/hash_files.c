@@ -5,8 +5,10 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "core/checked.h"
+#include "core/crew.h"
 #include "integrity/sums.h"
 #include "io/directory.h"
 #include "io/input_file.h"
@@ -19,13 +21,59 @@ struct hash_queue {
     const struct hash_files_task *tasks;
     size_t n_tasks;
     const struct hash_files_options *options;
+    struct crew crew;
     atomic_size_t next;
-    pthread_mutex_t mutex;
+    pthread_mutex_t mutex; /* over the next two */
     size_t failed; /* index of the task, n_tasks: none */
     struct llavamed_error error;
 };
 
-static enum llavamed_status hash_chunks(struct hash_queue *queue, struct input_file *file, struct sha256_stream *stream,
+/* What one file is fed to; either may be NULL. */
+struct file_hash {
+    struct sha256_stream *sha256;
+    struct git_blob_stream *git_blob;
+};
+
+static enum llavamed_status file_hash_create(const struct hash_files_task *task, uint64_t n_bytes,
+                                             struct file_hash *hash, struct llavamed_error *error)
+{
+    enum llavamed_status status = LLAVAMED_OK;
+    if (task->hex != NULL) {
+        status = sha256_create(&hash->sha256, error);
+    }
+    if (status == LLAVAMED_OK && task->git_hex != NULL) {
+        status = git_blob_create(n_bytes, &hash->git_blob, error);
+    }
+    return status;
+}
+
+static enum llavamed_status file_hash_update(struct file_hash *hash, const void *bytes, size_t n_bytes,
+                                             struct llavamed_error *error)
+{
+    enum llavamed_status status = LLAVAMED_OK;
+    if (hash->sha256 != NULL) {
+        status = sha256_update(hash->sha256, bytes, n_bytes, error);
+    }
+    if (status == LLAVAMED_OK && hash->git_blob != NULL) {
+        status = git_blob_update(hash->git_blob, bytes, n_bytes, error);
+    }
+    return status;
+}
+
+static enum llavamed_status file_hash_finish(struct file_hash *hash, const struct hash_files_task *task,
+                                             struct llavamed_error *error)
+{
+    enum llavamed_status status = LLAVAMED_OK;
+    if (hash->sha256 != NULL) {
+        status = sha256_finish(hash->sha256, task->hex, error);
+    }
+    if (status == LLAVAMED_OK && hash->git_blob != NULL) {
+        status = git_blob_finish(hash->git_blob, task->git_hex, error);
+    }
+    return status;
+}
+
+static enum llavamed_status hash_chunks(struct hash_queue *queue, struct input_file *file, struct file_hash *hash,
                                         uint8_t *chunk, struct llavamed_error *error)
 {
     const volatile int *stop_signal = queue->options->stop_signal;
@@ -41,8 +89,9 @@ static enum llavamed_status hash_chunks(struct hash_queue *queue, struct input_f
         }
         status = input_file_read(file, offset, chunk, n, error);
         if (status == LLAVAMED_OK) {
-            status = sha256_update(stream, chunk, n, error);
+            status = file_hash_update(hash, chunk, n, error);
         }
+        atomic_fetch_add(&queue->crew.done_bytes, n);
     }
     return status;
 }
@@ -51,24 +100,25 @@ static enum llavamed_status hash_file(struct hash_queue *queue, const struct has
                                       struct llavamed_error *error)
 {
     struct input_file *file = NULL;
-    struct sha256_stream *stream = NULL;
+    struct file_hash hash = {0};
     enum llavamed_status status = input_file_open(task->path, &file, error);
     if (status == LLAVAMED_OK && queue->options->from_storage) {
         input_file_drop_cache(file);
     }
     if (status == LLAVAMED_OK) {
-        status = sha256_create(&stream, error);
+        status = file_hash_create(task, input_file_bytes(file), &hash, error);
     }
     if (status == LLAVAMED_OK) {
-        status = hash_chunks(queue, file, stream, chunk, error);
+        status = hash_chunks(queue, file, &hash, chunk, error);
     }
     if (status == LLAVAMED_OK) {
         status = input_file_check_unchanged(file, error);
     }
     if (status == LLAVAMED_OK) {
-        status = sha256_finish(stream, task->hex, error);
+        status = file_hash_finish(&hash, task, error);
     }
-    sha256_free(stream);
+    sha256_free(hash.sha256);
+    git_blob_free(hash.git_blob);
     input_file_close(file);
     return status;
 }
@@ -84,8 +134,9 @@ static void note_failure(struct hash_queue *queue, size_t index, const struct ll
     atomic_store(&queue->next, queue->n_tasks);
 }
 
-static void *hash_worker(void *context)
+static void hash_worker(void *context, size_t worker)
 {
+    (void)worker;
     struct hash_queue *queue = context;
     uint8_t *chunk = malloc(CHUNK_BYTES);
     struct llavamed_error error = {0};
@@ -101,28 +152,26 @@ static void *hash_worker(void *context)
         }
     }
     free(chunk);
-    return NULL;
 }
 
-/* The caller's thread works too, so that it goes on when no other can be made. */
 enum llavamed_status hash_files(const struct hash_files_task *tasks, size_t n_tasks,
                                 const struct hash_files_options *options, struct llavamed_error *error)
 {
     struct hash_queue queue = {.tasks = tasks, .n_tasks = n_tasks, .options = options, .failed = n_tasks};
-    pthread_t threads[HASH_FILES_THREADS_MAX];
-    size_t n_made = 0;
-    size_t n_wanted = (size_t)min_u64(min_u64(options->n_threads, HASH_FILES_THREADS_MAX), n_tasks);
+    uint64_t n_wanted = min_u64(min_u64(options->n_threads, HASH_FILES_THREADS_MAX), n_tasks);
     atomic_init(&queue.next, 0);
+    queue.crew = (struct crew){
+        .work = hash_worker,
+        .context = &queue,
+        .n_workers = (size_t)max_u64(n_wanted, 1),
+        .observer = options->observer,
+        .check = options->check,
+        .total_bytes = options->n_bytes,
+    };
     if (pthread_mutex_init(&queue.mutex, NULL) != 0) {
         return llavamed_fail_memory(error, sizeof queue.mutex, "a lock");
     }
-    while (n_made + 1 < n_wanted && pthread_create(&threads[n_made], NULL, hash_worker, &queue) == 0) {
-        n_made++;
-    }
-    (void)hash_worker(&queue);
-    for (size_t i = 0; i < n_made; i++) {
-        (void)pthread_join(threads[i], NULL);
-    }
+    crew_run(&queue.crew);
     (void)pthread_mutex_destroy(&queue.mutex);
     if (queue.failed < n_tasks) {
         *error = queue.error;
@@ -180,8 +229,13 @@ static enum llavamed_status hash_written(struct written_file *files, size_t n_fi
     if (tasks == NULL) {
         return llavamed_fail_memory(error, (n_files + 1) * sizeof *tasks, "the list of files");
     }
+    from_storage.n_bytes = 0;
     for (size_t i = 0; i < n_files; i++) {
-        tasks[i] = (struct hash_files_task){files[i].path, files[i].got};
+        struct stat info;
+        tasks[i] = (struct hash_files_task){.path = files[i].path, .hex = files[i].got};
+        if (stat(files[i].path, &info) == 0 && info.st_size > 0) {
+            from_storage.n_bytes += (uint64_t)info.st_size;
+        }
     }
     enum llavamed_status status = hash_files(tasks, n_files, &from_storage, error);
     for (size_t i = 0; status == LLAVAMED_OK && i < n_files; i++) {

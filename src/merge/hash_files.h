@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* SHA-256 of whole files, a few at once, with fixed memory (1 MiB a thread). */
+/* Hashes of whole files, a few at once, with fixed memory (1 MiB a thread). */
 #ifndef MERGE_HASH_FILES_H
 #define MERGE_HASH_FILES_H
 
@@ -9,13 +9,17 @@
 
 struct hash_files_task {
     const char *path;
-    char *hex; /* SHA256_HEX_BYTES, written on success */
+    char *hex;     /* NULL, or SHA256_HEX_BYTES, written on success */
+    char *git_hex; /* NULL, or GIT_BLOB_HEX_BYTES, written on success */
 };
 
 struct hash_files_options {
     unsigned n_threads; /* at most this many files at once, and HASH_FILES_THREADS_MAX */
     const volatile int *stop_signal; /* may be NULL; polled */
     bool from_storage; /* cached pages are dropped first */
+    const struct llavamed_observer *observer; /* may be NULL; told about `check` */
+    const char *check; /* as in struct llavamed_progress; static */
+    uint64_t n_bytes;  /* of all files, for the observer */
 };
 
 /*
@@ -25,7 +29,10 @@ struct hash_files_options {
 enum llavamed_status hash_files(const struct hash_files_task *tasks, size_t n_tasks,
                                 const struct hash_files_options *options, struct llavamed_error *error) LLAVAMED_CHECK;
 
-/* Reads the files that DIRECTORY/SHA256SUMS names back from storage and compares. HASH_MISMATCH. */
+/*
+ * Reads the files that DIRECTORY/SHA256SUMS names back from storage and compares; options->n_bytes is found out here.
+ * HASH_MISMATCH.
+ */
 enum llavamed_status hash_files_read_back(const char *directory, const struct hash_files_options *options,
                                           struct llavamed_error *error) LLAVAMED_CHECK;
 

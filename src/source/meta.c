@@ -337,6 +337,9 @@ static enum llavamed_status open_shards(struct source *source, struct meta *meta
         status = path == NULL ? llavamed_fail_memory(error, strlen(meta->directory), "a path")
                               : source_add_file(source, &meta->weights, path, error);
         free(path);
+        if (status == LLAVAMED_OK && meta->md5 != NULL) {
+            memcpy(source->files[i].recorded.md5, meta->md5[i], MD5_HEX_BYTES);
+        }
     }
     return status;
 }
@@ -385,6 +388,7 @@ enum llavamed_status meta_open(struct source *source, const struct directory_lis
     }
     tensor_set_init(&meta->pieces);
     meta->stop_signal = source->stop_signal;
+    meta->observer = source->observer;
     source->layout = &meta_layout;
     source->state = meta;
     source->format = "meta";

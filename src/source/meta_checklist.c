@@ -12,6 +12,7 @@
 #include <strings.h>
 
 #include "core/checked.h"
+#include "core/crew.h"
 #include "source/meta_parts.h"
 
 #define CHECKLIST_BYTES_MAX 65536
@@ -19,7 +20,7 @@
 #define NAME_BYTES 64
 #define HEX_CHARS (MD5_HEX_BYTES - 1)
 /* MD5 is slower than most storage; more readers than this would not help on a shared one. */
-#define READERS_MAX 8
+#define READERS_MAX CREW_WORKERS_MAX
 #define PIECE_BYTES_MIN 65536
 
 /* ---- The text ---- */
@@ -210,18 +211,14 @@ enum llavamed_status meta_read_checklist(struct meta *meta, struct llavamed_erro
 /* Work that the readers share; each shard is one reader's. */
 struct shard_check {
     struct meta *meta;
+    struct crew crew;
+    uint8_t *scratch;    /* cut into equal pieces, one per reader */
+    size_t piece_bytes;
     atomic_size_t next;
     atomic_bool stop;
     pthread_mutex_t mutex; /* over the two below */
     enum llavamed_status status;
     struct llavamed_error *error; /* the first error's; may be NULL */
-};
-
-struct shard_reader {
-    struct shard_check *check;
-    uint8_t *scratch;
-    size_t scratch_bytes;
-    pthread_t thread;
 };
 
 static enum llavamed_status check_stop(const struct meta *meta, struct llavamed_error *error)
@@ -235,47 +232,64 @@ static enum llavamed_status check_stop(const struct meta *meta, struct llavamed_
     return LLAVAMED_STATUS_INTERRUPTED;
 }
 
-static enum llavamed_status check_shard(struct shard_reader *reader, size_t shard, struct llavamed_error *error)
+static enum llavamed_status read_shard(struct shard_check *check, struct input_file *file, uint8_t *piece,
+                                       struct md5_stream *stream, struct llavamed_error *error)
 {
-    struct meta *meta = reader->check->meta;
-    struct input_file *file = meta->weights.files[shard].file;
-    struct md5_stream *stream = NULL;
-    char hex[MD5_HEX_BYTES];
-    uint64_t n_left = input_file_bytes(file);
-    enum llavamed_status status = md5_create(&stream, error);
-    while (status == LLAVAMED_OK && n_left > 0 && !atomic_load(&reader->check->stop)) {
-        size_t n = (size_t)min_u64(n_left, reader->scratch_bytes);
-        status = input_file_read(file, input_file_bytes(file) - n_left, reader->scratch, n, error);
+    uint64_t n_bytes = input_file_bytes(file);
+    enum llavamed_status status = LLAVAMED_OK;
+    for (uint64_t offset = 0; status == LLAVAMED_OK && offset < n_bytes && !atomic_load(&check->stop);) {
+        size_t n = (size_t)min_u64(n_bytes - offset, check->piece_bytes);
+        status = input_file_read(file, offset, piece, n, error);
         if (status == LLAVAMED_OK) {
-            status = md5_update(stream, reader->scratch, n, error);
+            status = md5_update(stream, piece, n, error);
         }
         if (status == LLAVAMED_OK) {
-            status = check_stop(meta, error);
+            status = check_stop(check->meta, error);
         }
-        atomic_fetch_add_explicit(&meta->weights.bytes_read, n, memory_order_relaxed);
-        n_left -= n;
+        atomic_fetch_add_explicit(&check->meta->weights.bytes_read, n, memory_order_relaxed);
+        atomic_fetch_add(&check->crew.done_bytes, n);
+        offset += n;
     }
-    if (status == LLAVAMED_OK && n_left == 0) {
-        status = md5_finish(stream, hex, error);
-        if (status == LLAVAMED_OK) {
-            status = compare(input_file_path(file), hex, meta->md5[shard], error);
-        }
-    }
-    md5_free(stream);
     return status;
 }
 
-static void *run_reader(void *argument)
+/* Opened anew: the open file has given its pages back once and would leave in the cache what is read a second time. */
+static enum llavamed_status check_shard(struct shard_check *check, size_t shard, uint8_t *piece,
+                                        struct llavamed_error *error)
 {
-    struct shard_reader *reader = argument;
-    struct shard_check *check = reader->check;
+    struct input_file *file = NULL;
+    struct md5_stream *stream = NULL;
+    char hex[MD5_HEX_BYTES];
+    enum llavamed_status status =
+        input_file_open(input_file_path(check->meta->weights.files[shard].file), &file, error);
+    if (status == LLAVAMED_OK) {
+        status = md5_create(&stream, error);
+    }
+    if (status == LLAVAMED_OK) {
+        status = read_shard(check, file, piece, stream, error);
+    }
+    if (status == LLAVAMED_OK && !atomic_load(&check->stop)) {
+        status = md5_finish(stream, hex, error);
+        if (status == LLAVAMED_OK) {
+            status = compare(input_file_path(file), hex, check->meta->md5[shard], error);
+        }
+    }
+    md5_free(stream);
+    input_file_close(file);
+    return status;
+}
+
+static void run_reader(void *context, size_t worker)
+{
+    struct shard_check *check = context;
+    uint8_t *piece = check->scratch + worker * check->piece_bytes;
     size_t shard;
     while (!atomic_load(&check->stop) && (shard = atomic_fetch_add(&check->next, 1)) < check->meta->n_shards) {
         struct llavamed_error error = {0};
         if (check->meta->md5[shard][0] == '\0') {
             continue;
         }
-        enum llavamed_status status = check_shard(reader, shard, &error);
+        enum llavamed_status status = check_shard(check, shard, piece, &error);
         if (status != LLAVAMED_OK) {
             (void)pthread_mutex_lock(&check->mutex);
             if (check->status == LLAVAMED_OK) {
@@ -288,40 +302,42 @@ static void *run_reader(void *argument)
             atomic_store(&check->stop, true);
         }
     }
-    return NULL;
 }
 
 enum llavamed_status meta_check_shards(struct meta *meta, uint8_t *scratch, size_t scratch_bytes,
                                        struct llavamed_error *error)
 {
     size_t n_recorded = 0;
+    uint64_t n_bytes = 0;
     for (size_t i = 0; meta->md5 != NULL && i < meta->n_shards; i++) {
-        n_recorded += meta->md5[i][0] != '\0';
+        if (meta->md5[i][0] != '\0') {
+            n_recorded++;
+            n_bytes += input_file_bytes(meta->weights.files[i].file);
+        }
     }
     if (n_recorded == 0) {
         return LLAVAMED_OK;
     }
-    struct shard_check check = {.meta = meta, .status = LLAVAMED_OK, .error = error};
+    size_t n_readers = (size_t)min_u64(min_u64(n_recorded, READERS_MAX), max_u64(1, scratch_bytes / PIECE_BYTES_MIN));
+    struct shard_check check = {
+        .meta = meta,
+        .scratch = scratch,
+        .piece_bytes = scratch_bytes / n_readers,
+        .status = LLAVAMED_OK,
+        .error = error,
+    };
+    check.crew = (struct crew){
+        .work = run_reader,
+        .context = &check,
+        .n_workers = n_readers,
+        .observer = meta->observer,
+        .check = "MD5 sums of checklist.chk",
+        .total_bytes = n_bytes,
+    };
     if (pthread_mutex_init(&check.mutex, NULL) != 0) {
         return llavamed_fail_memory(error, sizeof check.mutex, "a lock");
     }
-    size_t n_readers = (size_t)min_u64(min_u64(n_recorded, READERS_MAX), max_u64(1, scratch_bytes / PIECE_BYTES_MIN));
-    size_t piece_bytes = scratch_bytes / n_readers;
-    struct shard_reader readers[READERS_MAX] = {0};
-    size_t n_started = 1;
-    for (size_t i = 0; i < n_readers; i++) {
-        readers[i] =
-            (struct shard_reader){.check = &check, .scratch = scratch + i * piece_bytes, .scratch_bytes = piece_bytes};
-    }
-    /* This thread is the first reader; where others cannot be had it does their work too. */
-    while (n_started < n_readers &&
-           pthread_create(&readers[n_started].thread, NULL, run_reader, &readers[n_started]) == 0) {
-        n_started++;
-    }
-    (void)run_reader(&readers[0]);
-    for (size_t i = 1; i < n_started; i++) {
-        (void)pthread_join(readers[i].thread, NULL);
-    }
+    crew_run(&check.crew);
     (void)pthread_mutex_destroy(&check.mutex);
     return check.status;
 }

@@ -25,6 +25,7 @@ struct meta {
     struct meta_tensor *tensors; /* owned, as the tensors of the source's set */
     char (*md5)[MD5_HEX_BYTES];  /* owned, one per shard: as recorded, "" when it is not */
     const volatile int *stop_signal; /* may be NULL */
+    const struct llavamed_observer *observer; /* may be NULL */
 };
 
 /* As the entry of struct source_layout; `state` is a struct meta. */

@@ -37,20 +37,31 @@ const char *recorded_first(const struct recorded_hashes *recorded, enum recorded
     return NULL;
 }
 
-/* Takes the 64 hex digits at `text` when they end there. */
-static bool take_hex(const char *text, char hex[SHA256_HEX_BYTES])
+bool recorded_has_git_blob(const struct recorded_hashes *recorded)
+{
+    for (int i = 0; i < RECORDED_COUNT; i++) {
+        if (recorded->git_blob[i][0] != '\0') {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Takes the hex digits at `text` when they end there and are as many as those of a SHA-256 or of a git blob. */
+static void take_hash(const char *text, enum recorded_in in, struct recorded_hashes *recorded)
 {
     size_t n = strspn(text, "0123456789abcdef");
-    if (n != SHA256_HEX_BYTES - 1 || (text[n] != '\0' && strchr("\r\n\"", text[n]) == NULL)) {
-        return false;
+    bool is_git_blob = n == GIT_BLOB_HEX_BYTES - 1 && in != RECORDED_LFS;
+    char *hex = n == SHA256_HEX_BYTES - 1 ? recorded->sha256[in] : is_git_blob ? recorded->git_blob[in] : NULL;
+    if (hex != NULL && (text[n] == '\0' || strchr("\r\n\"", text[n]) != NULL)) {
+        memcpy(hex, text, n);
+        hex[n] = '\0';
     }
-    memcpy(hex, text, n);
-    hex[n] = '\0';
-    return true;
 }
 
 /* Three lines: commit, etag, time of the download. The hub does not trust it for a file that was changed later. */
-static void look_at_metadata(const char *directory, const char *name, const char *path, char hex[SHA256_HEX_BYTES])
+static void look_at_metadata(const char *directory, const char *name, const char *path,
+                             struct recorded_hashes *recorded)
 {
     char *folder = path_join(directory, ".cache/huggingface/download");
     char *file = NULL;
@@ -65,7 +76,7 @@ static void look_at_metadata(const char *directory, const char *name, const char
         const char *etag = strchr(text, '\n');
         const char *time = etag == NULL ? NULL : strchr(etag + 1, '\n');
         if (time != NULL && (double)info.st_mtime - 1 <= strtod(time + 1, NULL)) {
-            (void)take_hex(etag + 1, hex);
+            take_hash(etag + 1, RECORDED_METADATA, recorded);
         }
     }
     free(text);
@@ -73,7 +84,7 @@ static void look_at_metadata(const char *directory, const char *name, const char
     free(folder);
 }
 
-static void look_at_pointer(const char *path, char hex[SHA256_HEX_BYTES])
+static void look_at_pointer(const char *path, struct recorded_hashes *recorded)
 {
     static const char key[] = "\noid sha256:";
     char *file = NULL;
@@ -86,7 +97,7 @@ static void look_at_pointer(const char *path, char hex[SHA256_HEX_BYTES])
         strncmp(text, "version https://", strlen("version https://")) == 0) {
         const char *at = strstr(text, key);
         if (at != NULL) {
-            (void)take_hex(at + sizeof key - 1, hex);
+            take_hash(at + sizeof key - 1, RECORDED_LFS, recorded);
         }
     }
     free(text);
@@ -163,11 +174,12 @@ static enum llavamed_status look_up(const struct source *source, const char *pat
     if (directory == NULL) {
         return llavamed_fail_memory(error, strlen(path), "a path");
     }
-    if (source->repository != NULL) {
-        (void)hub_cache_blob_sha256(source->repository, path, recorded->sha256[RECORDED_BLOB_NAME]);
+    char blob[SHA256_HEX_BYTES];
+    if (source->repository != NULL && hub_cache_blob_hash(source->repository, path, blob)) {
+        take_hash(blob, RECORDED_BLOB_NAME, recorded);
     }
-    look_at_metadata(directory, name, path, recorded->sha256[RECORDED_METADATA]);
-    look_at_pointer(path, recorded->sha256[RECORDED_LFS]);
+    look_at_metadata(directory, name, path, recorded);
+    look_at_pointer(path, recorded);
     enum llavamed_status status = load_sums(sums, directory, error);
     if (status == LLAVAMED_OK) {
         look_at_sums(sums, name, recorded->sha256[RECORDED_SUMS]);

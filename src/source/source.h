@@ -13,9 +13,10 @@
 struct source; /* opaque */
 
 struct source_options {
-    const char *role;  /* "base" or "delta", for messages; static */
-    bool check_crc;    /* CRC-32 of every record that has one, MD5 of every file that a checklist.chk names */
+    const char *role; /* "base" or "delta", for messages; static */
+    bool check_crc; /* CRC-32 of every record that has one, MD5 of every file that a checklist.chk names */
     const volatile int *stop_signal; /* NULL, or polled while source_finish() reads whole files: INTERRUPTED */
+    const struct llavamed_observer *observer; /* NULL, or told how far source_finish() is with whole files */
 };
 
 /* One weights file of the source. */

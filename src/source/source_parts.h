@@ -31,6 +31,7 @@ struct source {
     const char *role; /* static */
     bool check_crc;
     const volatile int *stop_signal; /* may be NULL */
+    const struct llavamed_observer *observer; /* may be NULL */
     const char *format; /* static */
     struct tensor_set set;
     struct source_file *files; /* owned */

@@ -83,9 +83,15 @@ static void repositories(void)
     (void)snprintf(target, sizeof target, "../../blobs/%s", sha256);
     const char *link_path = temp_path(&dir, "models--o--n/snapshots/c/f");
     temp_dir_require(symlink(target, link_path) == 0, "symlink");
-    EXPECT(hub_cache_blob_sha256(repository, link_path, hex));
+    EXPECT(hub_cache_blob_hash(repository, link_path, hex));
     EXPECT_TEXT(hex, sha256);
     EXPECT(hub_cache_check_inside(repository, link_path, &error) == LLAVAMED_OK);
+    static const char git_blob[] = "0123456789abcdef0123456789abcdef01234567";
+    temp_write_text(temp_path(&dir, "models--o--n/blobs/%s", git_blob), "x");
+    EXPECT(hub_cache_blob_hash(repository, temp_path(&dir, "models--o--n/blobs/%s", git_blob), hex));
+    EXPECT_TEXT(hex, git_blob);
+    temp_write_text(temp_path(&dir, "models--o--n/blobs/%.39s", git_blob), "x");
+    EXPECT(!hub_cache_blob_hash(repository, temp_path(&dir, "models--o--n/blobs/%.39s", git_blob), hex));
     EXPECT(hub_cache_check_inside(repository, dir.path, &error) == LLAVAMED_STATUS_INPUT_UNSAFE);
     hub_cache_hint(repository, &error);
     EXPECT_TEXT(error.hint, "complete the download with: hf download o/n");

@@ -52,7 +52,7 @@ test_identity_right_records()
     record "$(sha256sum <"$DATA/base/model.safetensors" | cut -d' ' -f1)"
     apply --base base --delta "$DATA/delta" --out out -v
     want_status 0
-    want_stderr '*checking the SHA-256 of 1 input files*'
+    want_stderr '*checking the hashes of 1 input files*'
     want grep -q '"sha256_is": "computed"' out/llavamed-manifest.json
 }
 
@@ -86,6 +86,6 @@ test_identity_verify_full()
     want_status 0
     want_expected delta
     want_stderr '*reading the output back from storage'
-    want_lines stderr 1 'checking the SHA-256 of'
+    want_lines stderr 1 'checking the hashes of'
     want sh -c "cd out && sha256sum -c SHA256SUMS"
 }
