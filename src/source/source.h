@@ -37,8 +37,9 @@ struct source_small_file {
 /*
  * Opens `spec` (a directory in Hugging Face form or in Meta's, see meta.h; one weights file; or ORG/NAME[@REVISION] of
  * the local hub cache, see hub_cache.h; an existing path wins) and reads all headers; no weights. A directory that
- * holds several sets of weights gives safetensors before .bin, the index before stray files, and these before Meta's;
- * the choice is told by source_remarks(). *out is owned by the caller.
+ * holds several sets of weights gives safetensors before .bin (unless only the latter is more than Git LFS pointers),
+ * the index before stray files, and these before Meta's; the choice is told by source_remarks(). *out is owned by the
+ * caller.
  */
 enum llavamed_status source_open(const char *spec, const struct source_options *options, struct source **out,
                                  struct llavamed_error *error) LLAVAMED_CHECK;

@@ -64,7 +64,7 @@ enum llavamed_status source_check_link(struct source *source, struct llavamed_er
 /* Fills `recorded` of all weights files and small files, from what lies beside them. NO_MEMORY. */
 enum llavamed_status source_find_recorded(struct source *source, struct llavamed_error *error) LLAVAMED_CHECK;
 
-/* The weights files of a directory, chosen by name alone. */
+/* The weights files of a directory. */
 struct directory_choice {
     bool is_meta;           /* Meta's original layout: meta_open() finds its files */
     const char *index_name; /* NULL without one; borrowed from the listing or static */
@@ -72,7 +72,8 @@ struct directory_choice {
 };
 
 /*
- * Chooses; a remark tells of the choice when there was one. INPUT_MISSING with what was found when nothing can be
+ * Chooses; a remark tells of the choice when there was one, another of a set that was passed over because it is Git LFS
+ * pointers and the next one is not. INPUT_MISSING with what was found when nothing can be
  * used.
  */
 enum llavamed_status directory_choose(struct source *source, const struct directory_listing *listing,
