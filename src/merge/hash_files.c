@@ -87,7 +87,8 @@ static enum llavamed_status hash_chunks(struct hash_queue *queue, struct input_f
             error->signal_number = signal_number;
             return status;
         }
-        status = input_file_read(file, offset, chunk, n, error);
+        status = queue->options->keep_cached ? input_file_read_near(file, offset, chunk, n, error)
+                                             : input_file_read(file, offset, chunk, n, error);
         if (status == LLAVAMED_OK) {
             status = file_hash_update(hash, chunk, n, error);
         }

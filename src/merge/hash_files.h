@@ -17,6 +17,7 @@ struct hash_files_options {
     unsigned n_threads; /* at most this many files at once, and HASH_FILES_THREADS_MAX */
     const volatile int *stop_signal; /* may be NULL; polled */
     bool from_storage; /* cached pages are dropped first */
+    bool keep_cached;  /* pages stay in the cache: the same files will be read again at once */
     const struct llavamed_observer *observer; /* may be NULL; told about `check` */
     const char *check; /* as in struct llavamed_progress; static */
     uint64_t n_bytes;  /* of all files, for the observer */

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "core/checked.h"
 #include "core/clock.h"
@@ -233,6 +234,16 @@ static enum llavamed_status identify_recorded(struct merge_run *run, struct llav
     return status;
 }
 
+/* Memory that nobody uses, not even as a cache. */
+static uint64_t free_memory_bytes(void)
+{
+    long n_pages = sysconf(_SC_AVPHYS_PAGES);
+    long page_bytes = sysconf(_SC_PAGESIZE);
+    uint64_t n_bytes;
+    bool known = n_pages > 0 && page_bytes > 0 && checked_mul_u64((uint64_t)n_pages, (uint64_t)page_bytes, &n_bytes);
+    return known ? n_bytes : 0;
+}
+
 enum llavamed_status merge_verify_inputs(struct merge_run *run, struct llavamed_error *error)
 {
     struct input_hashes_job job = {
@@ -248,6 +259,9 @@ enum llavamed_status merge_verify_inputs(struct merge_run *run, struct llavamed_
         return LLAVAMED_OK;
     }
     job.options.n_bytes = n_bytes;
+    /* The merge reads them again, and gives back the pages of what was not cached before: they may wait for it where
+       nobody else's have to go. */
+    job.options.keep_cached = n_bytes <= free_memory_bytes();
     merge_note(run, "checking the hashes of %zu input files (%llu bytes)", n_files, (unsigned long long)n_bytes);
     enum llavamed_status status = input_hashes_verify(run->hashes, &job, error);
     if (status == LLAVAMED_OK) {
