@@ -34,4 +34,5 @@ exec tests/run_check.sh \
     "meta=$build/venv-reference/bin/python tests/interop/meta_layout.py --program $program" \
     "random=$build/venv/bin/python tests/interop/random_models.py --program $program --cases ${INTEROP_CASES:-400}" \
     "forms=$build/venv/bin/python tests/interop/forms.py --program $program --older $build/venv-reference/bin/python" \
+    "hub=$build/venv/bin/python tests/interop/hub_records.py --program $program" \
     "readers=$build/venv/bin/python tests/interop/readers.py --program $program"
