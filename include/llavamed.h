@@ -176,6 +176,8 @@ struct llavamed_progress {
                              source they are hashed when read back: half of each is done before that, half then */
     uint64_t total_bytes; /* of the plan, exact from the start */
     uint64_t elapsed_ns;  /* since the first tile was claimed, monotonic clock */
+    const char *check;    /* NULL; or static: what whole files are being read to be checked, before the merge or after
+                             it ("SHA-256 of the inputs"). The figures are then those of that reading alone */
 };
 
 struct llavamed_shard_report {
@@ -187,7 +189,8 @@ struct llavamed_shard_report {
 
 /*
  * Callbacks, any of them NULL. All are called on the thread that called llavamed_merge(), never from a worker;
- * pointers are borrowed for the call. `progress` comes about five times a second and once at the end.
+ * pointers are borrowed for the call. `progress` comes about five times a second and once at the end; for a check also
+ * at its start.
  */
 struct llavamed_observer {
     void *context;

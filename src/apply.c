@@ -18,6 +18,9 @@
 #include "cli/text.h"
 #include "cli/version.h"
 
+/* A check that reads less than this is over before its line could be read. */
+#define CHECK_SHOWN_BYTES_MIN (UINT64_C(16) << 20)
+
 /* The signal that asked the run to stop, 0 until then. */
 static volatile sig_atomic_t stop_signal;
 
@@ -106,6 +109,7 @@ struct display {
     bool shows_shards;
     bool shows_warnings;
     bool shows_notes;
+    const char *check; /* the one that is told about, NULL: the merge */
     struct meter meter;
 };
 
@@ -127,9 +131,28 @@ static void show_line(struct display *display, const char *kind, const char *tex
     messages_line(stderr, kind, text);
 }
 
+static void show_check(struct display *display, const struct llavamed_progress *progress)
+{
+    char figure[CLI_FIGURE_BYTES];
+    char line[LLAVAMED_MESSAGE_BYTES];
+    cli_format_bytes(figure, progress->total_bytes);
+    cli_format(line, sizeof line, "%s, %s", progress->check, figure);
+    show_line(display, "checking", line);
+}
+
 static void on_progress(void *context, const struct llavamed_progress *progress)
 {
     struct display *display = context;
+    if (progress->check != NULL && progress->total_bytes < CHECK_SHOWN_BYTES_MIN) {
+        return;
+    }
+    if (progress->check != display->check) {
+        display->check = progress->check;
+        meter_begin(&display->meter, progress->check);
+        if (progress->check != NULL && display->shows_shards) {
+            show_check(display, progress);
+        }
+    }
     if (display->shows_meter) {
         meter_update(&display->meter, progress->done_bytes, progress->total_bytes);
     }

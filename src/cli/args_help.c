@@ -53,7 +53,7 @@ void args_print_help(FILE *stream)
         (void)fputs(left, stream);
         print_wrapped(stream, strlen(left), row->help);
     }
-    (void)fputs("\nA SOURCE is a directory in Hugging Face form, a .zip of one, or one weights file.\n"
+    (void)fputs("\nA SOURCE is a directory in Hugging Face form, a .zip of one, or a weights file.\n"
                 "A SIZE is in bytes or has a unit: KB MB GB TB (decimal), KiB MiB GiB TiB.\n"
                 "Old names: --base-model-path, --delta-path, --target, --target-model-path.\n"
                 "Exit status: 0 done, 1 verification failed, 2 usage, 3 input, 4 base and delta\n"

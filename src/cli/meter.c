@@ -24,19 +24,21 @@ static unsigned percent_of(const struct meter_figures *figures)
     return (unsigned)((double)figures->done_bytes / (double)figures->total_bytes * 100.0);
 }
 
-/* "5.66 GB of 13.5 GB, 1.23 GB/s, 0:06 left" */
+/* "5.66 GB of 13.5 GB, 1.23 GB/s, 0:06 left", after "WHAT: " where there is one. */
 static void format_tail(char *text, size_t capacity, const struct meter_figures *figures)
 {
     char done[CLI_FIGURE_BYTES];
     char total[CLI_FIGURE_BYTES];
+    const char *what = figures->what == NULL ? "" : figures->what;
+    const char *colon = figures->what == NULL ? "" : ": ";
     cli_format_bytes(done, figures->done_bytes);
     cli_format_bytes(total, figures->total_bytes);
     if (figures->done_bytes >= figures->total_bytes) {
-        cli_format(text, capacity, "%s, finishing", total);
+        cli_format(text, capacity, "%s%s%s, finishing", what, colon, total);
         return;
     }
     if (figures->bytes_per_second == 0) {
-        cli_format(text, capacity, "%s of %s", done, total);
+        cli_format(text, capacity, "%s%s%s of %s", what, colon, done, total);
         return;
     }
     char rate[CLI_FIGURE_BYTES];
@@ -44,7 +46,7 @@ static void format_tail(char *text, size_t capacity, const struct meter_figures 
     uint64_t left_bytes = figures->total_bytes - figures->done_bytes;
     cli_format_bytes(rate, figures->bytes_per_second);
     cli_format_clock(left, left_bytes / figures->bytes_per_second + (left_bytes % figures->bytes_per_second != 0));
-    cli_format(text, capacity, "%s of %s, %s/s, %s left", done, total, rate, left);
+    cli_format(text, capacity, "%s%s%s of %s, %s/s, %s left", what, colon, done, total, rate, left);
 }
 
 void meter_format(char line[METER_LINE_BYTES], const struct meter_figures *figures, unsigned columns)
@@ -104,6 +106,13 @@ static void put_line(struct meter *meter, const char *line)
     meter->drawn_columns = n;
 }
 
+void meter_begin(struct meter *meter, const char *what)
+{
+    meter->what = what;
+    meter->n_samples = 0;
+    meter->next_sample = 0;
+}
+
 void meter_update(struct meter *meter, uint64_t done_bytes, uint64_t total_bytes)
 {
     uint64_t now = meter->environment.now_ns(meter->environment.context);
@@ -114,7 +123,7 @@ void meter_update(struct meter *meter, uint64_t done_bytes, uint64_t total_bytes
     meter->samples[meter->next_sample] = (struct meter_sample){now, done_bytes};
     meter->next_sample = (meter->next_sample + 1) % METER_SAMPLES;
     meter->n_samples += meter->n_samples < METER_SAMPLES;
-    struct meter_figures figures = {done_bytes, total_bytes, rate_of_window(meter)};
+    struct meter_figures figures = {done_bytes, total_bytes, rate_of_window(meter), meter->what};
     char line[METER_LINE_BYTES];
     meter_format(line, &figures, meter->environment.columns(meter->environment.context));
     put_line(meter, line);

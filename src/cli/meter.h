@@ -3,6 +3,7 @@
  * The one line that moves while a run works:
  *
  *      42% [========>           ] 5.66 GB of 13.5 GB, 1.23 GB/s, 0:06 left
+ *       7% SHA-256 of the inputs: 1.89 GB of 27 GB, 1.23 GB/s, 0:21 left
  *
  * Clock, stream and width of the terminal are injected. It is drawn with carriage returns and blanks only: no colour,
  * no escape sequence. Whoever prints a line on the same stream calls meter_clear() first; the next update draws the
@@ -34,6 +35,7 @@ struct meter_sample {
 
 struct meter {
     struct meter_environment environment;
+    const char *what; /* NULL, or what the figures are of */
     bool drawn; /* there is something on the line now */
     size_t drawn_columns;
     uint64_t last_draw_ns;
@@ -43,6 +45,9 @@ struct meter {
 };
 
 void meter_init(struct meter *meter, const struct meter_environment *environment);
+
+/* From now on the figures are of something else: `what`, in front of them, or NULL for the work itself. Static. */
+void meter_begin(struct meter *meter, const char *what);
 
 /* Draws when 200 ms have passed since the last drawing, and always the first time. */
 void meter_update(struct meter *meter, uint64_t done_bytes, uint64_t total_bytes);
@@ -55,6 +60,7 @@ struct meter_figures {
     uint64_t done_bytes;
     uint64_t total_bytes;
     uint64_t bytes_per_second; /* 0: not known yet */
+    const char *what;          /* NULL, or what the figures are of */
 };
 
 /* The line for a terminal of so many columns, always shorter than it; parts that do not fit are left out. */

@@ -2,8 +2,8 @@
 /*
  * A torch file in zip form (torch.h) that can be read only from front to back, as a deflated member of an archive.
  *
- * torch.save writes the pickle first, then the storages, then what is left, then the directory. So the pickle tells what
- * is in each storage before it comes, and the local headers tell which one comes. Sizes are not told by then, since
+ * torch.save writes the pickle first, then the storages, then what is left, then the directory. So the pickle tells
+ * what is in each storage before it comes, and the local headers tell which one comes. Sizes are not told by then, since
  * torch leaves them to the descriptors: a storage's is known from the pickle, any other record's end is where a
  * descriptor says that it is. Everything but the storages is kept, and at the end the reader of whole files
  * (torch_file_read()) reads what was kept: a file is accepted only if that one accepts it and finds every storage where

@@ -3,14 +3,19 @@
 
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
+#include <stdio.h>
 #include <stdlib.h>
 
-#define SHA256_BYTES 32
-#define MD5_BYTES 16
-
-struct sha256_stream {
-    EVP_MD_CTX *context;
+struct algorithm {
+    const char *name;
+    const EVP_MD *(*md)(void);
+    unsigned n_bytes;
+    bool optional; /* a system's policy may forbid it, and the job can be done without it */
 };
+
+static const struct algorithm algorithm_sha256 = {"SHA-256", EVP_sha256, 32, false};
+static const struct algorithm algorithm_md5 = {"MD5", EVP_md5, 16, true};
+static const struct algorithm algorithm_sha1 = {"SHA-1", EVP_sha1, 20, true};
 
 /* hex has room for 2 * n_bytes + 1. */
 static void write_hex(const unsigned char *digest, size_t n_bytes, char *hex)
@@ -23,28 +28,69 @@ static void write_hex(const unsigned char *digest, size_t n_bytes, char *hex)
     hex[2 * n_bytes] = '\0';
 }
 
-/* libcrypto fails only for lack of memory or, in a FIPS set-up gone wrong, of the algorithm. */
-static enum llavamed_status fail_library(struct llavamed_error *error)
+/* libcrypto fails only for lack of memory or, in a FIPS set-up, of the algorithm. */
+static enum llavamed_status fail_library(const struct algorithm *algorithm, struct llavamed_error *error)
 {
-    return llavamed_fail(error, LLAVAMED_STATUS_INTERNAL, "SHA-256 is not available from OpenSSL %s",
-                         digest_library_version());
+    enum llavamed_status status = llavamed_fail(
+        error, algorithm->optional ? LLAVAMED_STATUS_INPUT_UNSUPPORTED : LLAVAMED_STATUS_INTERNAL,
+        "%s is not available from OpenSSL %s", algorithm->name, digest_library_version());
+    if (algorithm->optional) {
+        llavamed_hint(error, "--verify none goes on without checking recorded hashes");
+    }
+    return status;
 }
+
+static enum llavamed_status context_create(const struct algorithm *algorithm, EVP_MD_CTX **out,
+                                           struct llavamed_error *error)
+{
+    EVP_MD_CTX *context = EVP_MD_CTX_new();
+    if (context == NULL) {
+        return llavamed_fail_memory(error, sizeof(void *), "a hash");
+    }
+    if (EVP_DigestInit_ex(context, algorithm->md(), NULL) != 1) {
+        EVP_MD_CTX_free(context);
+        return fail_library(algorithm, error);
+    }
+    *out = context;
+    return LLAVAMED_OK;
+}
+
+static enum llavamed_status context_update(const struct algorithm *algorithm, EVP_MD_CTX *context, const void *bytes,
+                                           size_t n_bytes, struct llavamed_error *error)
+{
+    bool ok = n_bytes == 0 || EVP_DigestUpdate(context, bytes, n_bytes) == 1;
+    return ok ? LLAVAMED_OK : fail_library(algorithm, error);
+}
+
+static enum llavamed_status context_finish(const struct algorithm *algorithm, EVP_MD_CTX *context, char *hex,
+                                           struct llavamed_error *error)
+{
+    unsigned char digest[EVP_MAX_MD_SIZE];
+    unsigned int n_bytes = 0;
+    if (EVP_DigestFinal_ex(context, digest, &n_bytes) != 1 || n_bytes != algorithm->n_bytes) {
+        return fail_library(algorithm, error);
+    }
+    write_hex(digest, n_bytes, hex);
+    return LLAVAMED_OK;
+}
+
+/* ---- SHA-256 ---- */
+
+struct sha256_stream {
+    EVP_MD_CTX *context;
+};
 
 enum llavamed_status sha256_create(struct sha256_stream **out, struct llavamed_error *error)
 {
     struct sha256_stream *stream = calloc(1, sizeof *stream);
-    EVP_MD_CTX *context = EVP_MD_CTX_new();
-    if (stream == NULL || context == NULL) {
-        EVP_MD_CTX_free(context);
-        free(stream);
+    if (stream == NULL) {
         return llavamed_fail_memory(error, sizeof *stream, "a SHA-256 stream");
     }
-    if (EVP_DigestInit_ex(context, EVP_sha256(), NULL) != 1) {
-        EVP_MD_CTX_free(context);
+    enum llavamed_status status = context_create(&algorithm_sha256, &stream->context, error);
+    if (status != LLAVAMED_OK) {
         free(stream);
-        return fail_library(error);
+        return status;
     }
-    stream->context = context;
     *out = stream;
     return LLAVAMED_OK;
 }
@@ -60,22 +106,13 @@ void sha256_free(struct sha256_stream *stream)
 enum llavamed_status sha256_update(struct sha256_stream *stream, const void *bytes, size_t n_bytes,
                                    struct llavamed_error *error)
 {
-    if (n_bytes > 0 && EVP_DigestUpdate(stream->context, bytes, n_bytes) != 1) {
-        return fail_library(error);
-    }
-    return LLAVAMED_OK;
+    return context_update(&algorithm_sha256, stream->context, bytes, n_bytes, error);
 }
 
 enum llavamed_status sha256_finish(struct sha256_stream *stream, char hex[SHA256_HEX_BYTES],
                                    struct llavamed_error *error)
 {
-    unsigned char digest[EVP_MAX_MD_SIZE];
-    unsigned int n_bytes = 0;
-    if (EVP_DigestFinal_ex(stream->context, digest, &n_bytes) != 1 || n_bytes != SHA256_BYTES) {
-        return fail_library(error);
-    }
-    write_hex(digest, n_bytes, hex);
-    return LLAVAMED_OK;
+    return context_finish(&algorithm_sha256, stream->context, hex, error);
 }
 
 enum llavamed_status sha256_of(const void *bytes, size_t n_bytes, char hex[SHA256_HEX_BYTES],
@@ -99,29 +136,17 @@ struct md5_stream {
     EVP_MD_CTX *context;
 };
 
-static enum llavamed_status fail_md5(struct llavamed_error *error)
-{
-    enum llavamed_status status = llavamed_fail(error, LLAVAMED_STATUS_INPUT_UNSUPPORTED,
-                                                "MD5 is not available from OpenSSL %s", digest_library_version());
-    llavamed_hint(error, "--verify none goes on without checking recorded hashes");
-    return status;
-}
-
 enum llavamed_status md5_create(struct md5_stream **out, struct llavamed_error *error)
 {
     struct md5_stream *stream = calloc(1, sizeof *stream);
-    EVP_MD_CTX *context = EVP_MD_CTX_new();
-    if (stream == NULL || context == NULL) {
-        EVP_MD_CTX_free(context);
-        free(stream);
+    if (stream == NULL) {
         return llavamed_fail_memory(error, sizeof *stream, "an MD5 stream");
     }
-    if (EVP_DigestInit_ex(context, EVP_md5(), NULL) != 1) {
-        EVP_MD_CTX_free(context);
+    enum llavamed_status status = context_create(&algorithm_md5, &stream->context, error);
+    if (status != LLAVAMED_OK) {
         free(stream);
-        return fail_md5(error);
+        return status;
     }
-    stream->context = context;
     *out = stream;
     return LLAVAMED_OK;
 }
@@ -137,21 +162,59 @@ void md5_free(struct md5_stream *stream)
 enum llavamed_status md5_update(struct md5_stream *stream, const void *bytes, size_t n_bytes,
                                 struct llavamed_error *error)
 {
-    if (n_bytes > 0 && EVP_DigestUpdate(stream->context, bytes, n_bytes) != 1) {
-        return fail_md5(error);
-    }
-    return LLAVAMED_OK;
+    return context_update(&algorithm_md5, stream->context, bytes, n_bytes, error);
 }
 
 enum llavamed_status md5_finish(struct md5_stream *stream, char hex[MD5_HEX_BYTES], struct llavamed_error *error)
 {
-    unsigned char digest[EVP_MAX_MD_SIZE];
-    unsigned int n_bytes = 0;
-    if (EVP_DigestFinal_ex(stream->context, digest, &n_bytes) != 1 || n_bytes != MD5_BYTES) {
-        return fail_md5(error);
+    return context_finish(&algorithm_md5, stream->context, hex, error);
+}
+
+/* ---- Git blobs ---- */
+
+struct git_blob_stream {
+    EVP_MD_CTX *context;
+};
+
+/* "blob SIZE" and a NUL come before the content (gitformat: loose objects). */
+enum llavamed_status git_blob_create(uint64_t n_bytes, struct git_blob_stream **out, struct llavamed_error *error)
+{
+    char header[32];
+    int header_bytes = snprintf(header, sizeof header, "blob %llu", (unsigned long long)n_bytes) + 1;
+    struct git_blob_stream *stream = calloc(1, sizeof *stream);
+    if (stream == NULL) {
+        return llavamed_fail_memory(error, sizeof *stream, "a SHA-1 stream");
     }
-    write_hex(digest, n_bytes, hex);
+    enum llavamed_status status = context_create(&algorithm_sha1, &stream->context, error);
+    if (status == LLAVAMED_OK) {
+        status = context_update(&algorithm_sha1, stream->context, header, (size_t)header_bytes, error);
+    }
+    if (status != LLAVAMED_OK) {
+        git_blob_free(stream);
+        return status;
+    }
+    *out = stream;
     return LLAVAMED_OK;
+}
+
+void git_blob_free(struct git_blob_stream *stream)
+{
+    if (stream != NULL) {
+        EVP_MD_CTX_free(stream->context);
+        free(stream);
+    }
+}
+
+enum llavamed_status git_blob_update(struct git_blob_stream *stream, const void *bytes, size_t n_bytes,
+                                     struct llavamed_error *error)
+{
+    return context_update(&algorithm_sha1, stream->context, bytes, n_bytes, error);
+}
+
+enum llavamed_status git_blob_finish(struct git_blob_stream *stream, char hex[GIT_BLOB_HEX_BYTES],
+                                     struct llavamed_error *error)
+{
+    return context_finish(&algorithm_sha1, stream->context, hex, error);
 }
 
 const char *digest_library_version(void)

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* SHA-256 and MD5 streams, from OpenSSL's libcrypto (3.0 or later). A stream belongs to one thread at a time. */
+/*
+ * SHA-256, MD5 and git blob streams, from OpenSSL's libcrypto (3.0 or later). A stream belongs to one thread at a time.
+ */
 #ifndef INTEGRITY_DIGEST_H
 #define INTEGRITY_DIGEST_H
 
@@ -36,6 +38,22 @@ enum llavamed_status md5_update(struct md5_stream *stream, const void *bytes, si
                                 struct llavamed_error *error) LLAVAMED_CHECK;
 enum llavamed_status md5_finish(struct md5_stream *stream, char hex[MD5_HEX_BYTES],
                                 struct llavamed_error *error) LLAVAMED_CHECK;
+
+/*
+ * The name that git gives a file's content (`git hash-object FILE`), with SHA-1. n_bytes is the size of the whole
+ * content, of which no more and no less is to follow. The same contract as MD5.
+ */
+#define GIT_BLOB_HEX_BYTES 41 /* with the NUL */
+
+struct git_blob_stream; /* opaque */
+
+enum llavamed_status git_blob_create(uint64_t n_bytes, struct git_blob_stream **out,
+                                     struct llavamed_error *error) LLAVAMED_CHECK;
+void git_blob_free(struct git_blob_stream *stream); /* NULL is fine */
+enum llavamed_status git_blob_update(struct git_blob_stream *stream, const void *bytes, size_t n_bytes,
+                                     struct llavamed_error *error) LLAVAMED_CHECK;
+enum llavamed_status git_blob_finish(struct git_blob_stream *stream, char hex[GIT_BLOB_HEX_BYTES],
+                                     struct llavamed_error *error) LLAVAMED_CHECK;
 
 /* Version of the libcrypto in use: "3.0.19". Static storage. */
 const char *digest_library_version(void);

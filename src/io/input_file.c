@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "core/checked.h"
+#include "core/clock.h"
 #include "io/block_tally.h"
 
 /* Linux moves at most 2 GiB less a page per call; some file systems dislike more than this. */
@@ -56,6 +57,7 @@ static enum llavamed_status check_regular(const char *path, const struct stat *i
 /*
  * Whether most of a large range is missing in the page cache, from a few samples that never wait (RWF_NOWAIT). Small
  * ones are not worth the question. A file system that cannot tell counts as "in the cache": nothing is dropped then.
+ * Some kernels begin to read what such a look misses, so the places differ from one opening of a file to the next.
  */
 static bool is_cold(int fd, uint64_t base, uint64_t n_bytes)
 {
@@ -63,10 +65,12 @@ static bool is_cold(int fd, uint64_t base, uint64_t n_bytes)
         return false;
     }
     int n_missing = 0;
+    uint64_t step = n_bytes / CACHE_SAMPLES;
+    uint64_t phase = clock_monotonic_ns() % step;
     for (int i = 0; i < CACHE_SAMPLES; i++) {
         char byte;
         struct iovec vector = {.iov_base = &byte, .iov_len = 1};
-        uint64_t offset = n_bytes / CACHE_SAMPLES * (uint64_t)i + n_bytes / CACHE_SAMPLES / 2;
+        uint64_t offset = step * (uint64_t)i + phase;
         n_missing += preadv2(fd, &vector, 1, (off_t)(base + offset), RWF_NOWAIT) < 0 && errno == EAGAIN;
     }
     return n_missing > CACHE_SAMPLES / 2;

@@ -238,13 +238,19 @@ static void judge_positions(struct judgement *judgement)
     }
 }
 
+/* Rows and columns of the embeddings; NULL when there are none. */
+static const uint64_t *embeddings_of(const struct tensor_set *set)
+{
+    size_t index = tensor_set_find(set, "model.embed_tokens.weight");
+    return index == TENSOR_NOT_FOUND || set->tensors[index].rank != 2 ? NULL : set->tensors[index].shape;
+}
+
 static void judge_rows(struct judgement *judgement)
 {
-    size_t index = tensor_set_find(judgement->base->set, "model.embed_tokens.weight");
-    if (index == TENSOR_NOT_FOUND || judgement->base->set->tensors[index].rank != 2) {
+    const uint64_t *shape = embeddings_of(judgement->base->set);
+    if (shape == NULL) {
         return;
     }
-    const uint64_t *shape = judgement->base->set->tensors[index].shape;
     if (is_llama1_width(shape[1]) && shape[0] > LLAMA1_ROWS) {
         const char *looks_like = shape[0] == LLAMA1_ROWS + 1 ? "Vicuna v0 or Alpaca" : "a fine-tuned model";
         add_sign(judgement, looks_like, "%llu rows of embeddings (LLaMA-1: %d)", (unsigned long long)shape[0],
@@ -334,6 +340,14 @@ static enum llavamed_status refuse(const struct judgement *judgement, struct lla
     (void)llavamed_fail(error, LLAVAMED_STATUS_PAIR_BASE_OTHER,
                         "%s: the base is not LLaMA-1 but looks like %.*s: it has %s", judgement->base->spec,
                         SHOWN_TEXT_BYTES, judgement->looks_like, judgement->signs);
+    const uint64_t *base_shape = embeddings_of(judgement->base->set);
+    const uint64_t *delta_shape = embeddings_of(judgement->delta->set);
+    if (base_shape != NULL && delta_shape != NULL && delta_shape[0] < base_shape[0]) {
+        llavamed_hint(error, "the delta has fewer rows of embeddings (%llu) than the base (%llu): were base and delta "
+                             "exchanged? --base takes the original LLaMA, for example huggyllama/llama-7b",
+                      (unsigned long long)delta_shape[0], (unsigned long long)base_shape[0]);
+        return LLAVAMED_STATUS_PAIR_BASE_OTHER;
+    }
     llavamed_hint(error, "give the original LLaMA of the delta's size, for example huggyllama/llama-7b; if only the "
                          "base's %s is foreign, correct that file",
                   judgement->base_config.file_name);

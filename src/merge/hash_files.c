@@ -1,134 +1,130 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "merge/hash_files.h"
 
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "core/checked.h"
 #include "integrity/sums.h"
 #include "io/directory.h"
 #include "io/input_file.h"
+#include "io/read_through.h"
 
 #define CHUNK_BYTES (256 << 10) /* no more than the tiles of a worker, which are not there at the same time */
 #define SUMS_BYTES_MAX (16 << 20)
 
-/* Files to hash; workers take one after another. The error of the first file in the list wins, whoever met it. */
-struct hash_queue {
-    const struct hash_files_task *tasks;
-    size_t n_tasks;
-    const struct hash_files_options *options;
-    atomic_size_t next;
-    pthread_mutex_t mutex;
-    size_t failed; /* index of the task, n_tasks: none */
-    struct llavamed_error error;
+/* What one file is fed to; either may be NULL. */
+struct file_hash {
+    struct sha256_stream *sha256;
+    struct git_blob_stream *git_blob;
 };
 
-static enum llavamed_status hash_chunks(struct hash_queue *queue, struct input_file *file, struct sha256_stream *stream,
-                                        uint8_t *chunk, struct llavamed_error *error)
+static enum llavamed_status file_hash_create(const struct hash_files_task *task, uint64_t n_bytes,
+                                             struct file_hash *hash, struct llavamed_error *error)
 {
-    const volatile int *stop_signal = queue->options->stop_signal;
-    uint64_t n_bytes = input_file_bytes(file);
     enum llavamed_status status = LLAVAMED_OK;
-    for (uint64_t offset = 0; status == LLAVAMED_OK && offset < n_bytes; offset += CHUNK_BYTES) {
-        size_t n = (size_t)min_u64(CHUNK_BYTES, n_bytes - offset);
-        int signal_number = stop_signal == NULL ? 0 : *stop_signal;
-        if (signal_number != 0) {
-            status = llavamed_fail(error, LLAVAMED_STATUS_INTERRUPTED, "interrupted by signal %d", signal_number);
-            error->signal_number = signal_number;
-            return status;
-        }
-        status = input_file_read(file, offset, chunk, n, error);
-        if (status == LLAVAMED_OK) {
-            status = sha256_update(stream, chunk, n, error);
-        }
+    if (task->hex != NULL) {
+        status = sha256_create(&hash->sha256, error);
+    }
+    if (status == LLAVAMED_OK && task->git_hex != NULL) {
+        status = git_blob_create(n_bytes, &hash->git_blob, error);
     }
     return status;
 }
 
-static enum llavamed_status hash_file(struct hash_queue *queue, const struct hash_files_task *task, uint8_t *chunk,
-                                      struct llavamed_error *error)
+static enum llavamed_status file_hash_update(struct file_hash *hash, const void *bytes, size_t n_bytes,
+                                             struct llavamed_error *error)
 {
-    struct input_file *file = NULL;
-    struct sha256_stream *stream = NULL;
-    enum llavamed_status status = input_file_open(task->path, &file, error);
-    if (status == LLAVAMED_OK && queue->options->from_storage) {
-        input_file_drop_cache(file);
+    enum llavamed_status status = LLAVAMED_OK;
+    if (hash->sha256 != NULL) {
+        status = sha256_update(hash->sha256, bytes, n_bytes, error);
     }
-    if (status == LLAVAMED_OK) {
-        status = sha256_create(&stream, error);
+    if (status == LLAVAMED_OK && hash->git_blob != NULL) {
+        status = git_blob_update(hash->git_blob, bytes, n_bytes, error);
     }
-    if (status == LLAVAMED_OK) {
-        status = hash_chunks(queue, file, stream, chunk, error);
-    }
-    if (status == LLAVAMED_OK) {
-        status = input_file_check_unchanged(file, error);
-    }
-    if (status == LLAVAMED_OK) {
-        status = sha256_finish(stream, task->hex, error);
-    }
-    sha256_free(stream);
-    input_file_close(file);
     return status;
 }
 
-static void note_failure(struct hash_queue *queue, size_t index, const struct llavamed_error *error)
+static enum llavamed_status file_hash_finish(struct file_hash *hash, const struct hash_files_task *task,
+                                             struct llavamed_error *error)
 {
-    (void)pthread_mutex_lock(&queue->mutex);
-    if (index < queue->failed) {
-        queue->failed = index;
-        queue->error = *error;
+    enum llavamed_status status = LLAVAMED_OK;
+    if (hash->sha256 != NULL) {
+        status = sha256_finish(hash->sha256, task->hex, error);
     }
-    (void)pthread_mutex_unlock(&queue->mutex);
-    atomic_store(&queue->next, queue->n_tasks);
+    if (status == LLAVAMED_OK && hash->git_blob != NULL) {
+        status = git_blob_finish(hash->git_blob, task->git_hex, error);
+    }
+    return status;
 }
 
-static void *hash_worker(void *context)
+static void file_hash_deinit(struct file_hash *hash)
 {
-    struct hash_queue *queue = context;
-    uint8_t *chunk = malloc(CHUNK_BYTES);
-    struct llavamed_error error = {0};
-    while (true) {
-        size_t index = atomic_fetch_add(&queue->next, 1);
-        if (index >= queue->n_tasks) {
-            break;
-        }
-        enum llavamed_status status = chunk == NULL ? llavamed_fail_memory(&error, CHUNK_BYTES, "hashing a file")
-                                                    : hash_file(queue, &queue->tasks[index], chunk, &error);
-        if (status != LLAVAMED_OK) {
-            note_failure(queue, index, &error);
-        }
-    }
-    free(chunk);
-    return NULL;
+    sha256_free(hash->sha256);
+    git_blob_free(hash->git_blob);
+    *hash = (struct file_hash){0};
 }
 
-/* The caller's thread works too, so that it goes on when no other can be made. */
+struct hashing {
+    const struct hash_files_task *tasks;
+    struct file_hash hashes[HASH_FILES_THREADS_MAX]; /* by reader */
+};
+
+static const char *path_of(void *state, size_t file)
+{
+    const struct hashing *hashing = state;
+    return hashing->tasks[file].path;
+}
+
+static enum llavamed_status begin(void *state, unsigned reader, size_t file, uint64_t n_bytes,
+                                  struct llavamed_error *error)
+{
+    struct hashing *hashing = state;
+    return file_hash_create(&hashing->tasks[file], n_bytes, &hashing->hashes[reader], error);
+}
+
+static enum llavamed_status feed(void *state, unsigned reader, const void *bytes, size_t n_bytes,
+                                 struct llavamed_error *error)
+{
+    struct hashing *hashing = state;
+    return file_hash_update(&hashing->hashes[reader], bytes, n_bytes, error);
+}
+
+static enum llavamed_status end(void *state, unsigned reader, size_t file, struct llavamed_error *error)
+{
+    struct hashing *hashing = state;
+    enum llavamed_status status = file_hash_finish(&hashing->hashes[reader], &hashing->tasks[file], error);
+    file_hash_deinit(&hashing->hashes[reader]);
+    return status;
+}
+
 enum llavamed_status hash_files(const struct hash_files_task *tasks, size_t n_tasks,
                                 const struct hash_files_options *options, struct llavamed_error *error)
 {
-    struct hash_queue queue = {.tasks = tasks, .n_tasks = n_tasks, .options = options, .failed = n_tasks};
-    pthread_t threads[HASH_FILES_THREADS_MAX];
-    size_t n_made = 0;
-    size_t n_wanted = (size_t)min_u64(min_u64(options->n_threads, HASH_FILES_THREADS_MAX), n_tasks);
-    atomic_init(&queue.next, 0);
-    if (pthread_mutex_init(&queue.mutex, NULL) != 0) {
-        return llavamed_fail_memory(error, sizeof queue.mutex, "a lock");
+    struct hashing hashing = {.tasks = tasks};
+    uint64_t n_wanted = min_u64(min_u64(options->n_threads, HASH_FILES_THREADS_MAX), n_tasks);
+    const struct read_through job = {
+        .state = &hashing,
+        .n_files = n_tasks,
+        .n_readers = (unsigned)max_u64(n_wanted, 1),
+        .chunk_bytes = CHUNK_BYTES,
+        .stop_signal = options->stop_signal,
+        .from_storage = options->from_storage,
+        .keep_cached = options->keep_cached,
+        .observer = options->observer,
+        .check = options->check,
+        .total_bytes = options->n_bytes,
+        .path = path_of,
+        .begin = begin,
+        .feed = feed,
+        .end = end,
+    };
+    enum llavamed_status status = read_through(&job, error);
+    for (size_t i = 0; i < HASH_FILES_THREADS_MAX; i++) {
+        file_hash_deinit(&hashing.hashes[i]);
     }
-    while (n_made + 1 < n_wanted && pthread_create(&threads[n_made], NULL, hash_worker, &queue) == 0) {
-        n_made++;
-    }
-    (void)hash_worker(&queue);
-    for (size_t i = 0; i < n_made; i++) {
-        (void)pthread_join(threads[i], NULL);
-    }
-    (void)pthread_mutex_destroy(&queue.mutex);
-    if (queue.failed < n_tasks) {
-        *error = queue.error;
-        return error->status;
-    }
-    return LLAVAMED_OK;
+    return status;
 }
 
 /* ---- Reading back ---- */
@@ -180,8 +176,13 @@ static enum llavamed_status hash_written(struct written_file *files, size_t n_fi
     if (tasks == NULL) {
         return llavamed_fail_memory(error, (n_files + 1) * sizeof *tasks, "the list of files");
     }
+    from_storage.n_bytes = 0;
     for (size_t i = 0; i < n_files; i++) {
-        tasks[i] = (struct hash_files_task){files[i].path, files[i].got};
+        struct stat info;
+        tasks[i] = (struct hash_files_task){.path = files[i].path, .hex = files[i].got};
+        if (stat(files[i].path, &info) == 0 && info.st_size > 0) {
+            from_storage.n_bytes += (uint64_t)info.st_size;
+        }
     }
     enum llavamed_status status = hash_files(tasks, n_files, &from_storage, error);
     for (size_t i = 0; status == LLAVAMED_OK && i < n_files; i++) {

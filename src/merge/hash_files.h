@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* SHA-256 of whole files, a few at once, with fixed memory (256 KiB a thread). */
+/* Hashes of whole files, a few at once, with fixed memory (256 KiB a thread). */
 #ifndef MERGE_HASH_FILES_H
 #define MERGE_HASH_FILES_H
 
@@ -9,23 +9,28 @@
 
 struct hash_files_task {
     const char *path;
-    char *hex; /* SHA256_HEX_BYTES, written on success */
+    char *hex;     /* NULL, or SHA256_HEX_BYTES, written on success */
+    char *git_hex; /* NULL, or GIT_BLOB_HEX_BYTES, written on success */
 };
 
 struct hash_files_options {
     unsigned n_threads; /* at most this many files at once, and HASH_FILES_THREADS_MAX */
     const volatile int *stop_signal; /* may be NULL; polled */
     bool from_storage; /* cached pages are dropped first */
+    bool keep_cached;  /* pages stay in the cache: the same files will be read again at once */
+    const struct llavamed_observer *observer; /* may be NULL; told about `check` */
+    const char *check; /* as in struct llavamed_progress; static */
+    uint64_t n_bytes;  /* of all files, for the observer */
 };
 
-/*
- * Blocks until all are hashed, or one failed: the error of the first one in the list among those that did. What opening
- * and reading give; INPUT_CHANGED, INTERRUPTED, NO_MEMORY.
- */
+/* Blocks until all are hashed, or one failed: the first error. What read_through() gives. */
 enum llavamed_status hash_files(const struct hash_files_task *tasks, size_t n_tasks,
                                 const struct hash_files_options *options, struct llavamed_error *error) LLAVAMED_CHECK;
 
-/* Reads the files that DIRECTORY/SHA256SUMS names back from storage and compares. HASH_MISMATCH. */
+/*
+ * Reads the files that DIRECTORY/SHA256SUMS names back from storage and compares; options->n_bytes is found out here.
+ * HASH_MISMATCH.
+ */
 enum llavamed_status hash_files_read_back(const char *directory, const struct hash_files_options *options,
                                           struct llavamed_error *error) LLAVAMED_CHECK;
 

@@ -14,6 +14,7 @@
 #define SUMS_BYTES_MAX (16 << 20)
 #define CONFIG_BYTES_MAX (1 << 20)
 #define RELEASE_BYTES_MAX 128
+#define GIT_BLOB_BYTES_MAX (64 << 20)
 
 static const char *const role_names[] = {[INPUT_BASE] = "base", [INPUT_DELTA] = "delta"};
 
@@ -24,7 +25,8 @@ struct input_item {
     bool is_weights;
     uint64_t n_bytes;
     struct recorded_hashes recorded;
-    char computed[SHA256_HEX_BYTES]; /* empty until hashed */
+    char computed[SHA256_HEX_BYTES]; /* empty until hashed, as the next */
+    char computed_git[GIT_BLOB_HEX_BYTES];
 };
 
 struct input_hashes {
@@ -305,10 +307,17 @@ enum llavamed_status input_hashes_identify(struct input_hashes *hashes, const ch
 
 /* ---- Hashing ---- */
 
-static bool is_wanted(const struct input_item *item, const struct input_hashes_job *job)
+static bool wants_sha256(const struct input_item *item, const struct input_hashes_job *job)
 {
     enum recorded_in in;
     return item->computed[0] == '\0' && (job->all || recorded_first(&item->recorded, &in) != NULL);
+}
+
+/* The hub keeps no large file in git: what is recorded for one so is another server's and means something else. */
+static bool wants_git_blob(const struct input_item *item)
+{
+    return item->computed_git[0] == '\0' && item->n_bytes <= GIT_BLOB_BYTES_MAX &&
+           recorded_has_git_blob(&item->recorded);
 }
 
 size_t input_hashes_wanted(const struct input_hashes *hashes, const struct input_hashes_job *job, uint64_t *n_bytes)
@@ -316,7 +325,7 @@ size_t input_hashes_wanted(const struct input_hashes *hashes, const struct input
     size_t n = 0;
     *n_bytes = 0;
     for (size_t i = 0; i < hashes->n_items; i++) {
-        if (is_wanted(&hashes->items[i], job)) {
+        if (wants_sha256(&hashes->items[i], job) || wants_git_blob(&hashes->items[i])) {
             n++;
             *n_bytes += hashes->items[i].n_bytes;
         }
@@ -328,10 +337,15 @@ static enum llavamed_status compare(const struct input_item *item, struct llavam
 {
     for (int i = 0; i < RECORDED_COUNT; i++) {
         const char *want = item->recorded.sha256[i];
-        if (item->computed[0] != '\0' && want[0] != '\0' && strcmp(item->computed, want) != 0) {
-            (void)llavamed_fail(error, LLAVAMED_STATUS_HASH_MISMATCH,
-                                "%s: the SHA-256 differs from %s (got %s, want %s)", item->path,
-                                recorded_in_text((enum recorded_in)i), item->computed, want);
+        const char *want_git = item->recorded.git_blob[i];
+        bool differs = item->computed[0] != '\0' && want[0] != '\0' && strcmp(item->computed, want) != 0;
+        bool git_differs =
+            item->computed_git[0] != '\0' && want_git[0] != '\0' && strcmp(item->computed_git, want_git) != 0;
+        if (differs || git_differs) {
+            (void)llavamed_fail(error, LLAVAMED_STATUS_HASH_MISMATCH, "%s: the %s differs from %s (got %s, want %s)",
+                                item->path, differs ? "SHA-256" : "SHA-1 of its git blob",
+                                recorded_in_text((enum recorded_in)i), differs ? item->computed : item->computed_git,
+                                differs ? want : want_git);
             llavamed_hint(error, "download or copy the file again; if the record is what is wrong, mend or remove it");
             return LLAVAMED_STATUS_HASH_MISMATCH;
         }
@@ -348,8 +362,14 @@ enum llavamed_status input_hashes_verify(struct input_hashes *hashes, const stru
         return llavamed_fail_memory(error, (hashes->n_items + 1) * sizeof *tasks, "the list of files");
     }
     for (size_t i = 0; i < hashes->n_items; i++) {
-        if (is_wanted(&hashes->items[i], job)) {
-            tasks[n_tasks++] = (struct hash_files_task){hashes->items[i].path, hashes->items[i].computed};
+        struct input_item *item = &hashes->items[i];
+        struct hash_files_task task = {
+            .path = item->path,
+            .hex = wants_sha256(item, job) ? item->computed : NULL,
+            .git_hex = wants_git_blob(item) ? item->computed_git : NULL,
+        };
+        if (task.hex != NULL || task.git_hex != NULL) {
+            tasks[n_tasks++] = task;
         }
     }
     enum llavamed_status status = hash_files(tasks, n_tasks, &job->options, error);

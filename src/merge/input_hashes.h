@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * SHA-256 of the input files: which are recorded somewhere, what published releases they name, and whether the bytes
+ * Hashes of the input files: which are recorded somewhere, what published releases they name, and whether the bytes
  * have them. Looking at records costs nothing; hashing reads a file from end to end, so it is done for what is
  * recorded, or for everything when asked.
  */
@@ -40,7 +40,7 @@ enum llavamed_status input_hashes_identify(struct input_hashes *hashes, const ch
                                            struct llavamed_error *error) LLAVAMED_CHECK;
 
 struct input_hashes_job {
-    bool all; /* else those that are recorded */
+    bool all; /* the SHA-256 of every file, else those that are recorded; git blobs only as recorded */
     struct hash_files_options options;
 };
 

@@ -105,6 +105,9 @@ static void append_input(struct buffer *out, const char *role, const struct docu
             buffer_printf(out, ", \"sha256\": \"%s\", \"sha256_is\": \"%s\"", input->digests[i].sha256,
                           input->digests[i].computed ? "computed" : "recorded");
         }
+        if (input->files[i].recorded.md5[0] != '\0') {
+            buffer_append_text(out, ", \"md5_is\": \"checked\"");
+        }
         buffer_append_text(out, "}");
     }
     buffer_append_text(out, "\n      ]\n    }");

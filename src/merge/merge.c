@@ -173,7 +173,9 @@ static enum llavamed_status work(struct merge_run *run, struct llavamed_error *e
     }
     if (status == LLAVAMED_OK && run->settings->verify == LLAVAMED_VERIFY_FULL) {
         struct hash_files_options options = {.n_threads = run->geometry.n_workers,
-                                             .stop_signal = run->settings->stop_signal};
+                                             .stop_signal = run->settings->stop_signal,
+                                             .observer = run->observer,
+                                             .check = "the output, read back"};
         merge_note(run, "reading the output back from storage");
         status = hash_files_read_back(output_dir_partial(run->dir), &options, error);
     }

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "core/checked.h"
 #include "core/clock.h"
@@ -145,9 +146,9 @@ static enum llavamed_status open_sources(struct merge_run *run, struct llavamed_
 {
     bool check_crc = run->settings->verify != LLAVAMED_VERIFY_NONE;
     struct source_options base_options = {
-        .role = "base", .check_crc = check_crc, .stop_signal = run->settings->stop_signal};
+        .role = "base", .check_crc = check_crc, .stop_signal = run->settings->stop_signal, .observer = run->observer};
     struct source_options delta_options = {
-        .role = "delta", .check_crc = check_crc, .stop_signal = run->settings->stop_signal};
+        .role = "delta", .check_crc = check_crc, .stop_signal = run->settings->stop_signal, .observer = run->observer};
     enum llavamed_status status = source_open(run->settings->base, &base_options, &run->base, error);
     if (status == LLAVAMED_OK) {
         status = source_open(run->settings->delta, &delta_options, &run->delta, error);
@@ -244,18 +245,35 @@ static enum llavamed_status identify_recorded(struct merge_run *run, struct llav
     return status;
 }
 
+/* Memory that nobody uses, not even as a cache. */
+static uint64_t free_memory_bytes(void)
+{
+    long n_pages = sysconf(_SC_AVPHYS_PAGES);
+    long page_bytes = sysconf(_SC_PAGESIZE);
+    uint64_t n_bytes;
+    bool known = n_pages > 0 && page_bytes > 0 && checked_mul_u64((uint64_t)n_pages, (uint64_t)page_bytes, &n_bytes);
+    return known ? n_bytes : 0;
+}
+
 enum llavamed_status merge_verify_inputs(struct merge_run *run, struct llavamed_error *error)
 {
     struct input_hashes_job job = {
         .all = run->settings->verify == LLAVAMED_VERIFY_FULL,
-        .options = {.n_threads = run->geometry.n_workers, .stop_signal = run->settings->stop_signal},
+        .options = {.n_threads = run->geometry.n_workers,
+                    .stop_signal = run->settings->stop_signal,
+                    .observer = run->observer,
+                    .check = "SHA-256 of the inputs"},
     };
     uint64_t n_bytes;
     size_t n_files = input_hashes_wanted(run->hashes, &job, &n_bytes);
     if (run->settings->verify == LLAVAMED_VERIFY_NONE || n_files == 0) {
         return LLAVAMED_OK;
     }
-    merge_note(run, "checking the SHA-256 of %zu input files (%llu bytes)", n_files, (unsigned long long)n_bytes);
+    job.options.n_bytes = n_bytes;
+    /* The merge reads them again, and gives back the pages of what was not cached before: they may wait for it where
+       nobody else's have to go. */
+    job.options.keep_cached = n_bytes <= free_memory_bytes();
+    merge_note(run, "checking the hashes of %zu input files (%llu bytes)", n_files, (unsigned long long)n_bytes);
     enum llavamed_status status = input_hashes_verify(run->hashes, &job, error);
     if (status == LLAVAMED_OK) {
         run->result->read_bytes += n_bytes;

@@ -70,6 +70,19 @@ static void append_identity(struct buffer *out, const char *role, const struct d
     }
 }
 
+/* checklist.chk is read only where it is to be checked, and no card is written before it was. */
+static void append_checklist(struct buffer *out, const char *role, const struct documents_input *input)
+{
+    size_t n_checked = 0;
+    for (size_t i = 0; i < input->n_files; i++) {
+        n_checked += input->files[i].recorded.md5[0] != '\0';
+    }
+    if (n_checked > 0) {
+        buffer_printf(out, "\n%zu of %zu files of the %s have the MD5 that the `checklist.chk` beside them records.\n",
+                      n_checked, input->n_files, role);
+    }
+}
+
 static const char *action_text(enum plan_action action)
 {
     switch (action) {
@@ -163,6 +176,8 @@ void model_card_append(struct buffer *out, const struct plan *plan, const struct
     append_input_rows(out, "delta", &job->delta);
     append_identity(out, "base", &job->base);
     append_identity(out, "delta", &job->delta);
+    append_checklist(out, "base", &job->base);
+    append_checklist(out, "delta", &job->delta);
     if (job->base.identity == NULL || job->delta.identity == NULL) {
         buffer_append_text(out, "\nWhether these are the files that the authors of the delta meant was not checked.\n");
     }

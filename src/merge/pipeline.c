@@ -18,7 +18,7 @@
 #include "core/clock.h"
 #include "integrity/crc32.h"
 #include "io/directory.h"
-#include "merge/crew.h"
+#include "core/crew.h"
 #include "merge/pipeline_parts.h"
 #include "merge/pipeline_stream.h"
 #include "merge/tile.h"

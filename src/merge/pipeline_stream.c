@@ -16,7 +16,7 @@
 
 #include "core/checked.h"
 #include "integrity/crc32.h"
-#include "merge/crew.h"
+#include "core/crew.h"
 #include "merge/pipeline_parts.h"
 #include "merge/read_back.h"
 #include "merge/tile.h"

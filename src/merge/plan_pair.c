@@ -293,7 +293,8 @@ static void hint_at_cause(const struct pairing *pairing, struct llavamed_error *
         llavamed_hint(error, "the base has hidden size %llu, the delta %llu: take the base of the delta's size",
                       (unsigned long long)base_hidden, (unsigned long long)delta_hidden);
     } else if (pairing->vocabulary_smaller) {
-        llavamed_hint(error, "this delta was made for another base, one with a smaller vocabulary");
+        llavamed_hint(error, "were base and delta exchanged? if not, this delta was made for another base, one with a "
+                             "smaller vocabulary");
     }
 }
 

@@ -18,9 +18,9 @@ struct archive; /* opaque; thread-safe once it is open */
 enum llavamed_status archive_probe(const char *path, bool *is_archive, struct llavamed_error *error) LLAVAMED_CHECK;
 
 /*
- * Reads the directory of the archive and finds the folder that holds weights: the one nearest to the root.
- * INPUT_UNSAFE: a name that leads out of the archive; INPUT_UNSUPPORTED: several folders could be meant; ZIP_*, INPUT_*.
- * An archive without weights opens: its first folder is taken. *out is owned by the caller.
+ * Reads the directory of the archive and finds the folder that holds weights: the one nearest to the root. An archive
+ * without weights opens: its first folder is taken. INPUT_UNSAFE: a name that leads out of the archive;
+ * INPUT_UNSUPPORTED: several folders could be meant; ZIP_*, INPUT_*. *out is owned by the caller.
  */
 enum llavamed_status archive_open(const char *path, struct archive **out, struct llavamed_error *error) LLAVAMED_CHECK;
 void archive_close(struct archive *archive); /* NULL is fine */

@@ -374,7 +374,7 @@ static char *resolve_blob(const char *repository, const char *path)
     return resolved;
 }
 
-bool hub_cache_blob_sha256(const char *repository, const char *path, char hex[SHA256_HEX_BYTES])
+bool hub_cache_blob_hash(const char *repository, const char *path, char hex[SHA256_HEX_BYTES])
 {
     static const char blobs[] = "blobs/";
     char *resolved = resolve_blob(repository, path);
@@ -382,9 +382,10 @@ bool hub_cache_blob_sha256(const char *repository, const char *path, char hex[SH
     bool found = below != NULL && strncmp(below, blobs, sizeof blobs - 1) == 0;
     if (found) {
         const char *name = below + sizeof blobs - 1;
-        found = strlen(name) == SHA256_HEX_BYTES - 1 && strspn(name, "0123456789abcdef") == SHA256_HEX_BYTES - 1;
+        size_t n = strlen(name);
+        found = (n == SHA256_HEX_BYTES - 1 || n == GIT_BLOB_HEX_BYTES - 1) && strspn(name, "0123456789abcdef") == n;
         if (found) {
-            memcpy(hex, name, SHA256_HEX_BYTES);
+            memcpy(hex, name, n + 1);
         }
     }
     free(resolved);

@@ -52,8 +52,11 @@ enum llavamed_status hub_cache_repository_of(const char *directory, char **repos
 enum llavamed_status hub_cache_check_inside(const char *repository, const char *path,
                                             struct llavamed_error *error) LLAVAMED_CHECK;
 
-/* The SHA-256 that the name of the blob behind `path` tells; false when there is none. */
-bool hub_cache_blob_sha256(const char *repository, const char *path, char hex[SHA256_HEX_BYTES]);
+/*
+ * The hash that the name of the blob behind `path` tells: 64 digits of SHA-256, or 40 of a git blob. False when there
+ * is none.
+ */
+bool hub_cache_blob_hash(const char *repository, const char *path, char hex[SHA256_HEX_BYTES]);
 
 /* "hf download ORG/NAME" for a repository directory of hub_cache_repository_of(), as the hint of `error`. */
 void hub_cache_hint(const char *repository, struct llavamed_error *error);

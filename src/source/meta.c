@@ -15,7 +15,7 @@ static enum llavamed_status meta_finish(void *state, void *scratch, size_t scrat
 {
     struct meta *meta = state;
     enum llavamed_status status = weights_finish(&meta->weights, scratch, scratch_bytes, error);
-    return status == LLAVAMED_OK ? meta_check_shards(meta, scratch, scratch_bytes, error) : status;
+    return status == LLAVAMED_OK ? meta_check_shards(meta, error) : status;
 }
 
 static uint64_t meta_bytes_read(const void *state)
@@ -338,6 +338,9 @@ static enum llavamed_status open_shards(struct source *source, struct meta *meta
         status = path == NULL ? llavamed_fail_memory(error, strlen(meta->directory), "a path")
                               : source_add_file(source, &meta->weights, path, error);
         free(path);
+        if (status == LLAVAMED_OK && meta->md5 != NULL) {
+            memcpy(source->files[i].recorded.md5, meta->md5[i], MD5_HEX_BYTES);
+        }
     }
     return status;
 }
@@ -386,6 +389,7 @@ enum llavamed_status meta_open(struct source *source, const struct directory_lis
     }
     tensor_set_init(&meta->pieces);
     meta->stop_signal = source->stop_signal;
+    meta->observer = source->observer;
     source->layout = &meta_layout;
     source->state = meta;
     source->format = "meta";

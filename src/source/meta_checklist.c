@@ -5,21 +5,19 @@
  * Small files are checked when the source is opened. Shards are read out of order while merging, which MD5 cannot
  * follow: they are read once more, front to back, in source_finish().
  */
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 #include "core/checked.h"
+#include "io/read_through.h"
 #include "source/meta_parts.h"
 
 #define CHECKLIST_BYTES_MAX 65536
 #define SMALL_FILE_BYTES_MAX 67108864
 #define HEX_CHARS (MD5_HEX_BYTES - 1)
-/* MD5 is slower than most storage; more readers than this would not help on a shared one. */
-#define READERS_MAX 8
-#define PIECE_BYTES_MIN 65536
+#define CHUNK_BYTES 131072
 
 /* ---- The text ---- */
 
@@ -216,121 +214,80 @@ enum llavamed_status meta_read_checklist(struct meta *meta, struct llavamed_erro
 
 /* ---- Shards ---- */
 
-/* Work that the readers share; each shard is one reader's. */
 struct shard_check {
     struct meta *meta;
-    atomic_size_t next;
-    atomic_bool stop;
-    pthread_mutex_t mutex; /* over the two below */
-    enum llavamed_status status;
-    struct llavamed_error *error; /* the first error's; may be NULL */
+    struct md5_stream *streams[READ_THROUGH_READERS_MAX];
 };
 
-struct shard_reader {
-    struct shard_check *check;
-    uint8_t *scratch;
-    size_t scratch_bytes;
-    pthread_t thread;
-};
-
-static enum llavamed_status check_stop(const struct meta *meta, struct llavamed_error *error)
+/*
+ * Opened anew: the open file has given its pages back once and would leave in the cache what is read a second time.
+ */
+static const char *path_of_recorded(void *state, size_t shard)
 {
-    int signal_number = meta->stop_signal == NULL ? 0 : *meta->stop_signal;
-    if (signal_number == 0) {
-        return LLAVAMED_OK;
-    }
-    (void)llavamed_fail(error, LLAVAMED_STATUS_INTERRUPTED, "interrupted by signal %d", signal_number);
-    error->signal_number = signal_number;
-    return LLAVAMED_STATUS_INTERRUPTED;
+    const struct shard_check *check = state;
+    const struct meta *meta = check->meta;
+    return meta->md5[shard][0] == '\0' ? NULL : input_file_path(meta->weights.files[shard].file);
 }
 
-static enum llavamed_status check_shard(struct shard_reader *reader, size_t shard, struct llavamed_error *error)
+static enum llavamed_status begin_shard(void *state, unsigned reader, size_t shard, uint64_t n_bytes,
+                                        struct llavamed_error *error)
 {
-    struct meta *meta = reader->check->meta;
-    struct input_file *file = meta->weights.files[shard].file;
-    struct md5_stream *stream = NULL;
-    char hex[MD5_HEX_BYTES];
-    uint64_t n_left = input_file_bytes(file);
-    enum llavamed_status status = md5_create(&stream, error);
-    while (status == LLAVAMED_OK && n_left > 0 && !atomic_load(&reader->check->stop)) {
-        size_t n = (size_t)min_u64(n_left, reader->scratch_bytes);
-        status = input_file_read(file, input_file_bytes(file) - n_left, reader->scratch, n, error);
-        if (status == LLAVAMED_OK) {
-            status = md5_update(stream, reader->scratch, n, error);
-        }
-        if (status == LLAVAMED_OK) {
-            status = check_stop(meta, error);
-        }
-        atomic_fetch_add_explicit(&meta->weights.bytes_read, n, memory_order_relaxed);
-        n_left -= n;
-    }
-    if (status == LLAVAMED_OK && n_left == 0) {
-        status = md5_finish(stream, hex, error);
-        if (status == LLAVAMED_OK) {
-            status = compare(input_file_path(file), hex, meta->md5[shard], error);
-        }
-    }
-    md5_free(stream);
-    return status;
+    struct shard_check *check = state;
+    (void)shard;
+    (void)n_bytes;
+    return md5_create(&check->streams[reader], error);
 }
 
-static void *run_reader(void *argument)
-{
-    struct shard_reader *reader = argument;
-    struct shard_check *check = reader->check;
-    size_t shard;
-    while (!atomic_load(&check->stop) && (shard = atomic_fetch_add(&check->next, 1)) < check->meta->n_shards) {
-        struct llavamed_error error = {0};
-        if (check->meta->md5[shard][0] == '\0') {
-            continue;
-        }
-        enum llavamed_status status = check_shard(reader, shard, &error);
-        if (status != LLAVAMED_OK) {
-            (void)pthread_mutex_lock(&check->mutex);
-            if (check->status == LLAVAMED_OK) {
-                check->status = status;
-                if (check->error != NULL) {
-                    *check->error = error;
-                }
-            }
-            (void)pthread_mutex_unlock(&check->mutex);
-            atomic_store(&check->stop, true);
-        }
-    }
-    return NULL;
-}
-
-enum llavamed_status meta_check_shards(struct meta *meta, uint8_t *scratch, size_t scratch_bytes,
+static enum llavamed_status feed_shard(void *state, unsigned reader, const void *bytes, size_t n_bytes,
                                        struct llavamed_error *error)
 {
+    struct shard_check *check = state;
+    atomic_fetch_add_explicit(&check->meta->weights.bytes_read, n_bytes, memory_order_relaxed);
+    return md5_update(check->streams[reader], bytes, n_bytes, error);
+}
+
+static enum llavamed_status end_shard(void *state, unsigned reader, size_t shard, struct llavamed_error *error)
+{
+    struct shard_check *check = state;
+    char hex[MD5_HEX_BYTES];
+    enum llavamed_status status = md5_finish(check->streams[reader], hex, error);
+    md5_free(check->streams[reader]);
+    check->streams[reader] = NULL;
+    return status == LLAVAMED_OK ? compare(path_of_recorded(check, shard), hex, check->meta->md5[shard], error)
+                                 : status;
+}
+
+enum llavamed_status meta_check_shards(struct meta *meta, struct llavamed_error *error)
+{
     size_t n_recorded = 0;
+    uint64_t n_bytes = 0;
     for (size_t i = 0; meta->md5 != NULL && i < meta->n_shards; i++) {
-        n_recorded += meta->md5[i][0] != '\0';
+        if (meta->md5[i][0] != '\0') {
+            n_recorded++;
+            n_bytes += input_file_bytes(meta->weights.files[i].file);
+        }
     }
     if (n_recorded == 0) {
         return LLAVAMED_OK;
     }
-    struct shard_check check = {.meta = meta, .status = LLAVAMED_OK, .error = error};
-    if (pthread_mutex_init(&check.mutex, NULL) != 0) {
-        return llavamed_fail_memory(error, sizeof check.mutex, "a lock");
+    struct shard_check check = {.meta = meta};
+    const struct read_through job = {
+        .state = &check,
+        .n_files = meta->n_shards,
+        .n_readers = (unsigned)min_u64(n_recorded, READ_THROUGH_READERS_MAX),
+        .chunk_bytes = CHUNK_BYTES,
+        .stop_signal = meta->stop_signal,
+        .observer = meta->observer,
+        .check = "MD5 sums of checklist.chk",
+        .total_bytes = n_bytes,
+        .path = path_of_recorded,
+        .begin = begin_shard,
+        .feed = feed_shard,
+        .end = end_shard,
+    };
+    enum llavamed_status status = read_through(&job, error);
+    for (size_t i = 0; i < READ_THROUGH_READERS_MAX; i++) {
+        md5_free(check.streams[i]);
     }
-    size_t n_readers = (size_t)min_u64(min_u64(n_recorded, READERS_MAX), max_u64(1, scratch_bytes / PIECE_BYTES_MIN));
-    size_t piece_bytes = scratch_bytes / n_readers;
-    struct shard_reader readers[READERS_MAX] = {0};
-    size_t n_started = 1;
-    for (size_t i = 0; i < n_readers; i++) {
-        readers[i] =
-            (struct shard_reader){.check = &check, .scratch = scratch + i * piece_bytes, .scratch_bytes = piece_bytes};
-    }
-    /* This thread is the first reader; where others cannot be had it does their work too. */
-    while (n_started < n_readers &&
-           pthread_create(&readers[n_started].thread, NULL, run_reader, &readers[n_started]) == 0) {
-        n_started++;
-    }
-    (void)run_reader(&readers[0]);
-    for (size_t i = 1; i < n_started; i++) {
-        (void)pthread_join(readers[i].thread, NULL);
-    }
-    (void)pthread_mutex_destroy(&check.mutex);
-    return check.status;
+    return status;
 }

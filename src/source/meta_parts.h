@@ -25,6 +25,7 @@ struct meta {
     struct meta_tensor *tensors; /* owned, as the tensors of the source's set */
     char (*md5)[MD5_HEX_BYTES];  /* owned, one per shard: as recorded, "" when it is not */
     const volatile int *stop_signal; /* may be NULL */
+    const struct llavamed_observer *observer; /* may be NULL */
 };
 
 /* As the entry of struct source_layout; `state` is a struct meta. */
@@ -66,11 +67,7 @@ enum llavamed_status meta_read_checklist(struct meta *meta, struct llavamed_erro
 /* tokenizer.model of `directory` against tokenizer_checklist.chk, where there are both. As meta_read_checklist(). */
 enum llavamed_status meta_check_tokenizer(const char *directory, struct llavamed_error *error) LLAVAMED_CHECK;
 
-/*
- * Reads every shard with a recorded MD5 once, several at a time through equal parts of the scratch. HASH_MISMATCH for
- * the first that differs, INTERRUPTED, what reading gives.
- */
-enum llavamed_status meta_check_shards(struct meta *meta, uint8_t *scratch, size_t scratch_bytes,
-                                       struct llavamed_error *error) LLAVAMED_CHECK;
+/* Reads every shard with a recorded MD5 once. HASH_MISMATCH for one that differs, and what read_through() gives. */
+enum llavamed_status meta_check_shards(struct meta *meta, struct llavamed_error *error) LLAVAMED_CHECK;
 
 #endif

@@ -11,6 +11,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "source/lfs_pointer.h"
+
 #define SHOWN_TEXT_BYTES 60
 
 static bool has_prefix(const char *text, const char *prefix)
@@ -205,7 +207,7 @@ enum llavamed_status recognise_bytes(const char *path, const void *bytes, size_t
         llavamed_hint(error, "download or copy the file again");
         return status;
     }
-    if (begins_with(text, n_bytes, "version https://git-lfs") || begins_with(text, n_bytes, "version https://hawser")) {
+    if (lfs_pointer_begins(text, n_bytes)) {
         enum llavamed_status status = llavamed_fail(error, LLAVAMED_STATUS_INPUT_UNSUPPORTED,
                                                     "%s: a Git LFS pointer, not the weights themselves", path);
         llavamed_hint(error, "run 'git lfs pull' in that directory, or download the file again");

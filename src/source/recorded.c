@@ -37,25 +37,35 @@ const char *recorded_first(const struct recorded_hashes *recorded, enum recorded
     return NULL;
 }
 
-/* Takes the 64 hex digits at `text` when they end there. */
-static bool take_hex(const char *text, char hex[SHA256_HEX_BYTES])
+bool recorded_has_git_blob(const struct recorded_hashes *recorded)
 {
-    size_t n = strspn(text, "0123456789abcdef");
-    if (n != SHA256_HEX_BYTES - 1 || (text[n] != '\0' && strchr("\r\n\"", text[n]) == NULL)) {
-        return false;
+    for (int i = 0; i < RECORDED_COUNT; i++) {
+        if (recorded->git_blob[i][0] != '\0') {
+            return true;
+        }
     }
-    memcpy(hex, text, n);
-    hex[n] = '\0';
-    return true;
+    return false;
 }
 
-/* Three lines: commit, etag, time of the download. */
+/* Takes the hex digits at `text` when they end there and are as many as those of a SHA-256 or of a git blob. */
+static void take_hash(const char *text, enum recorded_in in, struct recorded_hashes *recorded)
+{
+    size_t n = strspn(text, "0123456789abcdef");
+    bool is_git_blob = n == GIT_BLOB_HEX_BYTES - 1 && in != RECORDED_LFS;
+    char *hex = n == SHA256_HEX_BYTES - 1 ? recorded->sha256[in] : is_git_blob ? recorded->git_blob[in] : NULL;
+    if (hex != NULL && (text[n] == '\0' || strchr("\r\n\"", text[n]) != NULL)) {
+        memcpy(hex, text, n);
+        hex[n] = '\0';
+    }
+}
+
+/* Three lines: commit, etag, time of the download. The hub does not trust it for a file that was changed later. */
 void recorded_parse_metadata(const char *text, double changed_seconds, struct recorded_hashes *recorded)
 {
     const char *etag = strchr(text, '\n');
     const char *time = etag == NULL ? NULL : strchr(etag + 1, '\n');
     if (time != NULL && changed_seconds - 1 <= strtod(time + 1, NULL)) {
-        (void)take_hex(etag + 1, recorded->sha256[RECORDED_METADATA]);
+        take_hash(etag + 1, RECORDED_METADATA, recorded);
     }
 }
 
@@ -65,7 +75,7 @@ void recorded_parse_pointer(const char *text, struct recorded_hashes *recorded)
     static const char key[] = "\noid sha256:";
     const char *at = strncmp(text, begin, sizeof begin - 1) == 0 ? strstr(text, key) : NULL;
     if (at != NULL) {
-        (void)take_hex(at + sizeof key - 1, recorded->sha256[RECORDED_LFS]);
+        take_hash(at + sizeof key - 1, RECORDED_LFS, recorded);
     }
 }
 
@@ -174,8 +184,9 @@ static enum llavamed_status look_up(const struct source *source, const char *pat
     if (directory == NULL) {
         return llavamed_fail_memory(error, strlen(path), "a path");
     }
-    if (source->repository != NULL) {
-        (void)hub_cache_blob_sha256(source->repository, path, recorded->sha256[RECORDED_BLOB_NAME]);
+    char blob[SHA256_HEX_BYTES];
+    if (source->repository != NULL && hub_cache_blob_hash(source->repository, path, blob)) {
+        take_hash(blob, RECORDED_BLOB_NAME, recorded);
     }
     look_at_metadata(directory, name, path, recorded);
     look_at_pointer(path, recorded);

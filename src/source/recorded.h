@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * SHA-256 sums of input files that somebody recorded beside them: what a download was meant to be. Only read here, not
- * checked; a record is a claim until the file has been hashed.
+ * Hashes of input files that somebody recorded beside them: what a download was meant to be. Only read here, not
+ * checked; a record is a claim until the file has been hashed. The hub names large files by their SHA-256 and small
+ * ones, which it keeps in git itself, by their git blob.
  */
 #ifndef SOURCE_RECORDED_H
 #define SOURCE_RECORDED_H
@@ -9,7 +10,7 @@
 #include "integrity/digest.h"
 
 enum recorded_in {
-    RECORDED_BLOB_NAME, /* the file is a blob of a hub cache, which are named by their SHA-256 */
+    RECORDED_BLOB_NAME, /* the file is a blob of a hub cache, which are named by their hash */
     RECORDED_METADATA,  /* .cache/huggingface/download/NAME.metadata of `hf download --local-dir` */
     RECORDED_LFS,       /* a Git LFS pointer kept as NAME.lfs */
     RECORDED_SUMS,      /* SHA256SUMS in the same directory */
@@ -20,6 +21,8 @@ enum recorded_in {
 /* Lower-case hex, or empty where there is no record. */
 struct recorded_hashes {
     char sha256[RECORDED_COUNT][SHA256_HEX_BYTES];
+    char git_blob[RECORDED_COUNT][GIT_BLOB_HEX_BYTES];
+    char md5[MD5_HEX_BYTES]; /* of Meta's checklist.chk; compared by the source itself, in source_finish() */
 };
 
 /*
@@ -33,7 +36,10 @@ void recorded_parse_pointer(const char *text, struct recorded_hashes *recorded);
 /* "the name of its blob", "SHA256SUMS"...; static storage. */
 const char *recorded_in_text(enum recorded_in in);
 
-/* The first record, or NULL. */
+/* The first SHA-256 recorded, or NULL. */
 const char *recorded_first(const struct recorded_hashes *recorded, enum recorded_in *in);
+
+/* Whether a git blob is recorded. */
+bool recorded_has_git_blob(const struct recorded_hashes *recorded);
 
 #endif

@@ -260,6 +260,7 @@ enum llavamed_status source_open(const char *spec, const struct source_options *
     source->role = options->role;
     source->check_crc = options->check_crc;
     source->stop_signal = options->stop_signal;
+    source->observer = options->observer;
     tensor_set_init(&source->set);
     enum llavamed_status status = open_spec(source, error);
     if (status == LLAVAMED_OK) {

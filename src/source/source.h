@@ -14,9 +14,10 @@ struct source;  /* opaque */
 struct archive; /* source/archive.h */
 
 struct source_options {
-    const char *role;  /* "base" or "delta", for messages; static */
-    bool check_crc;    /* CRC-32 of every record that has one, MD5 of every file that a checklist.chk names */
+    const char *role; /* "base" or "delta", for messages; static */
+    bool check_crc; /* CRC-32 of every record that has one, MD5 of every file that a checklist.chk names */
     const volatile int *stop_signal; /* NULL, or polled while source_finish() reads whole files: INTERRUPTED */
+    const struct llavamed_observer *observer; /* NULL, or told how far source_finish() is with whole files */
 };
 
 /* One weights file of the source. */
@@ -44,9 +45,10 @@ enum llavamed_status source_small_file_read(const struct source_small_file *file
 
 /*
  * Opens `spec` (a directory in Hugging Face form or in Meta's, see meta.h; a zip archive of one in Hugging Face form,
- * see archive.h; one weights file; or ORG/NAME[@REVISION] of the local hub cache, see hub_cache.h; an existing path wins) and reads all headers; no weights. A directory that
- * holds several sets of weights gives safetensors before .bin, the index before stray files, and these before Meta's;
- * the choice is told by source_remarks(). *out is owned by the caller.
+ * see archive.h; one weights file; or ORG/NAME[@REVISION] of the local hub cache, see hub_cache.h; an existing path
+ * wins) and reads all headers; no weights. A directory that holds several sets of weights gives safetensors before .bin
+ * (unless only the latter is more than Git LFS pointers), the index before stray files, and these before Meta's; the
+ * choice is told by source_remarks(). *out is owned by the caller.
  */
 enum llavamed_status source_open(const char *spec, const struct source_options *options, struct source **out,
                                  struct llavamed_error *error) LLAVAMED_CHECK;

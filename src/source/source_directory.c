@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Which files of a directory are the checkpoint. Names alone decide, from one listing, because every look at a file
- * costs a round trip on a network file system; what the chosen files hold is then told by their content.
+ * Which files of a directory are the checkpoint. Names decide, from one listing, because every look at a file costs a
+ * round trip on a network file system; what the chosen files hold is then told by their content. Only where there are
+ * two sets the first one is looked at for Git LFS pointers.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +11,7 @@
 #include "core/checked.h"
 #include "source/archive.h"
 #include "source/hub_cache.h"
+#include "source/lfs_pointer.h"
 #include "source/recognise.h"
 #include "source/source_parts.h"
 
@@ -212,6 +214,69 @@ static enum llavamed_status remark_choice(struct source *source, const struct ca
     return status;
 }
 
+enum set_state {
+    SET_UNKNOWN, /* reading it tells what is wrong */
+    SET_POINTERS,
+    SET_WHOLE, /* all files are there, none is a pointer */
+};
+
+/* Of one of the preferred names. */
+static enum llavamed_status look_at_set(const struct source *source, const struct directory_listing *listing,
+                                        const char *name, enum set_state *state, struct llavamed_error *error)
+{
+    struct shard_index index = {0};
+    struct llavamed_error ignored;
+    enum llavamed_status status = LLAVAMED_OK;
+    char *path = path_join(source->spec, name);
+    *state = SET_WHOLE;
+    if (path == NULL) {
+        return llavamed_fail_memory(error, strlen(name), "a path");
+    }
+    if (lfs_pointer_is(path)) {
+        *state = SET_POINTERS;
+    } else if (has_suffix(name, ".index.json") &&
+               directory_read_index(source, listing, path, &index, &ignored) != LLAVAMED_OK) {
+        *state = SET_UNKNOWN;
+    }
+    free(path);
+    for (size_t i = 0; status == LLAVAMED_OK && *state == SET_WHOLE && i < index.n_files; i++) {
+        char *shard = path_join(source->spec, index.files[i]);
+        if (shard == NULL) {
+            status = llavamed_fail_memory(error, strlen(index.files[i]), "a path");
+        } else if (lfs_pointer_is(shard)) {
+            *state = SET_POINTERS;
+        }
+        free(shard);
+    }
+    shard_index_deinit(&index);
+    return status;
+}
+
+/* A clone without Git LFS has pointers, but somebody may have put the other form's real files beside them. */
+static enum llavamed_status pass_over_pointers(struct source *source, const struct directory_listing *listing,
+                                               const struct candidates *found, const char **chosen,
+                                               struct llavamed_error *error)
+{
+    const char *first = *chosen;
+    enum set_state state = SET_UNKNOWN;
+    enum llavamed_status status =
+        found->n_known > 1 ? look_at_set(source, listing, first, &state, error) : LLAVAMED_OK;
+    bool is_later = false;
+    bool has_pointers = state == SET_POINTERS;
+    for (size_t i = 0; status == LLAVAMED_OK && has_pointers && *chosen == first && i < PREFERRED_COUNT; i++) {
+        if (is_later && found->known[i] != NULL) {
+            status = look_at_set(source, listing, found->known[i], &state, error);
+            *chosen = status == LLAVAMED_OK && state == SET_WHOLE ? found->known[i] : first;
+        }
+        is_later = is_later || found->known[i] == first;
+    }
+    if (status == LLAVAMED_OK && *chosen != first) {
+        status = source_remark(source, false, error, "%s: %s stands for Git LFS pointers, not weights", source->spec,
+                               first);
+    }
+    return status;
+}
+
 enum llavamed_status directory_choose(struct source *source, const struct directory_listing *listing,
                                       struct directory_choice *choice, struct llavamed_error *error)
 {
@@ -222,6 +287,11 @@ enum llavamed_status directory_choose(struct source *source, const struct direct
         bool orphan = i == PREFERRED_SAFETENSORS_INDEX && found.n_safetensors == 0 &&
                       (found.known[PREFERRED_TORCH_INDEX] != NULL || found.known[PREFERRED_TORCH] != NULL);
         chosen = orphan ? NULL : found.known[i];
+    }
+    enum llavamed_status status =
+        chosen == NULL ? LLAVAMED_OK : pass_over_pointers(source, listing, &found, &chosen, error);
+    if (status != LLAVAMED_OK) {
+        return status;
     }
     /* The folder that people keep Meta's release in may hold other programs' files; tokenizer.model marks it. */
     bool is_parent = chosen == NULL && found.meta_size && directory_listing_holds(listing, "tokenizer.model");
@@ -246,7 +316,7 @@ enum llavamed_status directory_choose(struct source *source, const struct direct
     if (chosen == NULL) {
         return refuse_directory(source, listing, &found, error);
     }
-    enum llavamed_status status = remark_choice(source, &found, chosen, error);
+    status = remark_choice(source, &found, chosen, error);
     if (status == LLAVAMED_OK) {
         bool is_index = has_suffix(chosen, ".index.json");
         choice->index_name = is_index ? chosen : NULL;

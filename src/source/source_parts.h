@@ -54,6 +54,7 @@ struct source {
     const char *role; /* static */
     bool check_crc;
     const volatile int *stop_signal; /* may be NULL */
+    const struct llavamed_observer *observer; /* may be NULL */
     const char *format; /* static */
     struct tensor_set set;
     struct source_file *files; /* owned */
@@ -92,7 +93,7 @@ enum llavamed_status source_check_link(struct source *source, struct llavamed_er
 /* Fills `recorded` of all weights files and small files, from what lies beside them. NO_MEMORY. */
 enum llavamed_status source_find_recorded(struct source *source, struct llavamed_error *error) LLAVAMED_CHECK;
 
-/* The weights files of a directory, chosen by name alone. */
+/* The weights files of a directory. */
 struct directory_choice {
     bool is_meta;           /* Meta's original layout: meta_open() finds its files */
     const char *index_name; /* NULL without one; borrowed from the listing or static */
@@ -100,7 +101,8 @@ struct directory_choice {
 };
 
 /*
- * Chooses; a remark tells of the choice when there was one. INPUT_MISSING with what was found when nothing can be
+ * Chooses; a remark tells of the choice when there was one, another of a set that was passed over because it is Git LFS
+ * pointers and the next one is not. INPUT_MISSING with what was found when nothing can be
  * used.
  */
 enum llavamed_status directory_choose(struct source *source, const struct directory_listing *listing,
@@ -129,8 +131,8 @@ enum llavamed_status directory_check_index(const struct source *source, const ch
 char *source_member_path(const struct source *source, const char *name);
 
 /*
- * Fills source->small_files: the regular files of `directory` (NULL: of source->archive) beside the weights that are not weights, code or training
- * state.
+ * Fills source->small_files: the regular files of `directory` (NULL: of source->archive) beside the weights that are
+ * not weights, code or training state.
  */
 enum llavamed_status directory_find_small_files(struct source *source, const char *directory,
                                                 const struct directory_listing *listing,

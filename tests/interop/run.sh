@@ -34,8 +34,10 @@ exec tests/run_check.sh \
     "meta=$build/venv-reference/bin/python tests/interop/meta_layout.py --program $program" \
     "random=$build/venv/bin/python tests/interop/random_models.py --program $program --cases ${INTEROP_CASES:-400}" \
     "forms=$build/venv/bin/python tests/interop/forms.py --program $program --older $build/venv-reference/bin/python" \
-    "archives=$build/venv/bin/python tests/interop/archives.py --program $program --older $build/venv-reference/bin/python --large" \
+    "archives=$build/venv/bin/python tests/interop/archives.py --program $program --large \
+        --older $build/venv-reference/bin/python" \
     "subtracted=$build/venv/bin/python tests/interop/subtracted.py --program $program \
         --older $build/venv-reference/bin/python" \
     "hub=$build/venv/bin/python tests/interop/hub_cache.py --program $program" \
+    "records=$build/venv/bin/python tests/interop/hub_records.py --program $program" \
     "readers=$build/venv/bin/python tests/interop/readers.py --program $program"

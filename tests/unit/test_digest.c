@@ -84,6 +84,28 @@ static void md5_known_answers(void)
     md5_free(NULL);
 }
 
+/* What `git hash-object` says; the second is the example of huggingface_hub's own git_hash(). */
+static void git_blob_known_answers(void)
+{
+    static const char *const rows[][2] = {
+        {"", "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391"},
+        {"Hello, World!", "b45ef6fec89518d314f546fd6c3025367b721684"},
+        {"test content\n", "d670460b4b4aece5915caf5c68d12f560a9fe3e4"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct git_blob_stream *stream = NULL;
+        char hex[GIT_BLOB_HEX_BYTES];
+        size_t n = strlen(rows[i][0]);
+        EXPECT(git_blob_create(n, &stream, &error) == LLAVAMED_OK);
+        EXPECT(git_blob_update(stream, rows[i][0], n / 2, &error) == LLAVAMED_OK);
+        EXPECT(git_blob_update(stream, rows[i][0] + n / 2, n - n / 2, &error) == LLAVAMED_OK);
+        EXPECT(git_blob_finish(stream, hex, &error) == LLAVAMED_OK);
+        EXPECT_TEXT(hex, rows[i][1]);
+        git_blob_free(stream);
+    }
+    git_blob_free(NULL);
+}
+
 static void version_is_a_number(void)
 {
     const char *version = digest_library_version();
@@ -95,6 +117,7 @@ int main(void)
     CASE(known_answers);
     CASE(pieces_equal_sha256sum);
     CASE(md5_known_answers);
+    CASE(git_blob_known_answers);
     CASE(version_is_a_number);
     return harness_end();
 }

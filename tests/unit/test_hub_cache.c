@@ -84,9 +84,15 @@ static void repositories(void)
     (void)snprintf(target, sizeof target, "../../blobs/%s", sha256);
     const char *link_path = temp_path(&dir, "models--o--n/snapshots/c/f");
     temp_dir_require(symlink(target, link_path) == 0, "symlink");
-    EXPECT(hub_cache_blob_sha256(repository, link_path, hex));
+    EXPECT(hub_cache_blob_hash(repository, link_path, hex));
     EXPECT_TEXT(hex, sha256);
     EXPECT(hub_cache_check_inside(repository, link_path, &error) == LLAVAMED_OK);
+    static const char git_blob[] = "0123456789abcdef0123456789abcdef01234567";
+    temp_write_text(temp_path(&dir, "models--o--n/blobs/%s", git_blob), "x");
+    EXPECT(hub_cache_blob_hash(repository, temp_path(&dir, "models--o--n/blobs/%s", git_blob), hex));
+    EXPECT_TEXT(hex, git_blob);
+    temp_write_text(temp_path(&dir, "models--o--n/blobs/%.39s", git_blob), "x");
+    EXPECT(!hub_cache_blob_hash(repository, temp_path(&dir, "models--o--n/blobs/%.39s", git_blob), hex));
     EXPECT(hub_cache_check_inside(repository, dir.path, &error) == LLAVAMED_STATUS_INPUT_UNSAFE);
     hub_cache_hint(repository, &error);
     EXPECT_TEXT(error.hint, "complete the download with: hf download o/n");
@@ -138,14 +144,14 @@ static void shared_blobs(void)
         temp_dir_require(symlink(target, blob) == 0, "symlink");
         EXPECT(hub_cache_check_inside(repository, file, &error) ==
                (cases[i].inside ? LLAVAMED_OK : LLAVAMED_STATUS_INPUT_UNSAFE));
-        EXPECT(hub_cache_blob_sha256(repository, file, hex) == cases[i].inside);
+        EXPECT(hub_cache_blob_hash(repository, file, hex) == cases[i].inside);
         temp_dir_require(unlink(blob) == 0, "unlink");
     }
     EXPECT_TEXT(hex, etag);
     /* A link from the snapshot straight into the store says nothing of the file's SHA-256. */
     (void)snprintf(target, sizeof target, "../../../blobs/ab/%s", xet);
     temp_dir_require(symlink(target, temp_path(&dir, "models--o--n/snapshots/c/g")) == 0, "symlink");
-    EXPECT(!hub_cache_blob_sha256(repository, temp_path(&dir, "models--o--n/snapshots/c/g"), hex));
+    EXPECT(!hub_cache_blob_hash(repository, temp_path(&dir, "models--o--n/snapshots/c/g"), hex));
     free(repository);
     temp_dir_remove(&dir);
 }

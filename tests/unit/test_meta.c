@@ -464,6 +464,42 @@ static void shards_that_differ_are_refused_in_the_end(void)
     copy_remove(&copy);
 }
 
+/* What an observer was told last, and how often. */
+struct told {
+    size_t n;
+    struct llavamed_progress first;
+    struct llavamed_progress last;
+};
+
+static void note_progress(void *context, const struct llavamed_progress *progress)
+{
+    struct told *told = context;
+    told->first = told->n == 0 ? *progress : told->first;
+    told->last = *progress;
+    told->n++;
+}
+
+static void the_hashing_is_observed(void)
+{
+    struct told told = {0};
+    const struct llavamed_observer observer = {.context = &told, .progress = note_progress};
+    const struct source_options options = {.role = "base", .check_crc = true, .observer = &observer};
+    struct source *source = NULL;
+    struct llavamed_error error = {0};
+    EXPECT(source_open(DATA "two", &options, &source, &error) == LLAVAMED_OK);
+    const struct source_file *files;
+    size_t n_files = source_files(source, &files);
+    EXPECT(told.n == 0 && n_files == 2);
+    EXPECT(files[0].recorded.md5[0] != '\0' && files[1].recorded.md5[0] != '\0');
+    EXPECT(finish(source, &error) == LLAVAMED_OK);
+    EXPECT(told.n >= 2);
+    EXPECT_TEXT(told.first.check, "MD5 sums of checklist.chk");
+    EXPECT(told.first.done_bytes == 0);
+    EXPECT(told.last.total_bytes == files[0].n_bytes + files[1].n_bytes);
+    EXPECT(told.last.done_bytes == told.last.total_bytes);
+    source_close(source);
+}
+
 static void a_signal_ends_the_hashing(void)
 {
     static volatile int stop = 0;
@@ -540,6 +576,7 @@ int main(void)
     CASE(several_sizes);
     CASE(small_files_that_differ_are_refused_at_once);
     CASE(shards_that_differ_are_refused_in_the_end);
+    CASE(the_hashing_is_observed);
     CASE(a_signal_ends_the_hashing);
     CASE(crc_needs_no_second_read);
     CASE(damage_is_found_by_crc);

@@ -59,7 +59,7 @@ static size_t count(const char *text, char wanted)
 static void lines(void)
 {
     char line[METER_LINE_BYTES];
-    struct meter_figures figures = {UINT64_C(5660000000), UINT64_C(13476839424), UINT64_C(1230000000)};
+    struct meter_figures figures = {UINT64_C(5660000000), UINT64_C(13476839424), UINT64_C(1230000000), NULL};
     meter_format(line, &figures, 80);
     EXPECT_TEXT(line, " 41% [============>                  ] 5.66 GB of 13.5 GB, 1.23 GB/s, 0:07 left");
     EXPECT_U64(strlen(line), 79);
@@ -85,10 +85,38 @@ static void lines(void)
     EXPECT_TEXT(line, " 41% 5.66 GB of 13.5 GB, 1 B/s, 2171344:17:04 left");
 }
 
+static void lines_of_a_check(void)
+{
+    char line[METER_LINE_BYTES];
+    struct meter_figures figures = {500000000, 1000000000, 100000000, "reading"};
+    meter_format(line, &figures, 70);
+    EXPECT_TEXT(line, " 50% [=======>      ] reading: 500 MB of 1.00 GB, 100 MB/s, 0:05 left");
+    figures.bytes_per_second = 0;
+    meter_format(line, &figures, 40);
+    EXPECT_TEXT(line, " 50% reading: 500 MB of 1.00 GB");
+    figures.done_bytes = 1000000000;
+    meter_format(line, &figures, 36);
+    EXPECT_TEXT(line, "100% reading: 1.00 GB, finishing");
+    /* The rate of one thing says nothing of the next. */
+    struct meter meter;
+    FILE *stream = start(&meter);
+    for (uint64_t done = 0; done <= 1000; done += 500) {
+        meter_update(&meter, done, 2000);
+        fake_now += 1000 * MS;
+    }
+    meter_begin(&meter, "reading");
+    meter_update(&meter, 700, 2000);
+    fflush(stream);
+    EXPECT(strstr(drawn_text, "500 B/s") != NULL);
+    EXPECT(strstr(drawn_text, "reading: 700 B of 2.00 KB") != NULL);
+    EXPECT(strstr(strstr(drawn_text, "reading"), "B/s") == NULL);
+    stop(stream);
+}
+
 static void percentages(void)
 {
     char line[METER_LINE_BYTES];
-    struct meter_figures figures = {999999999, 1000000000, 1};
+    struct meter_figures figures = {999999999, 1000000000, 1, NULL};
     meter_format(line, &figures, 10);
     EXPECT_TEXT(line, " 99%");
     figures.done_bytes = 0;
@@ -97,10 +125,10 @@ static void percentages(void)
     figures.done_bytes = 1000000000;
     meter_format(line, &figures, 40);
     EXPECT_TEXT(line, "100% [=============] 1.00 GB, finishing");
-    figures = (struct meter_figures){0, 0, 0};
+    figures = (struct meter_figures){0, 0, 0, NULL};
     meter_format(line, &figures, 10);
     EXPECT_TEXT(line, "100%");
-    figures = (struct meter_figures){5, 3, 0};
+    figures = (struct meter_figures){5, 3, 0, NULL};
     meter_format(line, &figures, 10);
     EXPECT_TEXT(line, "100%");
 }
@@ -234,6 +262,7 @@ static void figures_as_text(void)
 int main(void)
 {
     CASE(lines);
+    CASE(lines_of_a_check);
     CASE(percentages);
     CASE(at_most_five_redraws_a_second);
     CASE(rate_is_that_of_the_last_eight_samples);

@@ -452,7 +452,9 @@ static void hints(void)
     expect_hint(&base, &tiny, "the base has hidden size 10, the delta 8: take the base of the delta's size");
     base.hidden = 8;
     base.rows = 33;
-    expect_hint(&base, &tiny, "this delta was made for another base, one with a smaller vocabulary");
+    expect_hint(&base, &tiny,
+                "were base and delta exchanged? if not, this delta was made for another base, one with a smaller "
+                "vocabulary");
     base.rows = 32;
     base.feed_forward = 13;
     expect_hint(&base, &tiny, "");

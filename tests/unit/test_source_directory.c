@@ -254,6 +254,64 @@ static void links_are_followed(void)
     temp_dir_remove(&blobs);
 }
 
+#define POINTER "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9876543210\n"
+
+/* `file` of the directory becomes a pointer; then it opens as `first`, or is refused as pointers where that is NULL. */
+static void expect_with_pointer(const char *const *pairs, const char *file, const char *first)
+{
+    struct temp_dir dir;
+    fill(&dir, pairs);
+    temp_write_text(temp_path(&dir, "%s", file), POINTER);
+    struct source *source;
+    struct llavamed_error error;
+    enum llavamed_status status = open_dir(dir.path, &source, &error);
+    const struct source_file *files;
+    const struct source_remark *remarks;
+    if (first == NULL) {
+        EXPECT_TEXT(llavamed_status_name(status), "INPUT_UNSUPPORTED");
+        EXPECT(strstr(error.message, ": a Git LFS pointer, not the weights themselves") != NULL);
+    } else if (EXPECT(status == LLAVAMED_OK) && EXPECT(source_remarks(source, &remarks) == 2)) {
+        EXPECT(source_files(source, &files) >= 1);
+        EXPECT_TEXT(files[0].name, first);
+        EXPECT(!remarks[0].is_warning && strstr(remarks[0].text, " stands for Git LFS pointers, not weights") != NULL);
+        EXPECT(!remarks[1].is_warning && strstr(remarks[1].text, ": several sets of weights: using ") != NULL);
+    }
+    source_close(source);
+    temp_dir_remove(&dir);
+}
+
+/* A clone without Git LFS, beside which somebody downloaded the other form. */
+static void pointers_are_passed_over(void)
+{
+    const char *single = "model.safetensors";
+    const char *shard = "model-00002-of-00003.safetensors";
+    expect_with_pointer(LIST("single.bin", "pytorch_model.bin"), single, "pytorch_model.bin");
+    expect_with_pointer(LIST(PT_SET), single, "pytorch_model-00001-of-00003.bin");
+    expect_with_pointer(LIST(ST_SET, "single.bin", "pytorch_model.bin"), shard, "pytorch_model.bin");
+    expect_with_pointer(LIST(ST_SET, PT_SET), shard, "pytorch_model-00001-of-00003.bin");
+    expect_with_pointer(LIST(ST_SET, PT_SET), "model.safetensors.index.json", "pytorch_model-00001-of-00003.bin");
+    expect_with_pointer(LIST(ST_SET, PT_SET, "single.safetensors", single), shard, single);
+    expect_with_pointer(LIST(PT_SET, "single.bin", "pytorch_model.bin"), "pytorch_model-00003-of-00003.bin",
+                        "pytorch_model.bin");
+    /* The other set is no better, or not all there: the first is refused as what it is. */
+    expect_with_pointer(LIST(ST_SET), shard, NULL);
+    expect_with_pointer(LIST("single.bin", "other.bin"), single, NULL);
+    expect_with_pointer(LIST(PT "pytorch_model-00001-of-00003.bin", "pytorch_model-00001-of-00003.bin",
+                             PT "pytorch_model.bin.index.json", "pytorch_model.bin.index.json"),
+                        single, NULL);
+    /* A text that begins so and is too long for a pointer is what the reader makes of it. */
+    struct temp_dir dir;
+    fill(&dir, LIST("single.bin", "pytorch_model.bin"));
+    char text[2000];
+    memset(text, 'x', sizeof text);
+    memcpy(text, POINTER, sizeof POINTER - 1);
+    temp_write(temp_path(&dir, "%s", single), text, sizeof text);
+    struct source *source;
+    struct llavamed_error error;
+    EXPECT(open_dir(dir.path, &source, &error) != LLAVAMED_OK);
+    temp_dir_remove(&dir);
+}
+
 static void a_directory_is_no_weights_file(void)
 {
     struct temp_dir dir;
@@ -309,6 +367,7 @@ int main(void)
     CASE(index_and_shards_must_agree);
     CASE(total_size_is_not_trusted);
     CASE(links_are_followed);
+    CASE(pointers_are_passed_over);
     CASE(a_directory_is_no_weights_file);
     CASE(a_bad_shard_is_named);
     CASE(small_files_are_what_is_left);

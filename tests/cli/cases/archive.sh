@@ -37,7 +37,7 @@ test_archive_any_threads_and_memory()
     for threads in 1 2 3 16; do
         merge_archive delta-deflated.zip delta -j "$threads" --max-memory 16MiB
     done
-    merge_archive delta-deflated.zip delta -j 1 --max-memory 256KiB
+    merge_archive delta-deflated.zip delta -j 1 --max-memory 320KiB
     merge_archive delta-deflated.zip delta --verify full
 }
 

@@ -118,3 +118,29 @@ test_display_meter_always()
     want_lines stderr 0 '%'
     want_lines stderr 1 ': done: '
 }
+
+# Reading whole files before and after the merge takes its time: it is told what goes on.
+test_display_checks()
+{
+    make_large base.safetensors 16
+    make_large delta.safetensors 16
+    apply --base base.safetensors --delta delta.safetensors --out out
+    want_status 0
+    want_lines stderr 0 ': checking: '
+    rm -rf out
+    apply --base base.safetensors --delta delta.safetensors --out out --verify full
+    want_status 0
+    want_lines stderr 1 ': checking: SHA-256 of the inputs, 33[.0-9]* MB$'
+    want_lines stderr 1 ': checking: the output, read back, 16[.0-9]* MB$'
+    rm -rf out
+    apply --base base.safetensors --delta delta.safetensors --out out --verify full --progress never
+    want_lines stderr 0 ': checking: '
+    rm -rf out
+    on_terminal 76 --verify full
+    want_status 0
+    want_lines stdout 0 ': checking: '
+    want test "$(grep -c '^ *[0-9]*% .*SHA-256 of the inputs: .* of 33' .checks/stdout)" -ge 1
+    want test "$(grep -c '^ *[0-9]*% .*the output, read back: ' .checks/stdout)" -ge 1
+    want_lines stdout 0 '^ *[0-9]*% .\{72,\}'
+    want_lines stdout 1 ': done: out: '
+}

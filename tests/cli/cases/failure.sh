@@ -128,12 +128,14 @@ test_failure_smaller_vocabulary()
     apply_pair base-larger-vocabulary delta
     want_failure 4 '*'
     want_lines stderr 2 '^llavamed-apply: problem: '
+    want_stderr '*hint: were base and delta exchanged? if not, this delta was made for another base*'
 }
 
 test_failure_roles_swapped_or_the_same()
 {
     apply_pair delta base
     want_failure 4 '*'
+    want_stderr '*hint: *were base and delta exchanged?'
     apply_pair base base
     want_failure 4 '*same*'
     apply_pair base base/model.safetensors

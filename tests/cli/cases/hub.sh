@@ -4,14 +4,29 @@
 
 COMMIT=0123456789abcdef0123456789abcdef01234567
 
-# make_repository ROOT ORG--NAME FOLDER REVISION COMMIT: blobs named by SHA-256, links to them, a ref
+# git_blob FILE: what `git hash-object` says
+git_blob()
+{
+    { printf 'blob %d\0' "$(wc -c <"$1")" && cat "$1"; } | sha1sum | cut -d' ' -f1
+}
+
+# blob_name FILE: as the hub names it, weights by their SHA-256 and small files by their git blob
+blob_name()
+{
+    case $1 in
+    *.safetensors | *.bin | *.model) sha256sum <"$1" | cut -d' ' -f1 ;;
+    *) git_blob "$1" ;;
+    esac
+}
+
+# make_repository ROOT ORG--NAME FOLDER REVISION COMMIT: blobs, links to them, a ref
 make_repository()
 {
     local repository=$1/models--$2 file hash
     mkdir -p "$repository/blobs" "$repository/snapshots/$5" "$(dirname "$repository/refs/$4")"
     printf '%s' "$5" >"$repository/refs/$4"
     for file in "$3"/*; do
-        hash=$(sha256sum <"$file" | cut -d' ' -f1)
+        hash=$(blob_name "$file")
         cp "$file" "$repository/blobs/$hash"
         ln -sf "../../blobs/$hash" "$repository/snapshots/$5/${file##*/}"
     done
@@ -134,7 +149,7 @@ test_hub_links_must_stay_inside()
     want_json 'r["code"] == "INPUT_UNSAFE"'
     # A neighbour of the same cache is outside too.
     local neighbour
-    neighbour=$(sha256sum <delta/config.json | cut -d' ' -f1)
+    neighbour=$(blob_name delta/config.json)
     ln -sf "../../../models--org--delta-1.0/blobs/$neighbour" "$snapshot/config.json"
     ln -sf "../../blobs/$(sha256sum <secret | cut -d' ' -f1)" "$snapshot/model.safetensors"
     apply --base org/base --delta delta --out out
@@ -151,5 +166,52 @@ test_hub_orphan_index()
     printf '{"metadata": {}, "weight_map": {"model.norm.weight": "model-00001-of-00002.safetensors"}}' \
         >base/model.safetensors.index.json
     apply --base base --delta "$DATA/delta" --out out -q
+    want_status 0
+}
+
+# Small files are in the repository's own git, so their blobs are named as git names them: those are checked too.
+test_hub_damaged_small_files()
+{
+    make_cache
+    local base=hub/models--org--base/snapshots/$COMMIT delta=hub/models--org--delta-1.0/snapshots/${COMMIT//0/f}
+    local name
+    for name in "$base/config.json" "$delta/config.json" "$delta/tokenizer_config.json"; do
+        want test -s "$name"
+        cp "$(readlink -f "$name")" whole
+        printf ' ' >>"$name"
+        apply --base org/base --delta "$delta" --out out
+        want_failure 1 "*/${name##*/}: the SHA-1 of its git blob differs from the name of its blob*$(git_blob "$name")*"
+        apply --base org/base --delta "$delta" --out out -q --verify none
+        want_status 0
+        rm -rf out
+        cat whole >"$name"
+    done
+    # What the merge does not use may be anything.
+    printf 'x' >"$(dirname "$(readlink -f "$base/config.json")")/$COMMIT"
+    ln -s "../../blobs/$COMMIT" "$base/tokenizer_config.json"
+    apply --base org/base --delta "$delta" --out out -q
+    want_status 0
+}
+
+# hf download --local-dir: three lines per file, the second its ETag
+test_hub_metadata_of_small_files()
+{
+    local hash
+    cp -r "$DATA/delta" delta
+    rm delta/SHA256SUMS
+    mkdir -p delta/.cache/huggingface/download
+    hash=$(git_blob delta/config.json)
+    printf '%s\n%s\n%s\n' "$COMMIT" "$hash" 9999999999.5 >delta/.cache/huggingface/download/config.json.metadata
+    apply --base "$DATA/base" --delta delta --out out -q
+    want_status 0
+    rm -rf out
+    sed -i 's/}$/ }/' delta/config.json
+    apply --base "$DATA/base" --delta delta --out out
+    want_failure 1 "delta/config.json: the SHA-1 of its git blob differs from the record of its download*want $hash)"
+    apply --base "$DATA/base" --delta delta --out out --verify full
+    want_failure 1 "delta/config.json: the SHA-1 of its git blob differs*"
+    # Changed after the download: the record is of another file, as huggingface_hub sees it too.
+    printf '%s\n%s\n%s\n' "$COMMIT" "$hash" 1000000000.5 >delta/.cache/huggingface/download/config.json.metadata
+    apply --base "$DATA/base" --delta delta --out out -q
     want_status 0
 }

@@ -25,6 +25,23 @@ test_identity_known_wrong()
     want_failure 4 '*the delta is Vicuna 7B v1.1, not a delta*'
 }
 
+# That flag is for a base which nobody knows, not for one which is known to be another model.
+test_identity_known_wrong_is_not_overruled()
+{
+    record $VICUNA
+    apply --base base --delta "$DATA/delta" --out out --allow-unknown-base
+    want_failure 4 '*the base is Vicuna 7B v1.1, not the original LLaMA*'
+    apply --base base --delta "$DATA/delta" --out out --allow-unknown-base --verify none
+    want_failure 4 '*the base is Vicuna 7B v1.1, not the original LLaMA*'
+    want_stderr '*hint: *original LLaMA*'
+    # By a list that was given, too.
+    mv base/SHA256SUMS sums
+    apply --base base --delta "$DATA/delta" --out out --allow-unknown-base --sums sums
+    want_failure 4 '*the base is Vicuna 7B v1.1, not the original LLaMA*'
+    apply --base base --delta "$DATA/delta" --out out --allow-unknown-base
+    want_status 0
+}
+
 test_identity_known_llama()
 {
     record $LLAMA
@@ -52,7 +69,7 @@ test_identity_right_records()
     record "$(sha256sum <"$DATA/base/model.safetensors" | cut -d' ' -f1)"
     apply --base base --delta "$DATA/delta" --out out -v
     want_status 0
-    want_stderr '*checking the SHA-256 of 1 input files*'
+    want_stderr '*checking the hashes of 1 input files*'
     want grep -q '"sha256_is": "computed"' out/llavamed-manifest.json
 }
 
@@ -86,6 +103,62 @@ test_identity_verify_full()
     want_status 0
     want_expected delta
     want_stderr '*reading the output back from storage'
-    want_lines stderr 1 'checking the SHA-256 of'
+    want_lines stderr 1 'checking the hashes of'
     want sh -c "cd out && sha256sum -c SHA256SUMS"
+}
+
+# A disk that gives back other bytes than it was given: a library below the program's own plays it.
+test_identity_read_back_finds_damage()
+{
+    local compiler=${CC:-cc}
+    command -v "${compiler%% *}" >/dev/null || compiler=cc
+    cat >disk.c <<'END'
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <string.h>
+#include <unistd.h>
+
+static int open_file(const char *function, const char *path, int flags, unsigned mode)
+{
+    int (*real)(const char *, int, ...) = (int (*)(const char *, int, ...))dlsym(RTLD_NEXT, function);
+    const char *name = "out.partial/model.safetensors";
+    size_t n = strlen(path);
+    if ((flags & O_ACCMODE) == O_RDONLY && n >= strlen(name) && strcmp(path + n - strlen(name), name) == 0) {
+        int fd = real(path, O_RDWR);
+        char byte;
+        if (fd >= 0 && pread(fd, &byte, 1, 4000) == 1) {
+            byte ^= 4;
+            (void)!pwrite(fd, &byte, 1, 4000);
+        }
+        if (fd >= 0) {
+            close(fd);
+        }
+    }
+    return real(path, flags, mode);
+}
+
+#define OPEN(function)                            \
+    int function(const char *path, int flags, ...) \
+    {                                             \
+        va_list args;                             \
+        va_start(args, flags);                    \
+        unsigned mode = va_arg(args, unsigned);   \
+        va_end(args);                             \
+        return open_file(#function, path, flags, mode); \
+    }
+OPEN(open)
+OPEN(open64)
+END
+    # shellcheck disable=SC2086
+    want $compiler -shared -fPIC -o disk.so disk.c -ldl
+    run env LD_PRELOAD="$PWD/disk.so" ASAN_OPTIONS=verify_asan_link_order=0 "$PROGRAM" --base "$DATA/base" \
+        --delta "$DATA/delta" --out out --verify full
+    want_failure 1 '*/model.safetensors: what was read back is not what was written (SHA-256: got *, want *)'
+    want_stderr '*hint: storage or memory of this machine is faulty*'
+    run env LD_PRELOAD="$PWD/disk.so" ASAN_OPTIONS=verify_asan_link_order=0 "$PROGRAM" --base "$DATA/base" \
+        --delta "$DATA/delta" --out out -q
+    want_status 0
+    want_expected delta
 }

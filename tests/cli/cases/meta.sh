@@ -107,6 +107,27 @@ test_meta_parent_with_stray_files()
     want_status 0
 }
 
+# What the manifest and the card say of the checklist is what was done.
+test_meta_checklist_is_told()
+{
+    apply_meta "$META/two" -q
+    want_status 0
+    want test "$(grep -c '"name": "consolidated.0[01].pth".*"md5_is": "checked"}' out/llavamed-manifest.json)" -eq 2
+    want grep -qx '2 of 2 files of the base have the MD5 that the .checklist.chk. beside them records.' out/README.md
+    rm -rf out
+    apply_meta "$META/two" -q --verify none
+    want_status 0
+    want test "$(cat out/llavamed-manifest.json out/README.md | grep -c -e md5 -e checklist)" -eq 0
+    cp -r "$META/two/13B" model
+    chmod -R u+w model
+    sed -i '/consolidated.01/d' model/checklist.chk
+    rm -rf out
+    apply_meta model -q
+    want_status 0
+    want test "$(grep -c '"md5_is": "checked"' out/llavamed-manifest.json)" -eq 1
+    want grep -q '^1 of 2 files of the base have the MD5' out/README.md
+}
+
 test_meta_checklist_from_another_system()
 {
     local list

@@ -31,6 +31,21 @@ test_refused_downloads()
     refused_as downloads/truncated.bin '*cut short*' '*download or copy the file again*'
 }
 
+# Both forms in one directory, of which a clone without Git LFS has only one.
+test_refused_pointers_beside_real_weights()
+{
+    cp -r "$DATA/base-bin" base
+    cp "$REFUSED/downloads/lfs.safetensors" base/model.safetensors
+    apply --base base --delta "$DATA/delta" --out out -v
+    want_status 0
+    want_expected delta
+    want_stderr '*: note: base: model.safetensors stands for Git LFS pointers, not weights'
+    want_stderr '*: note: base: several sets of weights: using *, ignoring model.safetensors'
+    rm -rf out base/*.bin
+    apply --base base --delta "$DATA/delta" --out out
+    want_failure 3 'base*: a Git LFS pointer*'
+}
+
 test_refused_llama_cpp()
 {
     refused_as gguf '*but GGUF files*' '*safetensors or .bin*'

@@ -132,10 +132,14 @@ for name, rows in ("base", 32001), ("delta", 32004), ("right", 32000), ("later",
         file.truncate(8 + len(header) + size)'
     apply --base base --delta delta --out out -n
     want_failure 4 '*looks like Vicuna v0 or Alpaca: it has 32001 rows of embeddings (LLaMA-1: 32000)'
+    want_stderr '*hint: give the original LLaMA*'
     apply --base later --delta delta --out out -n
     want_failure 4 '*32016 rows of embeddings*'
     apply --base right --delta delta --out out -n
     want_status 0
+    apply --base delta --delta right --out out -n
+    want_failure 4 '*32004 rows of embeddings*'
+    want_stderr "*hint: the delta has fewer rows of embeddings (32000) than the base (32004): were base and delta exch*"
 }
 
 test_signs_delta_of_another_size()

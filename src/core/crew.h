@@ -4,8 +4,8 @@
  * guards all that the job schedules; what takes time is done outside it. The first error wins, the others end the task
  * that they are at and go. What a task is, the job alone knows: it keeps one record for each worker.
  */
-#ifndef MERGE_CREW_H
-#define MERGE_CREW_H
+#ifndef CORE_CREW_H
+#define CORE_CREW_H
 
 #include "core/error.h"
 

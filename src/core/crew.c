@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "merge/crew.h"
+#include "core/crew.h"
 
 #include <fenv.h>
 #include <pthread.h>
