@@ -8,7 +8,6 @@
 #include <string.h>
 
 #include "core/json.h"
-#include "io/input_file.h"
 #include "merge/model_order.h"
 
 #define SMALL_FILE_BYTES_MAX (1 << 20)

@@ -22,8 +22,8 @@
 #include "merge/tile.h"
 #include "source/record_crc.h"
 
-/* Files that are open beside the shards: inputs, the program's own. */
-#define OTHER_FILES_MAX 128
+/* Files that are open beside the shards and the inputs: the program's own, and its caller's. */
+#define OTHER_FILES_MAX 32
 
 enum task_kind { TASK_READ, TASK_COMPUTE, TASK_CLOSE, TASK_READ_BACK };
 
@@ -91,10 +91,10 @@ static enum llavamed_status fail_order(const char *what, const struct source *so
 }
 
 /* All shards are open at a time. */
-static enum llavamed_status check_n_shards(const struct plan *plan, size_t n_streams, struct llavamed_error *error)
+static enum llavamed_status check_n_shards(const struct plan *plan, size_t n_inputs, struct llavamed_error *error)
 {
     long n_files = sysconf(_SC_OPEN_MAX);
-    size_t n_wanted = plan->n_shards + n_streams + OTHER_FILES_MAX;
+    size_t n_wanted = plan->n_shards + n_inputs + OTHER_FILES_MAX;
     if (plan->n_shards <= 1 || n_files < 0 || n_wanted <= (size_t)n_files) {
         return LLAVAMED_OK;
     }
@@ -126,7 +126,8 @@ enum llavamed_status pipeline_stream_check(const struct plan *plan, const struct
                               error);
         }
     }
-    return check_n_shards(plan, n_base + n_delta, error);
+    const struct source_file *files;
+    return check_n_shards(plan, source_files(base, &files) + source_files(delta, &files), error);
 }
 
 /* ---- Choosing a task ----------------------------------------------------------------------------------------- */

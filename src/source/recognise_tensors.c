@@ -8,7 +8,6 @@
 #include <string.h>
 
 #include "core/json.h"
-#include "io/input_file.h"
 #include "source/recognise.h"
 #include "source/source_parts.h"
 

@@ -7,6 +7,7 @@
 #include <limits.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -486,6 +487,24 @@ static void test_what_cannot_be_run(void)
     }
 }
 
+static void test_more_shards_than_files(void)
+{
+    struct rlimit limit;
+    struct pair *pair = malloc(sizeof *pair);
+    make_set_require(pair != NULL && getrlimit(RLIMIT_NOFILE, &limit) == 0);
+    pair_make(pair, &(struct pair_shape){0, 2, 48});
+    const struct rlimit low = {.rlim_cur = 32 + pair->plan.n_shards - 1, .rlim_max = limit.rlim_max};
+    struct llavamed_error error = {0};
+    EXPECT(setrlimit(RLIMIT_NOFILE, &low) == 0);
+    EXPECT(pipeline_stream_check(&pair->plan, &pair->base.source, &pair->delta.source, &error) ==
+           LLAVAMED_STATUS_USAGE);
+    EXPECT(strstr(error.hint, "--max-shard-size") != NULL);
+    EXPECT(setrlimit(RLIMIT_NOFILE, &limit) == 0);
+    EXPECT(pipeline_stream_check(&pair->plan, &pair->base.source, &pair->delta.source, &error) == LLAVAMED_OK);
+    pair_free(pair);
+    free(pair);
+}
+
 int main(void)
 {
     const struct sigaction action = {.sa_handler = on_signal};
@@ -501,5 +520,6 @@ int main(void)
     CASE(test_stop_signal);
     CASE(test_read_back_finds_damage);
     CASE(test_what_cannot_be_run);
+    CASE(test_more_shards_than_files);
     return harness_end();
 }
