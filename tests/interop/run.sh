@@ -36,5 +36,5 @@ exec tests/run_check.sh \
     "forms=$build/venv/bin/python tests/interop/forms.py --program $program --older $build/venv-reference/bin/python" \
     "subtracted=$build/venv/bin/python tests/interop/subtracted.py --program $program \
         --older $build/venv-reference/bin/python" \
-    "hub=$build/venv/bin/python tests/interop/hub_cache.py --program $program" \
+    "hubnames=$build/venv/bin/python tests/interop/hub_cache.py --program $program" \
     "readers=$build/venv/bin/python tests/interop/readers.py --program $program"
