@@ -12,14 +12,29 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+/* Bytes of the name in a line of n bytes from the name on, undoing the escapes; a NUL ends no name. */
+static size_t count_name(const char *text, size_t n, bool escaped)
+{
+    size_t count = 0;
+    n -= n > 0 && text[n - 1] == '\n';
+    n -= n > 0 && text[n - 1] == '\r';
+    for (size_t i = 0; i < n; i++) {
+        i += escaped && text[i] == '\\';
+        count++;
+    }
+    return count;
+}
+
 static void require_sound(const char *hex, const char *name, const char *line, size_t line_bytes)
 {
-    const char *at = line[0] == '\\' ? line + 1 : line;
+    bool escaped = line[0] == '\\';
+    const char *at = escaped ? line + 1 : line;
+    const char *rest = at + HEX_CHARS + 2;
     REQUIRE(strlen(hex) == HEX_CHARS && strspn(hex, "0123456789abcdef") == HEX_CHARS);
     REQUIRE(memcmp(at, hex, HEX_CHARS) == 0 && at[HEX_CHARS] == ' ');
-    REQUIRE(name[0] != '\0' && strlen(name) < line_bytes - HEX_CHARS);
-    if (line[0] != '\\') {
-        REQUIRE(strchr(name, '\n') == NULL && memcmp(at + HEX_CHARS + 2, name, strlen(name)) == 0);
+    REQUIRE(name[0] != '\0' && strlen(name) == count_name(rest, line_bytes - (size_t)(rest - line), escaped));
+    if (!escaped) {
+        REQUIRE(strchr(name, '\n') == NULL && memcmp(rest, name, strlen(name)) == 0);
     }
 }
 

@@ -42,7 +42,7 @@ static void expect_bytes(const char *path, const void *bytes, size_t n_bytes, co
     }
     enum llavamed_status status = recognise_bytes(path, copy, seen, &error);
     bool good = status == LLAVAMED_STATUS_INPUT_UNSUPPORTED && strncmp(error.message, path, strlen(path)) == 0 &&
-                strstr(error.message, words) != NULL && error.hint[0] != '\0';
+                strstr(error.message + strlen(path), words) != NULL && error.hint[0] != '\0';
     if (!EXPECT(good)) {
         printf("    %s: got '%s', want '%s'\n", path, error.message, words);
     }
