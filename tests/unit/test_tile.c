@@ -68,9 +68,13 @@ static size_t compute(const struct pair *pair, size_t tile_bytes, uint8_t *resul
     static uint8_t scratch[2][TILE_BYTES_LARGE];
     const struct tile_scratch buffers = {scratch[0], scratch[1]};
     const struct pipeline_job job = {
-        .plan = &pair->plan, .base = pair->base, .delta = pair->delta, .kernels = kernel_get(KERNEL_ISA_REF)};
-    struct tile_cursor cursor = {
-        .plan = &pair->plan, .base = pair->base, .delta = pair->delta, .tile_bytes = tile_bytes};
+        .plan = &pair->plan,
+        .base = pair->base,
+        .delta = pair->delta,
+        .kernels = kernel_get(KERNEL_ISA_REF),
+        .geometry = {.tile_bytes = tile_bytes},
+    };
+    struct tile_cursor cursor = {.job = &job};
     uint64_t head_bytes = pair->plan.shards[0].layout.head_bytes;
     uint64_t next = head_bytes;
     struct tile tile;
