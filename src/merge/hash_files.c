@@ -103,6 +103,9 @@ enum llavamed_status hash_files(const struct hash_files_task *tasks, size_t n_ta
                                 const struct hash_files_options *options, struct llavamed_error *error)
 {
     struct hashing hashing = {.tasks = tasks};
+    if (n_tasks == 0) {
+        return LLAVAMED_OK;
+    }
     uint64_t n_wanted = min_u64(min_u64(options->n_threads, HASH_FILES_THREADS_MAX), n_tasks);
     const struct read_through job = {
         .state = &hashing,

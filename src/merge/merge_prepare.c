@@ -24,6 +24,9 @@
  */
 #define WORKERS_MIN 6
 
+/* So that a small archive is judged whole before anything is written; inflating as much takes a tenth of a second. */
+#define LOOK_BYTES_LEAST 33554432
+
 static enum llavamed_status tell_remarks(struct merge_run *run, const struct source *source,
                                          struct llavamed_error *error)
 {
@@ -360,10 +363,10 @@ static enum llavamed_status look_at_content(struct merge_run *run, struct llavam
     job.early = true;
     enum llavamed_status status = content_announce(&job, error);
     if (status == LLAVAMED_OK) {
-        status = source_look_ahead(run->base, error);
+        status = source_look_ahead(run->base, LOOK_BYTES_LEAST, error);
     }
     if (status == LLAVAMED_OK) {
-        status = source_look_ahead(run->delta, error);
+        status = source_look_ahead(run->delta, LOOK_BYTES_LEAST, error);
     }
     if (status == LLAVAMED_OK) {
         status = content_test(&job, &verdict, error);

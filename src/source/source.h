@@ -144,13 +144,13 @@ enum llavamed_status source_keep(struct source *source, size_t index, uint64_t f
 bool source_has(const struct source *source, size_t index, uint64_t first_elem, uint64_t n_elems);
 
 /*
- * Reads the first 1/SOURCE_LOOK_PART of each stream ahead, and no less than SOURCE_LOOK_BYTES of what it has, for what
- * is to be kept, and turns back to the start. Nothing to do in a source that is read in any order. What
- * source_stream_read() gives; INTERRUPTED.
+ * Reads the first 1/SOURCE_LOOK_PART of each stream ahead, and no less than least_bytes of what it has, for what is to
+ * be kept, and turns back to the start. Nothing to do in a source that is read in any order. What source_stream_read()
+ * gives; INTERRUPTED.
  */
 #define SOURCE_LOOK_PART 16
-#define SOURCE_LOOK_BYTES 33554432
-enum llavamed_status source_look_ahead(struct source *source, struct llavamed_error *error) LLAVAMED_CHECK;
+enum llavamed_status source_look_ahead(struct source *source, uint64_t least_bytes,
+                                       struct llavamed_error *error) LLAVAMED_CHECK;
 
 /* Bytes read from storage, by whatever call. */
 uint64_t source_bytes_read(const struct source *source);

@@ -176,8 +176,9 @@ static enum llavamed_status refuse_directory(const struct source *source, const 
         llavamed_hint(error, "add the index of the shards (%s or %s), or give one file", preferred[0], preferred[2]);
     } else {
         status =
-            llavamed_fail(error, LLAVAMED_STATUS_INPUT_MISSING, "%s: no weights for the %s in this directory (got %s)",
-                          source->spec, source->role, name_list_text(&names));
+            llavamed_fail(error, LLAVAMED_STATUS_INPUT_MISSING, "%s: no weights for the %s in this %s (got %s)",
+                          source->spec, source->role, source->archive == NULL ? "directory" : "archive",
+                          name_list_text(&names));
         llavamed_hint(error, "give the directory that holds %s, %s or their sharded form", preferred[1], preferred[3]);
     }
     name_list_deinit(&names);
@@ -235,7 +236,7 @@ static enum llavamed_status look_at_set(const struct source *source, const struc
     if (lfs_pointer_is(path)) {
         *state = SET_POINTERS;
     } else if (has_suffix(name, ".index.json") &&
-               directory_read_index(source, listing, path, &index, &ignored) != LLAVAMED_OK) {
+               directory_read_index(source, listing, name, &index, &ignored) != LLAVAMED_OK) {
         *state = SET_UNKNOWN;
     }
     free(path);
@@ -259,8 +260,8 @@ static enum llavamed_status pass_over_pointers(struct source *source, const stru
 {
     const char *first = *chosen;
     enum set_state state = SET_UNKNOWN;
-    enum llavamed_status status =
-        found->n_known > 1 ? look_at_set(source, listing, first, &state, error) : LLAVAMED_OK;
+    bool looks = found->n_known > 1 && source->archive == NULL;
+    enum llavamed_status status = looks ? look_at_set(source, listing, first, &state, error) : LLAVAMED_OK;
     bool is_later = false;
     bool has_pointers = state == SET_POINTERS;
     for (size_t i = 0; status == LLAVAMED_OK && has_pointers && *chosen == first && i < PREFERRED_COUNT; i++) {

@@ -130,11 +130,10 @@ void source_peek_kept(const struct source *source, const struct source_run *run,
     memcpy(buffer, kept->bytes, (size_t)run->n_elems * dtype_bytes(source->set.tensors[run->tensor].dtype));
 }
 
-static enum llavamed_status look_into_stream(struct source *source, size_t stream, void *buffer,
+static enum llavamed_status look_into_stream(struct source *source, size_t stream, uint64_t least_bytes, void *buffer,
                                              struct llavamed_error *error)
 {
-    uint64_t left =
-        max_u64(source->layout->stream_bytes(source->state, stream) / SOURCE_LOOK_PART, SOURCE_LOOK_BYTES);
+    uint64_t left = max_u64(source->layout->stream_bytes(source->state, stream) / SOURCE_LOOK_PART, least_bytes);
     struct source_run run;
     enum llavamed_status status = source_stream_next(source, stream, &run, error);
     while (status == LLAVAMED_OK && left > 0 && run.n_elems > 0) {
@@ -155,7 +154,7 @@ static enum llavamed_status look_into_stream(struct source *source, size_t strea
     return status == LLAVAMED_OK ? source->layout->stream_rewind(source->state, stream, error) : status;
 }
 
-enum llavamed_status source_look_ahead(struct source *source, struct llavamed_error *error)
+enum llavamed_status source_look_ahead(struct source *source, uint64_t least_bytes, struct llavamed_error *error)
 {
     size_t n_streams = source_streams(source);
     if (n_streams == 0 || source->n_kept == 0) {
@@ -167,7 +166,7 @@ enum llavamed_status source_look_ahead(struct source *source, struct llavamed_er
     }
     enum llavamed_status status = LLAVAMED_OK;
     for (size_t i = 0; status == LLAVAMED_OK && i < n_streams; i++) {
-        status = look_into_stream(source, i, buffer, error);
+        status = look_into_stream(source, i, least_bytes, buffer, error);
     }
     free(buffer);
     return status;

@@ -184,7 +184,7 @@ static void judge_plain(enum kind_of_delta kind, struct judged *judged)
     struct pair *pair = pair_make(kind, 0, 0);
     const struct content_job job = job_of(pair);
     EXPECT(content_announce(&job, NULL) == LLAVAMED_OK);
-    EXPECT(source_look_ahead(job.base, NULL) == LLAVAMED_OK && source_look_ahead(job.delta, NULL) == LLAVAMED_OK);
+    EXPECT(source_look_ahead(job.base, 0, NULL) == LLAVAMED_OK && source_look_ahead(job.delta, 0, NULL) == LLAVAMED_OK);
     judge(&job, judged);
     pair_free(pair);
 }
@@ -195,7 +195,7 @@ static void judge_streamed(struct pair *pair, bool allow, struct judged *early, 
     job.allow_unknown_base = allow;
     job.early = true;
     EXPECT(content_announce(&job, NULL) == LLAVAMED_OK);
-    EXPECT(source_look_ahead(job.base, NULL) == LLAVAMED_OK && source_look_ahead(job.delta, NULL) == LLAVAMED_OK);
+    EXPECT(source_look_ahead(job.base, 0, NULL) == LLAVAMED_OK && source_look_ahead(job.delta, 0, NULL) == LLAVAMED_OK);
     judge(&job, early);
     job.early = false;
     drain(job.base);

@@ -403,8 +403,8 @@ static void expect_refused(const char *path, enum llavamed_status status, const 
 
 static void recognised_and_refused(void)
 {
-    expect_refused(DATA "archive.zip", LLAVAMED_STATUS_NOT_SUPPORTED_YET,
-                   ": reading a checkpoint inside a zip archive is not supported yet");
+    expect_refused(DATA "archive.zip", LLAVAMED_STATUS_INPUT_MISSING,
+                   ": no weights for the base in this archive (got config.json)");
     expect_refused(DATA "no_tensors.bin", LLAVAMED_STATUS_INPUT_UNSUPPORTED, ": the checkpoint holds no tensors");
     expect_refused(DATA "no_tensors.safetensors", LLAVAMED_STATUS_INPUT_UNSUPPORTED,
                    ": the checkpoint holds no tensors");
