@@ -58,6 +58,24 @@ static enum llavamed_status sort_storages(struct torch_stream *stream, struct ll
     return LLAVAMED_OK;
 }
 
+/* As the final reading would, but before sense is made of damaged bytes. */
+static enum llavamed_status check_pickle_crc(const struct torch_stream *stream,
+                                             const struct torch_stream_record *header, size_t at, size_t n_bytes,
+                                             struct llavamed_error *error)
+{
+    const uint8_t *bytes = torch_stream_kept_at(stream, at);
+    uint32_t want = header->has_descriptor ? load_le32(bytes + n_bytes + 4) : header->crc32;
+    uint32_t got = crc32_update(0, bytes, n_bytes);
+    if (!stream->check_crc || want == 0 || got == want) {
+        return LLAVAMED_OK;
+    }
+    (void)llavamed_fail(error, LLAVAMED_STATUS_CRC_MISMATCH,
+                        "%s: record data.pkl is damaged (got CRC-32 %08x, want %08x)", stream->path, (unsigned)got,
+                        (unsigned)want);
+    llavamed_hint(error, "download or copy the file again");
+    return LLAVAMED_STATUS_CRC_MISMATCH;
+}
+
 static enum llavamed_status read_pickle(struct torch_stream *stream, struct llavamed_error *error)
 {
     struct torch_stream_record header;
@@ -72,6 +90,9 @@ static enum llavamed_status read_pickle(struct torch_stream *stream, struct llav
     }
     if (status == LLAVAMED_OK) {
         status = torch_stream_pass_record(stream, &header, PICKLE_BYTES_MAX, &at, &n_bytes, error);
+    }
+    if (status == LLAVAMED_OK) {
+        status = check_pickle_crc(stream, &header, at, (size_t)n_bytes, error);
     }
     if (status == LLAVAMED_OK) {
         status = pickle_read_state_dict(stream->path, torch_stream_kept_at(stream, at), (size_t)n_bytes, &stream->dict,

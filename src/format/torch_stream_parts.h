@@ -54,6 +54,7 @@ struct torch_stream_record {
     char name[ZIP_NAME_BYTES_MAX + 1]; /* without the folder */
     uint64_t size;
     bool size_known; /* or else it is in the descriptor alone */
+    uint32_t crc32;  /* 0 when it is in the descriptor */
     bool has_descriptor;
 };
 
@@ -77,7 +78,7 @@ enum llavamed_status torch_stream_read_header(struct torch_stream *stream, struc
 
 /*
  * The data of a record that holds no storage, and its descriptor. With max_bytes it is kept: *at is where the data is
- * in stream->kept.data. With 0 it is read over.
+ * in stream->kept.data, and the descriptor follows. With 0 it is read over.
  */
 enum llavamed_status torch_stream_pass_record(struct torch_stream *stream, const struct torch_stream_record *header,
                                               size_t max_bytes, size_t *at, uint64_t *n_bytes,

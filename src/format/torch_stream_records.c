@@ -191,6 +191,7 @@ enum llavamed_status torch_stream_read_header(struct torch_stream *stream, struc
     size_t extra_bytes = load_le16(local + 28);
     unsigned method = load_le16(local + 8);
     header->has_descriptor = (load_le16(local + 6) & FLAG_DESCRIPTOR) != 0;
+    header->crc32 = load_le32(local + 14);
     uint32_t size = load_le32(local + 22);
     if (method != 0) {
         return llavamed_fail(error, LLAVAMED_STATUS_ZIP_COMPRESSED,
@@ -227,16 +228,18 @@ enum llavamed_status torch_stream_read_descriptor(struct torch_stream *stream, u
     return torch_stream_keep(stream, is_short ? DESCRIPTOR_BYTES : DESCRIPTOR64_BYTES, &at, error);
 }
 
-/* Whether a descriptor of n_bytes of data begins here; `crc32` is that of the data. */
-static bool is_descriptor(const uint8_t *bytes, size_t n_there, uint64_t n_bytes, uint32_t crc32)
+/*
+ * Whether a descriptor of n_bytes of data begins here. Signature and sizes are 96 bits that say so; the CRC-32 is for
+ * those who want to know whether the data is damaged.
+ */
+static bool is_descriptor(const uint8_t *bytes, size_t n_there, uint64_t n_bytes)
 {
     if (n_there < DESCRIPTOR_BYTES || load_le32(bytes) != DESCRIPTOR_SIGNATURE) {
         return false;
     }
-    uint32_t said = load_le32(bytes + 4);
     bool is_short = load_le32(bytes + 8) == n_bytes && load_le32(bytes + 12) == n_bytes;
     bool is_long = n_there >= DESCRIPTOR64_BYTES && load_le64(bytes + 8) == n_bytes && load_le64(bytes + 16) == n_bytes;
-    return (said == crc32 || said == 0) && (is_short || is_long);
+    return is_short || is_long;
 }
 
 static enum llavamed_status fail_record_size(const struct torch_stream *stream,
@@ -252,7 +255,6 @@ static enum llavamed_status find_descriptor(struct torch_stream *stream, const s
                                             size_t max_bytes, uint64_t *n_bytes, struct llavamed_error *error)
 {
     uint64_t n = 0;
-    uint32_t crc32 = 0;
     for (;;) {
         enum llavamed_status status = LLAVAMED_OK;
         if (stream->ahead_end - stream->ahead_at < DESCRIPTOR64_BYTES) {
@@ -260,7 +262,7 @@ static enum llavamed_status find_descriptor(struct torch_stream *stream, const s
         }
         const uint8_t *ahead = stream->ahead + stream->ahead_at;
         size_t n_ahead = stream->ahead_end - stream->ahead_at;
-        if (status != LLAVAMED_OK || is_descriptor(ahead, n_ahead, n, crc32)) {
+        if (status != LLAVAMED_OK || is_descriptor(ahead, n_ahead, n)) {
             *n_bytes = n;
             return status;
         }
@@ -274,7 +276,6 @@ static enum llavamed_status find_descriptor(struct torch_stream *stream, const s
         if (max_bytes > 0 && step > max_bytes - n) {
             return fail_record_size(stream, header, max_bytes, error);
         }
-        crc32 = crc32_update(crc32, ahead, step);
         size_t at;
         status = max_bytes > 0 ? torch_stream_keep(stream, step, &at, error) : skip(stream, step, error);
         if (status != LLAVAMED_OK) {
