@@ -3,14 +3,16 @@
  * A torch file in zip form (torch.h) that can be read only from front to back, as a deflated member of an archive.
  *
  * torch.save writes the pickle first, then the storages, then what is left, then the directory. So the pickle tells
- * what is in each storage before it comes, and the local headers tell which one comes. Sizes are not told by then, since
- * torch leaves them to the descriptors: a storage's is known from the pickle, any other record's end is where a
- * descriptor says that it is. Everything but the storages is kept, and at the end the reader of whole files
- * (torch_file_read()) reads what was kept: a file is accepted only if that one accepts it and finds every storage where
- * it was streamed from, with the CRC-32 that it had.
+ * what is in each storage before it comes, and the local headers tell which one comes. Sizes are not told by then,
+ * since torch leaves them to the descriptors: a storage's is known from the pickle, any other record's end is where a
+ * descriptor says that it is. Headers, the pickle and the small records are kept, and at the end the reader of whole
+ * files (torch_file_read()) reads what was kept: a file is accepted only if that one accepts it and finds every storage
+ * where it was streamed from, with the CRC-32 that it had. Records that no storage refers to are read over.
  *
- * Refused here though readable otherwise, since it cannot be streamed: a pickle that is not the first record
- * (INPUT_UNSUPPORTED); a record of unknown size above TORCH_STREAM_RECORD_MAX that no storage refers to (INPUT_LIMIT).
+ * Refused here though readable otherwise, since it cannot be streamed: a pickle that is not the first record, a record
+ * whose size is neither in its local header nor in a descriptor (INPUT_UNSUPPORTED); a record that holds bytes which in
+ * every field are the descriptor of what comes before them (as what reading on from there meets); more than
+ * TORCH_STREAM_KEPT_MAX bytes to be kept (INPUT_LIMIT).
  */
 #ifndef FORMAT_TORCH_STREAM_H
 #define FORMAT_TORCH_STREAM_H
@@ -18,7 +20,7 @@
 #include "format/pickle.h"
 #include "format/zip_member.h"
 
-#define TORCH_STREAM_RECORD_MAX 1048576
+#define TORCH_STREAM_KEPT_MAX (3 * PICKLE_BYTES_MAX)
 
 struct torch_stream; /* opaque; one thread at a time */
 

@@ -123,7 +123,7 @@ static enum llavamed_status fail_two_folders(const struct archive *archive, cons
     return LLAVAMED_STATUS_INPUT_UNSUPPORTED;
 }
 
-/* The folder of the weights nearest to the root; without any, of the first file. */
+/* The folder of the weights nearest to the root; without any, of the file nearest to it. */
 static enum llavamed_status choose_folder(struct archive *archive, struct llavamed_error *error)
 {
     const char *chosen = NULL;
@@ -139,7 +139,9 @@ static enum llavamed_status choose_folder(struct archive *archive, struct llavam
         if (!is_visible_file(name)) {
             continue;
         }
-        any = any == NULL ? name : any;
+        if (any == NULL || depth_of(name) < depth_of(any)) {
+            any = name;
+        }
         if (!is_weights_name(name)) {
             continue;
         }

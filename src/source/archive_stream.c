@@ -18,18 +18,20 @@ struct file_stream {
     const struct zip_entry *entry; /* borrowed from the archive */
     char *path;                    /* owned: for messages */
     enum weights_format format;
-    struct zip_member *member;     /* owned */
-    struct torch_stream *torch;    /* owned; NULL for safetensors */
-    size_t first_tensor;           /* of the set: the first of this file */
+    struct zip_member *member;  /* owned; NULL while nothing is read */
+    struct torch_stream *torch; /* owned; NULL for safetensors, and without `member` */
+    size_t first_tensor;        /* of the set: the first of this file */
     size_t n_tensors;
-    uint64_t data_start;           /* of a safetensors file */
-    size_t *storage_tensor;        /* owned: the tensor in each storage of a torch file, or TENSOR_NOT_FOUND */
-    uint64_t *offset_bytes;        /* owned, one for each tensor of a torch file: where it begins in its storage */
-    uint64_t storage_left;         /* bytes of the current storage that come behind the current run */
-    struct source_run run;         /* what comes next; n_elems 0: to be found */
-    size_t next_tensor;            /* of a safetensors file */
-    bool ended;
-    uint64_t read_before;          /* from storage, by members that are closed */
+    uint64_t data_start;     /* of a safetensors file */
+    size_t n_storages;       /* of a torch file */
+    uint64_t *storage_bytes; /* owned, one for each */
+    size_t *storage_tensor;  /* owned: the tensor in each, or TENSOR_NOT_FOUND */
+    uint64_t *offset_bytes;  /* owned, one for each tensor of a torch file: where it begins in its storage */
+    uint64_t storage_left;   /* bytes of the current storage that come behind the current run */
+    struct source_run run;   /* what comes next; n_elems 0: to be found */
+    size_t next_tensor;      /* of a safetensors file */
+    bool ended;              /* and checked; closed since */
+    uint64_t read_before;    /* from storage, by members that are closed */
 };
 
 struct archive_stream {
@@ -51,17 +53,27 @@ static enum llavamed_status fail_not_alone(const struct file_stream *file, const
     return LLAVAMED_STATUS_INPUT_UNSUPPORTED;
 }
 
+/* UINT64_MAX for more than there can be, which reading refuses. */
+static uint64_t bytes_of_storage(const struct pickle_storage *storage)
+{
+    uint64_t n_bytes = 0;
+    return checked_mul_u64(storage->n_elems, dtype_bytes(storage->dtype), &n_bytes) ? n_bytes : UINT64_MAX;
+}
+
 /* Notes which tensor is in which storage, before the tensors move into the set. */
 static enum llavamed_status map_torch(struct file_stream *file, const struct pickle_state_dict *dict,
                                       struct llavamed_error *error)
 {
+    file->n_storages = dict->n_storages;
+    file->storage_bytes = calloc(dict->n_storages + 1, sizeof *file->storage_bytes);
     file->storage_tensor = calloc(dict->n_storages + 1, sizeof *file->storage_tensor);
     file->offset_bytes = calloc(dict->n_tensors + 1, sizeof *file->offset_bytes);
-    if (file->storage_tensor == NULL || file->offset_bytes == NULL) {
-        return llavamed_fail_memory(error, (dict->n_storages + dict->n_tensors) * sizeof(size_t),
+    if (file->storage_bytes == NULL || file->storage_tensor == NULL || file->offset_bytes == NULL) {
+        return llavamed_fail_memory(error, (dict->n_storages + dict->n_tensors) * sizeof(uint64_t),
                                     "the places of tensors");
     }
     for (size_t i = 0; i < dict->n_storages; i++) {
+        file->storage_bytes[i] = bytes_of_storage(&dict->storages[i]);
         file->storage_tensor[i] = TENSOR_NOT_FOUND;
     }
     for (size_t i = 0; i < dict->n_tensors; i++) {
@@ -85,6 +97,15 @@ static enum llavamed_status open_member(const struct archive_stream *streams, st
                                         struct llavamed_error *error)
 {
     return zip_member_open(archive_file(streams->archive), file->entry, file->path, &file->member, error);
+}
+
+static void close_file(struct file_stream *file)
+{
+    file->read_before += file->member == NULL ? 0 : zip_member_bytes_read(file->member);
+    torch_stream_close(file->torch);
+    zip_member_close(file->member);
+    file->torch = NULL;
+    file->member = NULL;
 }
 
 static enum llavamed_status begin_torch(const struct archive_stream *streams, struct file_stream *file,
@@ -173,8 +194,7 @@ static enum llavamed_status probe(const struct archive_stream *streams, struct f
     if (status == LLAVAMED_OK && n_bytes > 0) {
         status = zip_member_read(file->member, bytes, n_bytes, NULL, error);
     }
-    zip_member_close(file->member);
-    file->member = NULL;
+    close_file(file);
     if (status == LLAVAMED_OK) {
         status = weights_probe_bytes(file->path, bytes, n_bytes, &file->format, error);
     }
@@ -204,7 +224,9 @@ static enum llavamed_status open_file(struct archive_stream *streams, const char
     if (status != LLAVAMED_OK) {
         return status;
     }
-    return file->format == WEIGHTS_TORCH ? open_torch(streams, file, error) : open_safetensors(streams, file, error);
+    status = file->format == WEIGHTS_TORCH ? open_torch(streams, file, error) : open_safetensors(streams, file, error);
+    close_file(file);
+    return status;
 }
 
 /* ---- Reading ---- */
@@ -228,11 +250,40 @@ static enum llavamed_status skip(struct file_stream *file, uint64_t n_bytes, str
     return status;
 }
 
+/* Whether the front of a torch file is what it was when the tensors were mapped. */
+static bool is_as_mapped(const struct file_stream *file)
+{
+    const struct pickle_state_dict *dict = torch_stream_dict(file->torch);
+    bool same = dict->n_storages == file->n_storages;
+    for (size_t i = 0; same && i < dict->n_storages; i++) {
+        same = bytes_of_storage(&dict->storages[i]) == file->storage_bytes[i];
+    }
+    return same;
+}
+
+/* Opens the file again, where its first storage or tensor begins. */
+static enum llavamed_status begin_file(const struct archive_stream *streams, struct file_stream *file,
+                                       struct llavamed_error *error)
+{
+    bool is_torch = file->format == WEIGHTS_TORCH;
+    enum llavamed_status status = is_torch ? begin_torch(streams, file, error) : open_member(streams, file, error);
+    if (status == LLAVAMED_OK && !is_torch) {
+        status = skip(file, file->data_start, error);
+    }
+    if (status == LLAVAMED_OK && is_torch && !is_as_mapped(file)) {
+        status = llavamed_fail(error, LLAVAMED_STATUS_INPUT_CHANGED, "%s: the file changed while it was read",
+                               input_file_path(archive_file(streams->archive)));
+    }
+    if (status != LLAVAMED_OK) {
+        close_file(file);
+    }
+    return status;
+}
+
 /* Goes on to the next storage in which a tensor lies. */
 static enum llavamed_status next_storage(struct file_stream *file, const struct tensor_set *set,
                                          struct llavamed_error *error)
 {
-    const struct pickle_state_dict *dict = torch_stream_dict(file->torch);
     for (;;) {
         size_t storage;
         enum llavamed_status status = skip(file, file->storage_left, error);
@@ -247,7 +298,7 @@ static enum llavamed_status next_storage(struct file_stream *file, const struct 
             file->ended = true;
             return LLAVAMED_OK;
         }
-        file->storage_left = dict->storages[storage].n_elems * dtype_bytes(dict->storages[storage].dtype);
+        file->storage_left = file->storage_bytes[storage];
         size_t tensor = file->storage_tensor[storage];
         if (tensor != TENSOR_NOT_FOUND) {
             uint64_t offset = file->offset_bytes[tensor - file->first_tensor];
@@ -258,19 +309,28 @@ static enum llavamed_status next_storage(struct file_stream *file, const struct 
     }
 }
 
-/* Tensors lie in the order of the set, one behind the other. */
+/*
+ * Tensors lie in the order of the set, one behind the other. Those whose elements are not of whole bytes, which nobody
+ * can use, are read over.
+ */
 static enum llavamed_status next_tensor(struct file_stream *file, const struct tensor_set *set, bool check_crc,
                                         struct llavamed_error *error)
 {
     while (file->next_tensor < file->first_tensor + file->n_tensors) {
-        size_t tensor = file->next_tensor++;
-        if (set->tensors[tensor].n_elems > 0) {
-            file->run = (struct source_run){tensor, 0, set->tensors[tensor].n_elems};
+        size_t index = file->next_tensor++;
+        const struct tensor *tensor = &set->tensors[index];
+        if (tensor->n_elems > 0 && dtype_bytes(tensor->dtype) > 0) {
+            file->run = (struct source_run){index, 0, tensor->n_elems};
             return LLAVAMED_OK;
         }
+        enum llavamed_status status = skip(file, tensor->n_bytes, error);
+        if (status != LLAVAMED_OK) {
+            return status;
+        }
     }
-    file->ended = true;
-    return zip_member_finish(file->member, check_crc, error);
+    enum llavamed_status status = zip_member_finish(file->member, check_crc, error);
+    file->ended = status == LLAVAMED_OK;
+    return status;
 }
 
 static enum llavamed_status layout_stream_next(void *state, size_t stream, struct source_run *run,
@@ -281,8 +341,14 @@ static enum llavamed_status layout_stream_next(void *state, size_t stream, struc
     const struct source *source = streams->source;
     enum llavamed_status status = LLAVAMED_OK;
     if (file->run.n_elems == 0 && !file->ended) {
-        status = file->torch != NULL ? next_storage(file, &source->set, error)
-                                     : next_tensor(file, &source->set, source->check_crc, error);
+        status = file->member == NULL ? begin_file(streams, file, error) : LLAVAMED_OK;
+        if (status == LLAVAMED_OK) {
+            status = file->torch != NULL ? next_storage(file, &source->set, error)
+                                         : next_tensor(file, &source->set, source->check_crc, error);
+        }
+        if (file->ended) {
+            close_file(file);
+        }
     }
     if (status == LLAVAMED_OK) {
         *run = file->run;
@@ -307,21 +373,13 @@ static enum llavamed_status layout_stream_rewind(void *state, size_t stream, str
 {
     struct archive_stream *streams = state;
     struct file_stream *file = &streams->files[stream];
-    bool is_torch = file->torch != NULL;
-    file->read_before += zip_member_bytes_read(file->member);
-    torch_stream_close(file->torch);
-    zip_member_close(file->member);
-    file->torch = NULL;
-    file->member = NULL;
+    (void)error;
+    close_file(file);
     file->run = (struct source_run){0};
     file->storage_left = 0;
     file->next_tensor = file->first_tensor;
     file->ended = false;
-    if (is_torch) {
-        return begin_torch(streams, file, error);
-    }
-    enum llavamed_status status = open_member(streams, file, error);
-    return status == LLAVAMED_OK ? skip(file, file->data_start, error) : status;
+    return LLAVAMED_OK;
 }
 
 static uint64_t layout_stream_bytes(const void *state, size_t stream)
@@ -362,9 +420,9 @@ static void layout_close(void *state)
     struct archive_stream *streams = state;
     for (size_t i = 0; i < streams->n_files; i++) {
         struct file_stream *file = &streams->files[i];
-        torch_stream_close(file->torch);
-        zip_member_close(file->member);
+        close_file(file);
         free(file->path);
+        free(file->storage_bytes);
         free(file->storage_tensor);
         free(file->offset_bytes);
     }

@@ -2,7 +2,8 @@
 /*
  * The layout of weights files of which at least one is deflated in an archive: one stream for each, in the order of the
  * files' names given. A torch file must hold each tensor as a contiguous run of a storage of its own, which is how
- * models are saved; anything else is INPUT_UNSUPPORTED, since its bytes come by only once. For src/source.
+ * models are saved; anything else is INPUT_UNSUPPORTED, since its bytes come by only once. A file is open while it is
+ * read, so that memory grows with the streams that are read at a time, not with the files. For src/source.
  */
 #ifndef SOURCE_ARCHIVE_STREAM_H
 #define SOURCE_ARCHIVE_STREAM_H

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Makes the seeds of tests/fuzz/corpus/{zip,torch,pickle,torch_legacy} from tests/data/torch: small files, pickles.
+"""Makes the seeds of tests/fuzz/corpus/{zip,torch,torch_stream,pickle,torch_legacy} from tests/data/torch.
 
-Files that a fuzzer found (named crash-* or slow-*) are left alone.
+Small files and pickles. Files that a fuzzer found (named crash-* or slow-*) are left alone.
 """
 
 import os
@@ -19,6 +19,9 @@ PICKLES = """good/1.13/scalar0d.pt good/1.13/mixed.pt good/1.13/od_metadata.pt g
 good/1.13/transposed.pt good/1.13/rank5.pt good/1.13/many40.pt good/1.13/expanded.pt good/handmade/ordered.pt
 good/handmade/empty_far_away.pt bad/pickle_memo_bomb.pt bad/pickle_holds_list.pt bad/pickle_deep_tuples.pt
 bad/pickle_conflict_size.pt bad/pickle_build_two.pt good/handmade/nested.pt good/handmade/parameter_state.pt""".split()
+STREAMS = """good/1.13/mixed.pt good/1.13/empty.pt good/2.14/crc_off.pt good/2.14/emptydict.pt good/handmade/nested.pt
+good/rezipped/zipfile.pt good/rezipped/streamed.pt good/rezipped/infozip.pt bad/zip_count_less.pt
+bad/pickle_numel_1000.pt""".split()
 LEGACY = """good/handmade/legacy.pt good/legacy-1.13/od_metadata.pt good/legacy-1.13/mixed.pt good/legacy-1.13/empty.pt
 good/legacy-1.13/transposed.pt good/legacy-2.13/nested.pt good/legacy-python2/metadata.pt good/legacy-python2/nested.pt
 bad/legacy_order.pt bad/legacy_keys_twice.pt bad/legacy_view_twice.pt bad/legacy_view_small.pt
@@ -32,11 +35,13 @@ def put(folder, source, content):
         file.write(content)
 
 
-for source in FILES:
+for source in FILES + STREAMS:
     with open(os.path.join(DATA, source), "rb") as file:
         content = file.read()
-    put("zip", source, content)
-    put("torch", source, content)
+    put("torch_stream", source, content)
+    if source in FILES:
+        put("zip", source, content)
+        put("torch", source, content)
 for source in PICKLES:
     with zipfile.ZipFile(os.path.join(DATA, source)) as archive:
         name = next(n for n in archive.namelist() if n.endswith("/data.pkl"))
