@@ -9,12 +9,12 @@
 #include "source/archive_stream.h"
 #include "unit/make_zip.h"
 #include "unit/read_file.h"
+#include "unit/source_content.h"
 #include "unit/temp_dir.h"
 
 #define TORCH "tests/data/archive_torch/"
 #define PACKED "tests/data/cli_archives/"
 
-static struct llavamed_error error;
 static struct temp_dir dir;
 
 static enum llavamed_status open_path(const char *path, struct source **source)
@@ -22,97 +22,6 @@ static enum llavamed_status open_path(const char *path, struct source **source)
     static const struct source_options options = {.role = "delta", .check_crc = true};
     *source = NULL;
     return source_open(path, &options, source, &error);
-}
-
-/* ---- All elements of a source ---- */
-
-struct content {
-    size_t n_tensors;
-    uint8_t **tensors; /* owned, each of exactly its size */
-};
-
-static void content_init(struct content *content, const struct source *source)
-{
-    const struct tensor_set *set = source_tensors(source);
-    content->n_tensors = set->n_tensors;
-    content->tensors = calloc(set->n_tensors + 1, sizeof *content->tensors);
-    temp_dir_require(content->tensors != NULL, "calloc");
-    for (size_t i = 0; i < set->n_tensors; i++) {
-        content->tensors[i] = malloc(set->tensors[i].n_bytes + 1);
-        temp_dir_require(content->tensors[i] != NULL, "malloc");
-        memset(content->tensors[i], 0xa5, set->tensors[i].n_bytes + 1);
-    }
-}
-
-static void content_deinit(struct content *content)
-{
-    for (size_t i = 0; i < content->n_tensors; i++) {
-        free(content->tensors[i]);
-    }
-    free(content->tensors);
-    *content = (struct content){0};
-}
-
-/* At most `max_reads` reads of at most `most` elements; *ended: that was the end. */
-static enum llavamed_status read_stream(struct source *source, size_t stream, uint64_t most, size_t max_reads,
-                                        struct content *content, bool *ended)
-{
-    *ended = false;
-    for (size_t i = 0; i < max_reads; i++) {
-        struct source_run run = {0};
-        enum llavamed_status status = source_stream_next(source, stream, &run, &error);
-        if (status != LLAVAMED_OK || run.n_elems == 0) {
-            *ended = status == LLAVAMED_OK;
-            return status;
-        }
-        const struct tensor *tensor = &source_tensors(source)->tensors[run.tensor];
-        size_t element = dtype_bytes(tensor->dtype);
-        uint64_t n = run.n_elems < most ? run.n_elems : most;
-        EXPECT(run.first_elem + run.n_elems == tensor->n_elems);
-        /* A buffer of its own, so that a sanitizer sees what is written behind it. */
-        uint8_t *piece = malloc(n * element);
-        temp_dir_require(piece != NULL, "malloc");
-        status = source_stream_read(source, stream, n, piece, &error);
-        if (status == LLAVAMED_OK) {
-            memcpy(content->tensors[run.tensor] + run.first_elem * element, piece, n * element);
-        }
-        free(piece);
-        if (status != LLAVAMED_OK) {
-            return status;
-        }
-    }
-    return LLAVAMED_OK;
-}
-
-static enum llavamed_status read_content(struct source *source, uint64_t most, struct content *content)
-{
-    static uint8_t scratch[65536];
-    const struct tensor_set *set = source_tensors(source);
-    enum llavamed_status status = LLAVAMED_OK;
-    for (size_t i = 0; status == LLAVAMED_OK && i < source_streams(source); i++) {
-        bool ended;
-        status = read_stream(source, i, most, SIZE_MAX, content, &ended);
-    }
-    for (size_t i = 0; status == LLAVAMED_OK && source_streams(source) == 0 && i < set->n_tensors; i++) {
-        if (dtype_bytes(set->tensors[i].dtype) > 0) {
-            status = source_read(source, i, 0, set->tensors[i].n_elems, content->tensors[i], &error);
-        }
-    }
-    return status == LLAVAMED_OK ? source_finish(source, scratch, sizeof scratch, &error) : status;
-}
-
-static bool same_content(const struct source *a, const struct content *x, const struct source *b,
-                         const struct content *y)
-{
-    const struct tensor_set *set = source_tensors(a);
-    bool same = set->n_tensors == source_tensors(b)->n_tensors;
-    for (size_t i = 0; same && i < set->n_tensors; i++) {
-        size_t other = tensor_set_find(source_tensors(b), set->tensors[i].name);
-        same = other != TENSOR_NOT_FOUND && tensor_same_shape(&set->tensors[i], &source_tensors(b)->tensors[other]) &&
-               set->tensors[i].dtype == source_tensors(b)->tensors[other].dtype &&
-               memcmp(x->tensors[i], y->tensors[other], set->tensors[i].n_bytes) == 0;
-    }
-    return same;
 }
 
 /* What an archive holds is what is in another source, whatever the pieces, also after turning back. */
@@ -308,7 +217,7 @@ static void what_is_kept_can_be_peeked_at(void)
         EXPECT(!source_has(source, run->tensor, run->first_elem, run->n_elems));
     }
     EXPECT(source_keep(source, 0, 0, 0, &error) == LLAVAMED_OK);
-    EXPECT(source_look_ahead(source, &error) == LLAVAMED_OK);
+    EXPECT(source_look_ahead(source, 33554432, &error) == LLAVAMED_OK);
     for (size_t i = 0; i < n_runs; i++) {
         const struct source_run *run = &runs[i];
         EXPECT(source_has(source, run->tensor, run->first_elem, run->n_elems));
@@ -332,7 +241,7 @@ static void a_look_ahead_can_be_stopped(void)
     struct source *source = NULL;
     EXPECT(source_open(PACKED "delta-deflated.zip", &options, &source, &error) == LLAVAMED_OK);
     EXPECT(source_keep(source, 0, 0, 1, &error) == LLAVAMED_OK);
-    EXPECT(source_look_ahead(source, &error) == LLAVAMED_STATUS_INTERRUPTED && error.signal_number == 15);
+    EXPECT(source_look_ahead(source, 33554432, &error) == LLAVAMED_STATUS_INTERRUPTED && error.signal_number == 15);
     source_close(source);
 }
 
@@ -555,7 +464,7 @@ static void half_bytes_are_read_over(void)
     if (EXPECT(open_made(&zip, &source) == LLAVAMED_OK)) {
         content_init(&content, source);
         EXPECT(source_keep(source, 0, 0, 1, &error) == LLAVAMED_OK);
-        EXPECT(source_look_ahead(source, &error) == LLAVAMED_OK);
+        EXPECT(source_look_ahead(source, 33554432, &error) == LLAVAMED_OK);
         EXPECT(read_content(source, 1, &content) == LLAVAMED_OK);
         EXPECT(memcmp(content.tensors[0], "0123", 4) == 0);
         EXPECT(memcmp(content.tensors[2], "789", 3) == 0);
