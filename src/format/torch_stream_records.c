@@ -175,7 +175,9 @@ static void take_size(struct torch_stream_record *header, uint32_t size32, const
             header->size_known = true;
         }
     }
-    header->size_known = header->size_known && (header->size != 0 || !header->has_descriptor);
+    if (header->has_descriptor && (size32 == 0 || size32 == SATURATED32)) {
+        header->size_known = false; /* writers of descriptors put anything into the zip64 field */
+    }
 }
 
 enum llavamed_status torch_stream_read_header(struct torch_stream *stream, struct torch_stream_record *header,
@@ -220,7 +222,12 @@ enum llavamed_status torch_stream_read_descriptor(struct torch_stream *stream, u
     }
     const uint8_t *ahead = stream->ahead + stream->ahead_at;
     size_t n_ahead = stream->ahead_end - stream->ahead_at;
-    bool is_short = n_ahead >= DESCRIPTOR_BYTES && load_le32(ahead + 8) == n_bytes && load_le32(ahead + 12) == n_bytes;
+    if (n_ahead < DESCRIPTOR_BYTES || load_le32(ahead) != DESCRIPTOR_SIGNATURE) {
+        return llavamed_fail(error, LLAVAMED_STATUS_ZIP_INVALID,
+                             "%s: zip: no descriptor at %llu, behind %llu bytes of a record", stream->path,
+                             (unsigned long long)torch_stream_position(stream), (unsigned long long)n_bytes);
+    }
+    bool is_short = load_le32(ahead + 8) == n_bytes && load_le32(ahead + 12) == n_bytes;
     if (is_short && n_bytes == 0 && n_ahead >= DESCRIPTOR_BYTES + 4) {
         uint32_t next = load_le32(ahead + DESCRIPTOR_BYTES);
         is_short = next == TORCH_STREAM_LOCAL_SIGNATURE || next == TORCH_STREAM_CENTRAL_SIGNATURE;
