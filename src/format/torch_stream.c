@@ -154,6 +154,12 @@ static enum llavamed_status begin_storage(struct torch_stream *stream, const str
                              stream->path, header->name, (unsigned long long)described->n_elems,
                              dtype_name(described->dtype));
     }
+    if (!header->has_descriptor && header->size_known && header->size != stream->left) {
+        return llavamed_fail(error, LLAVAMED_STATUS_TORCH_STORAGE,
+                             "%s: record %s does not hold its storage (got %llu bytes, want %llu elements of %s)",
+                             stream->path, header->name, (unsigned long long)header->size,
+                             (unsigned long long)described->n_elems, dtype_name(described->dtype));
+    }
     storage->seen = true;
     storage->file_offset = torch_stream_position(stream);
     stream->current = storage;

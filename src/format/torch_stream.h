@@ -20,7 +20,7 @@
 #include "format/pickle.h"
 #include "format/zip_member.h"
 
-#define TORCH_STREAM_KEPT_MAX (3 * PICKLE_BYTES_MAX)
+#define TORCH_STREAM_KEPT_MAX ((size_t)3 * PICKLE_BYTES_MAX)
 
 struct torch_stream; /* opaque; one thread at a time */
 

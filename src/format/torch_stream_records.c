@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -61,7 +62,7 @@ static enum llavamed_status fill_ahead(struct torch_stream *stream, struct llava
 static enum llavamed_status note_run(struct torch_stream *stream, size_t n_bytes, struct llavamed_error *error)
 {
     uint64_t at = torch_stream_position(stream);
-    struct kept_run *last = stream->n_runs > 0 ? &stream->runs[stream->n_runs - 1] : NULL;
+    struct kept_run *last = stream->runs != NULL && stream->n_runs > 0 ? &stream->runs[stream->n_runs - 1] : NULL;
     if (last != NULL && last->file_offset + last->n_bytes == at) {
         last->n_bytes += n_bytes;
         return LLAVAMED_OK;
@@ -75,6 +76,7 @@ static enum llavamed_status note_run(struct torch_stream *stream, size_t n_bytes
         stream->runs = runs;
         stream->runs_capacity = capacity;
     }
+    assert(stream->runs != NULL);
     stream->runs[stream->n_runs++] = (struct kept_run){at, stream->kept.n_bytes, n_bytes};
     return LLAVAMED_OK;
 }
@@ -87,7 +89,7 @@ enum llavamed_status torch_stream_keep(struct torch_stream *stream, size_t n_byt
     *at = stream->kept.n_bytes;
     if (n_bytes > TORCH_STREAM_KEPT_MAX - stream->kept.n_bytes) {
         return llavamed_fail(error, LLAVAMED_STATUS_INPUT_LIMIT,
-                             "%s: its headers and its pickle are too large (want at most %d bytes)", stream->path,
+                             "%s: its headers and its pickle are too large (want at most %zu bytes)", stream->path,
                              TORCH_STREAM_KEPT_MAX);
     }
     while (status == LLAVAMED_OK && n_bytes > 0) {
@@ -175,7 +177,9 @@ static void take_size(struct torch_stream_record *header, uint32_t size32, const
             header->size_known = true;
         }
     }
-    header->size_known = header->size_known && (header->size != 0 || !header->has_descriptor);
+    if (header->has_descriptor && (size32 == 0 || size32 == SATURATED32)) {
+        header->size_known = false; /* writers of descriptors put anything into the zip64 field */
+    }
 }
 
 enum llavamed_status torch_stream_read_header(struct torch_stream *stream, struct torch_stream_record *header,
@@ -220,7 +224,12 @@ enum llavamed_status torch_stream_read_descriptor(struct torch_stream *stream, u
     }
     const uint8_t *ahead = stream->ahead + stream->ahead_at;
     size_t n_ahead = stream->ahead_end - stream->ahead_at;
-    bool is_short = n_ahead >= DESCRIPTOR_BYTES && load_le32(ahead + 8) == n_bytes && load_le32(ahead + 12) == n_bytes;
+    if (n_ahead < DESCRIPTOR_BYTES || load_le32(ahead) != DESCRIPTOR_SIGNATURE) {
+        return llavamed_fail(error, LLAVAMED_STATUS_ZIP_INVALID,
+                             "%s: zip: no descriptor at %llu, behind %llu bytes of a record", stream->path,
+                             (unsigned long long)torch_stream_position(stream), (unsigned long long)n_bytes);
+    }
+    bool is_short = load_le32(ahead + 8) == n_bytes && load_le32(ahead + 12) == n_bytes;
     if (is_short && n_bytes == 0 && n_ahead >= DESCRIPTOR_BYTES + 4) {
         uint32_t next = load_le32(ahead + DESCRIPTOR_BYTES);
         is_short = next == TORCH_STREAM_LOCAL_SIGNATURE || next == TORCH_STREAM_CENTRAL_SIGNATURE;

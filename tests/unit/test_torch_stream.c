@@ -348,6 +348,16 @@ static void other_orders_and_folders_are_told(void)
     EXPECT_TEXT(error.hint, "unpack the archive and give the directory");
 }
 
+static void a_storage_of_another_size_is_told(void)
+{
+    struct make_zip zip = {0};
+    make_zip_add(&zip, "m/data.pkl", pickle, PICKLE_BYTES, 0);
+    make_zip_add(&zip, "m/data/0", "0123456789", 10, 0);
+    make_zip_end(&zip);
+    EXPECT(stream_made(&zip) == LLAVAMED_STATUS_TORCH_STORAGE);
+    EXPECT_TEXT(error.message, NAME ": record data/0 does not hold its storage (got 10 bytes, want 4 elements of F16)");
+}
+
 /* A local header may leave its sizes to a zip64 field, and has to have one then. */
 static void a_size_must_be_somewhere(void)
 {
@@ -368,6 +378,7 @@ int main(void)
     CASE(any_other_record_is_read_over);
     CASE(what_is_looked_into_is_small);
     CASE(other_orders_and_folders_are_told);
+    CASE(a_storage_of_another_size_is_told);
     CASE(a_size_must_be_somewhere);
     return harness_end();
 }
