@@ -54,11 +54,11 @@ for _ in $(seq "$merges"); do
             awk -v form="$form" '{ print form, $6 + $8, $2, $4 }' || cat log >&2
         rm -rf out
     done
-done >merges
+done >merge-times
 
 awk -v limit="$limit" '
     { seconds[$1, ++n[$1]] = $2 }
-    FILENAME == "merges" {
+    FILENAME == "merge-times" {
         printf "merge of %-15s %.2f s of CPU, %.2f s, %d KiB at most\n", $1 ":", $2, $3, $4
     }
     function median(form,   i, j, t) {
@@ -83,4 +83,4 @@ awk -v limit="$limit" '
         directory = median("llava_med_delta")
         printf "merging: %.2f times the merge of the directory and inflate and CRC-32\n", zip / (directory + floor)
         exit source / floor > limit
-    }' merges reads
+    }' merge-times reads
