@@ -141,6 +141,8 @@ def run_case(program, older, seed, packers):
         # More than a tile, and data that neither compresses nor stays stored.
         for tensors in base, delta:
             tensors["model.large.weight"] = torch.randn(2600, 1300).to(next(iter(base.values())).dtype)
+    # Embeddings that grow in width are refused with a base that comes from front to back.
+    base_can_stream = all(tensor.shape[1:] == delta[name].shape[1:] for name, tensor in base.items() if name in delta)
     wrong = []
     with tempfile.TemporaryDirectory() as directory:
         sides = {"base": f"{directory}/base", "delta": f"{directory}/delta"}
@@ -148,7 +150,7 @@ def run_case(program, older, seed, packers):
                  for side, tensors in (("base", base), ("delta", delta))}
         want = merge(program, sides["base"], sides["delta"], f"{directory}/out")
         for packer in packers:
-            side = "base" if rng.random() < 0.2 else "delta"
+            side = "base" if base_can_stream and rng.random() < 0.2 else "delta"
             given = dict(sides)
             given[side] = f"{directory}/{side}.zip"
             arguments = ["--threads", str(rng.choice([1, 2, 5])), "--max-memory", rng.choice(["2MiB", "256MiB"])]
