@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Makes the seeds of tests/fuzz/corpus/{zip,torch,torch_stream,pickle,torch_legacy} from tests/data/torch.
+"""Makes the seeds of tests/fuzz/corpus/{zip,torch,torch_stream,pickle,torch_legacy} from tests/data/torch, and those of
+archive_source from tests/data/archive_torch and tests/data/cli_archives.
 
 Small files and pickles. Files that a fuzzer found (named crash-* or slow-*) are left alone.
 """
@@ -28,6 +29,11 @@ bad/legacy_order.pt bad/legacy_keys_twice.pt bad/legacy_view_twice.pt bad/legacy
 bad/legacy_pair_three.pt""".split()
 
 
+ARCHIVES = """archive_torch/empty-2.13 archive_torch/rezip_zip64 archive_torch/rezip_pipe64 archive_torch/pickle_last
+cli_archives/delta-safetensors-streamed cli_archives/no-weights cli_archives/leads-out cli_archives/meta
+cli_archives/half""".split()
+
+
 def put(folder, source, content):
     os.makedirs(os.path.join(CORPUS, folder), exist_ok=True)
     name = os.path.splitext(source.replace("/", "-"))[0]
@@ -49,3 +55,6 @@ for source in PICKLES:
 for source in LEGACY + ["../forms/legacy_views.pt", "../forms/training_legacy.pt"]:
     with open(os.path.join(DATA, source), "rb") as file:
         put("torch_legacy", source.replace("../", ""), file.read())
+for source in ARCHIVES:
+    with open(os.path.join(TESTS, "data", source + ".zip"), "rb") as file:
+        put("archive_source", os.path.basename(source) + ".zip", file.read())
