@@ -124,7 +124,8 @@ struct source_run {
 /*
  * What comes next in a stream: the rest of a tensor, all of it at first. n_elems is 0 at the end of the stream, whose
  * checksums and structure have been checked by then (CRC_MISMATCH, ZIP_*, TORCH_*, INPUT_*). Tensors without elements
- * do not come. One thread at a time may work on a stream; several may work on several.
+ * do not come, nor those whose dtype is not of whole bytes. One thread at a time may work on a stream; several may work
+ * on several. After an error of this call or the next a stream is of no more use.
  */
 enum llavamed_status source_stream_next(struct source *source, size_t stream, struct source_run *run,
                                         struct llavamed_error *error) LLAVAMED_CHECK;
