@@ -44,6 +44,18 @@ void crew_announce_locked(struct crew *crew, size_t item)
     pthread_cond_signal(&crew->watcher);
 }
 
+/* A signal that came is the first error, unless there was one. */
+static void look_for_signal_locked(struct crew *crew)
+{
+    int signal_number = crew->job->stop_signal == NULL ? 0 : *crew->job->stop_signal;
+    if (signal_number != 0 && !crew->stop) {
+        struct llavamed_error error;
+        (void)llavamed_fail(&error, LLAVAMED_STATUS_INTERRUPTED, "interrupted by signal %d", signal_number);
+        error.signal_number = signal_number;
+        fail_locked(crew, &error);
+    }
+}
+
 /* ---- Workers ------------------------------------------------------------------------------------------------- */
 
 static void *worker_main(void *argument)
@@ -54,7 +66,11 @@ static void *worker_main(void *argument)
     struct llavamed_error error;
     (void)fesetenv(FE_DFL_ENV); /* the kernels' law; a host program may have set another rounding or flush-to-zero */
     pthread_mutex_lock(&crew->mutex);
-    while (!crew->stop) {
+    for (;;) {
+        look_for_signal_locked(crew);
+        if (crew->stop) {
+            break;
+        }
         enum crew_turn turn = job->take_locked(job->state, worker->number);
         if (turn == CREW_OVER) {
             break;
@@ -105,17 +121,6 @@ static unsigned start_workers(struct crew *crew)
 }
 
 /* ---- The calling thread -------------------------------------------------------------------------------------- */
-
-static void look_for_signal_locked(struct crew *crew)
-{
-    int signal_number = crew->job->stop_signal == NULL ? 0 : *crew->job->stop_signal;
-    if (signal_number != 0 && !crew->stop) {
-        struct llavamed_error error;
-        (void)llavamed_fail(&error, LLAVAMED_STATUS_INTERRUPTED, "interrupted by signal %d", signal_number);
-        error.signal_number = signal_number;
-        fail_locked(crew, &error);
-    }
-}
 
 /* Waits for the workers, telling what happens; callbacks run without the mutex. */
 static void watch(struct crew *crew)
