@@ -3,7 +3,8 @@
 # run.sh: the programs against the real libraries, in two virtual environments below $BUILD, made when they are not
 # there: venv (today's torch, safetensors, huggingface_hub, transformers) and venv-reference (Debian's torch 1.13 with
 # transformers 4.28.1, what LLaVA's own script ran on). What is missing is a failure.
-# INTEROP_CASES sets the number of random pairs (400). Ends with "N passed, N failed".
+# INTEROP_CASES sets the number of random pairs (400), INTEROP_TORCH_CASES that of files laid out as torch does (2000).
+# Ends with "N passed, N failed".
 set -u
 
 cd "$(dirname "$0")/../.." || exit 1
@@ -34,4 +35,8 @@ exec tests/run_check.sh \
     "meta=$build/venv-reference/bin/python tests/interop/meta_layout.py --program $program" \
     "random=$build/venv/bin/python tests/interop/random_models.py --program $program --cases ${INTEROP_CASES:-400}" \
     "forms=$build/venv/bin/python tests/interop/forms.py --program $program --older $build/venv-reference/bin/python" \
-    "readers=$build/venv/bin/python tests/interop/readers.py --program $program"
+    "readers=$build/venv/bin/python tests/interop/readers.py --program $program" \
+    "torch-writer=$build/venv-reference/bin/python tests/interop/torch_writer.py --program $build/tools/render_torch \
+        --cases ${INTEROP_TORCH_CASES:-2000} --save-pretrained" \
+    "torch-writer-today=$build/venv/bin/python tests/interop/torch_writer.py --program $build/tools/render_torch \
+        --cases ${INTEROP_CASES:-400}"
