@@ -33,8 +33,8 @@ OLD = tuple(int(n) for n in torch.__version__.split(".")[:2]) < (2, 1)
 BATCH = 50
 EDGES = [0, 1, 2, 3, 4, 127, 128, 254, 255, 256, 257, 65534, 65535, 65536, 65537]
 HUGE_DIMS = [2**31 - 1, 2**31, 2**32 - 1, 2**32, 2**39 - 1, 2**39, 2**47, 2**55, 2**62]
-WORDS = ["cpu", "storage", "0", "1", "10", "torch", "HalfStorage", "_metadata", "collections", "naïve", "重み", "😀", "a\nb",
-         "%41", " ", "\x01", "\\", "model.layers.0.self_attn.q_proj.weight", "lm_head.weight", "\u2028", "\U0010ffff"]
+WORDS = ["cpu", "storage", "0", "1", "10", "torch", "HalfStorage", "_metadata", "collections", "naïve", "重み", "😀",
+         "a\nb", "%41", " ", "\x01", "\\", "model.layers.0.self_attn.q_proj.weight", "lm_head.weight", "\u2028", "\U0010ffff"]
 
 
 def random_name(rng, taken):
@@ -78,15 +78,16 @@ def random_view(rng, shape):
 
 
 def random_file_name(rng):
-    stem = rng.choice(["pytorch_model", "pytorch_model-00001-of-00002", "x", "a.b", "é", "a b", "n" * rng.randrange(1, 130),
-                       "back\\slash"])
-    return stem + rng.choice([".bin", ".bin", ".pt", "..pt", ""]) if OLD else "n" * rng.randrange(1, 130) + ".bin"
+    plain = "n" * rng.randrange(1, 130)
+    stem = rng.choice(["pytorch_model", "pytorch_model-00001-of-00002", "x", "a.b", "é", "a b", plain, "back\\slash"])
+    return stem + rng.choice([".bin", ".bin", ".pt", "..pt", ""]) if OLD else plain + ".bin"
 
 
 def random_case(seed):
     rng = random.Random(seed)
     if rng.random() < 0.02:
-        return Case(random_file_name(rng), many=(rng.choice([31, 32, 33, 40, 255, 256, 999, 1000, 1001, 1999, 2000]), "U8"))
+        count = rng.choice([31, 32, 33, 40, 255, 256, 999, 1000, 1001, 1999, 2000])
+        return Case(random_file_name(rng), many=(count, "U8"))
     tensors, taken = [], set()
     for _ in range(rng.choice([0, 1, 1, 2, 3, 5, 9, 10, 11, 12, 20, 40, 101])):
         name = random_name(rng, taken)
@@ -119,8 +120,9 @@ def records(data):
             header = data[info.header_offset:info.header_offset + 30]
             start = info.header_offset + 30 + sum(struct.unpack("<2H", header[26:30]))
             end = start + info.file_size
-            found.append((info.filename.split("/", 1)[1], header[:26], data[start:end], data[end:end + 16] if end > start else b"",
-                          (info.create_version, info.extract_version, info.flag_bits, info.CRC, info.external_attr), start % 64))
+            descriptor = data[end:end + 16] if end > start else b""
+            central = (info.create_version, info.extract_version, info.flag_bits, info.CRC, info.external_attr)
+            found.append((info.filename.split("/", 1)[1], header[:26], data[start:end], descriptor, central, start % 64))
     return found
 
 
@@ -221,9 +223,9 @@ def save_pretrained(seed, directory):
     from transformers import LlamaConfig, LlamaForCausalLM
 
     rng = random.Random(seed)
-    model = LlamaForCausalLM(LlamaConfig(vocab_size=37, hidden_size=16, num_attention_heads=2, intermediate_size=24,
-                                         num_hidden_layers=rng.choice([1, 2, 5]), tie_word_embeddings=rng.random() < 0.5))
-    model = model.to(rng.choice([torch.float16, torch.bfloat16, torch.float32]))
+    config = LlamaConfig(vocab_size=37, hidden_size=16, num_attention_heads=2, intermediate_size=24,
+                         num_hidden_layers=rng.choice([1, 2, 5]), tie_word_embeddings=rng.random() < 0.5)
+    model = LlamaForCausalLM(config).to(rng.choice([torch.float16, torch.bfloat16, torch.float32]))
     limit = rng.choice(["10GB", "20KB", "4KB"])
     model.save_pretrained(directory, max_shard_size=limit)
     paths = sorted(os.path.join(directory, name) for name in os.listdir(directory) if name.endswith(".bin"))

@@ -5,8 +5,8 @@
     make_torch_layout_data.py
 
 cases.txt describes files, with the SHA-256 that torch.save's own have; the small ones lie beside it. huge.txt describes
-files above 4 GiB, whose runs of zeros are left out (about two minutes, no such file is ever on the disk, and the
-memory is never touched). The form of both: tests/unit/torch_case.h. tests/interop/torch_writer.py imports this.
+files above 4 GiB, whose runs of zeros are left out: no such file is ever on the disk, nor its zeros in memory (half a
+minute). The form of both: tests/unit/torch_case.h. tests/interop/torch_writer.py imports this.
 """
 
 import hashlib
@@ -115,15 +115,17 @@ def cases():
     yield Case("emptydict.pt")
     yield Case("one.bin", [("weight", half, None, (2, 3))])
     yield Case("pytorch_model-00001-of-00002.bin", [
-        ("model.embed_tokens.weight", half, None, (16, 8)), ("model.layers.0.self_attn.q_proj.weight", half, None, (8, 8)),
+        ("model.embed_tokens.weight", half, None, (16, 8)),
+        ("model.layers.0.self_attn.q_proj.weight", half, None, (8, 8)),
         ("model.layers.0.self_attn.rotary_emb.inv_freq", "F32", None, (4,)), ("model.norm.weight", half, None, (8,))])
     yield Case("dtypes.pt", [(name, name, None, (3, 5)) for name in DTYPES])
     yield Case("ranks.pt", [(f"r{rank}", "I16", None, (1,) * (rank - 1) + (3,) * (rank > 0)) for rank in range(17)])
-    yield Case("tied.pt", [("a", half, None, (4, 6)), ("b", "F32", None, (2,)), ("c", half, 0, (4, 6)), ("d", half, 0, (24,)),
-                           ("e", "F32", 1, (1, 2)), ("f", half, None, (24,))])
+    yield Case("tied.pt", [("a", half, None, (4, 6)), ("b", "F32", None, (2,)), ("c", half, 0, (4, 6)),
+                           ("d", half, 0, (24,)), ("e", "F32", 1, (1, 2)), ("f", half, None, (24,))])
     yield Case("empty.pt", [("e", half, None, (0, 3)), ("s", "F32", None, ()), ("f", half, None, (3, 0, 2)),
                             ("shared", half, 0, (3, 0)), ("last", half, None, (0,))])
-    sizes = (255, 256, 65535, 65536, 2**31 - 1, 2**31, 2**32 - 1, 2**32, 2**39 - 1, 2**39, 2**47, 2**55, 2**62, 2**63 - 1)
+    sizes = (255, 256, 65535, 65536, 2**31 - 1, 2**31, 2**32 - 1, 2**32, 2**39 - 1, 2**39, 2**47, 2**55, 2**62,
+             2**63 - 1)
     yield Case("integers.pt", [(f"n{n}", "U8", None, (0, n)) for n in sizes])
     yield Case("words.pt", [(name, half, None, (1,)) for name in
                             ("cpu", "storage", "0", "1", "torch", "naïve", "重み", "😀", "a\nb", " ", "%41", "\x01", "\\")])
