@@ -8,9 +8,10 @@
  *
  * KEY counts the storages in the order of the tensors; the records follow sorted by KEY as text: 0, 1, 10, 11, 2.
  * FOLDER is the file's own name without its suffix, so that the name is part of the bytes: lay out for the final name,
- * never for a temporary one. Sources: torch/serialization.py (_save), caffe2/serialize/inline_container.cc; checked
- * byte for byte against torch 1.13 by tests/unit/test_torch_layout.c and tests/interop/torch_writer.py. What later
- * torch adds (2.1: byteorder, .data/serialization_id; later .format_version, .storage_alignment) is not written.
+ * never for a temporary one. Sources: torch/serialization.py (_save), caffe2/serialize/inline_container.cc. Checked
+ * byte for byte against torch 1.13 by tests/unit/test_torch_layout.c and tests/interop/torch_writer.py, and once by the
+ * latter against torch 2.0.1. What later torch does is not written: 2.1 adds byteorder and .data/serialization_id,
+ * newer ones .format_version and .storage_alignment, with the storages in the order of their numbers.
  *
  * Only the bytes that depend on CRC-32s are known late, and each of them lies behind the data it sums up:
  *

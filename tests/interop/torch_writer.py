@@ -34,7 +34,8 @@ BATCH = 50
 EDGES = [0, 1, 2, 3, 4, 127, 128, 254, 255, 256, 257, 65534, 65535, 65536, 65537]
 HUGE_DIMS = [2**31 - 1, 2**31, 2**32 - 1, 2**32, 2**39 - 1, 2**39, 2**47, 2**55, 2**62]
 WORDS = ["cpu", "storage", "0", "1", "10", "torch", "HalfStorage", "_metadata", "collections", "naïve", "重み", "😀",
-         "a\nb", "%41", " ", "\x01", "\\", "model.layers.0.self_attn.q_proj.weight", "lm_head.weight", "\u2028", "\U0010ffff"]
+         "a\nb", "%41", " ", "\x01", "\\", "model.layers.0.self_attn.q_proj.weight", "lm_head.weight", "\u2028",
+         "\U0010ffff"]
 
 
 def random_name(rng, taken):
@@ -122,7 +123,8 @@ def records(data):
             end = start + info.file_size
             descriptor = data[end:end + 16] if end > start else b""
             central = (info.create_version, info.extract_version, info.flag_bits, info.CRC, info.external_attr)
-            found.append((info.filename.split("/", 1)[1], header[:26], data[start:end], descriptor, central, start % 64))
+            name = info.filename.split("/", 1)[1]
+            found.append((name, header[:26], data[start:end], descriptor, central, start % 64))
     return found
 
 
