@@ -183,7 +183,7 @@ check-aarch64:
 .PHONY: interop
 interop:
 	@$(INSTALL_DEPS) interop
-	@$(MAKE) --no-print-directory -j$(JOBS) all
+	@$(MAKE) --no-print-directory -j$(JOBS) all tools
 	@BUILD=$(BUILD) PYTHON=$(PYTHON) tests/interop/run.sh
 
 ## lint-basic: the house rules, with a shell and the compiler alone

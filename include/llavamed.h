@@ -133,6 +133,9 @@ enum llavamed_result_dtype {
 
 enum llavamed_inv_freq { LLAVAMED_INV_FREQ_KEEP, LLAVAMED_INV_FREQ_DROP };
 
+/* Form of the output shards. Torch: byte for byte what transformers 4.28 with torch 1.13 to 2.0 saves. */
+enum llavamed_format { LLAVAMED_FORMAT_SAFETENSORS, LLAVAMED_FORMAT_TORCH };
+
 enum llavamed_verify {
     LLAVAMED_VERIFY_AUTO, /* every CRC-32 of the inputs, and every SHA-256 that is recorded for one */
     LLAVAMED_VERIFY_FULL, /* also all inputs hashed and looked up, the output read back from storage */
@@ -152,12 +155,13 @@ struct llavamed_settings {
     const char *base;                  /* SOURCE: a directory, a .zip of one, one weights file, ORG/NAME[@REVISION] */
     const char *delta;                 /* SOURCE */
     const char *out;                   /* directory to create */
+    enum llavamed_format format;       /* default SAFETENSORS */
     enum llavamed_result_dtype dtype;  /* default DELTA */
     enum llavamed_inv_freq inv_freq;   /* default KEEP */
     enum llavamed_verify verify;       /* default AUTO */
     const char *sums;                  /* NULL, or a SHA256SUMS file that the inputs must match */
     enum llavamed_cpu cpu;             /* default BEST */
-    uint64_t max_shard_bytes;          /* default 5,000,000,000 */
+    uint64_t max_shard_bytes;          /* 0 (default): 5,000,000,000, for torch 10,000,000,000 */
     uint64_t max_memory_bytes;         /* all buffers together; default 256 MiB */
     unsigned n_threads;                /* workers; 0 (default): one per usable core, at least 6 */
     bool allow_unknown_base;           /* PAIR_WRONG_BASE and PAIR_FULL_DELTA become warnings */

@@ -129,23 +129,14 @@ static enum llavamed_status choose(struct parser *parser, const struct option_ro
     size_t used = 0;
     for (const struct choice *choice = row->choices; choice->word != NULL; choice++) {
         if (strcmp(choice->word, value) == 0) {
-            if (choice->not_yet != NULL) {
-                (void)cli_fail(parser->error, LLAVAMED_STATUS_NOT_SUPPORTED_YET, "--%s %s is not supported yet",
-                               row->name, value);
-                cli_hint(parser->error, "%s", choice->not_yet);
-                return LLAVAMED_STATUS_NOT_SUPPORTED_YET;
-            }
             *chosen = choice->value;
             return LLAVAMED_OK;
         }
-        if (choice->not_yet == NULL) {
-            const char *comma = used == 0 ? "" : ", ";
-            cli_format(words + used, sizeof words - used, "%s%s", comma, choice->word);
-            used = strlen(words);
-        }
+        cli_format(words + used, sizeof words - used, "%s%s", used == 0 ? "" : ", ", choice->word);
+        used = strlen(words);
     }
-    return cli_fail(parser->error, LLAVAMED_STATUS_USAGE, "--%s: unknown value (got '%.100s', want %s%s)", row->name,
-                    value, strchr(words, ',') == NULL ? "" : "one of ", words);
+    return cli_fail(parser->error, LLAVAMED_STATUS_USAGE, "--%s: unknown value (got '%.100s', want one of %s)",
+                    row->name, value, words);
 }
 
 /* ---- Options ----------------------------------------------------------------------------------------------- */
@@ -168,6 +159,9 @@ static enum llavamed_status set_option(struct parser *parser, const struct optio
         break;
     case OPTION_DTYPE:
         settings->dtype = (enum llavamed_result_dtype)chosen;
+        break;
+    case OPTION_FORMAT:
+        settings->format = (enum llavamed_format)chosen;
         break;
     case OPTION_INV_FREQ:
         settings->inv_freq = (enum llavamed_inv_freq)chosen;
@@ -211,7 +205,6 @@ static enum llavamed_status set_option(struct parser *parser, const struct optio
     case OPTION_VERSION:
         args->action = ARGS_VERSION;
         break;
-    case OPTION_FORMAT:    /* one choice so far */
     case OPTION_NO_RESUME: /* no run continues another one yet */
         break;
     case OPTION_SUMS:

@@ -7,45 +7,45 @@
 #include "cli/args.h"
 
 static const struct choice format_choices[] = {
-    {"safetensors", 0, NULL},
-    {"torch", 1, "leave --format out: safetensors is what this version writes, and PyTorch programs read it"},
-    {NULL, 0, NULL},
+    {"safetensors", LLAVAMED_FORMAT_SAFETENSORS},
+    {"torch", LLAVAMED_FORMAT_TORCH},
+    {NULL, 0},
 };
 
 static const struct choice dtype_choices[] = {
-    {"delta", LLAVAMED_RESULT_DTYPE_DELTA, NULL},
-    {"float16", LLAVAMED_RESULT_DTYPE_FLOAT16, NULL},
-    {"bfloat16", LLAVAMED_RESULT_DTYPE_BFLOAT16, NULL},
-    {"float32", LLAVAMED_RESULT_DTYPE_FLOAT32, NULL},
-    {NULL, 0, NULL},
+    {"delta", LLAVAMED_RESULT_DTYPE_DELTA},
+    {"float16", LLAVAMED_RESULT_DTYPE_FLOAT16},
+    {"bfloat16", LLAVAMED_RESULT_DTYPE_BFLOAT16},
+    {"float32", LLAVAMED_RESULT_DTYPE_FLOAT32},
+    {NULL, 0},
 };
 
 static const struct choice inv_freq_choices[] = {
-    {"keep", LLAVAMED_INV_FREQ_KEEP, NULL},
-    {"drop", LLAVAMED_INV_FREQ_DROP, NULL},
-    {NULL, 0, NULL},
+    {"keep", LLAVAMED_INV_FREQ_KEEP},
+    {"drop", LLAVAMED_INV_FREQ_DROP},
+    {NULL, 0},
 };
 
 static const struct choice verify_choices[] = {
-    {"auto", LLAVAMED_VERIFY_AUTO, NULL},
-    {"full", LLAVAMED_VERIFY_FULL, NULL},
-    {"none", LLAVAMED_VERIFY_NONE, NULL},
-    {NULL, 0, NULL},
+    {"auto", LLAVAMED_VERIFY_AUTO},
+    {"full", LLAVAMED_VERIFY_FULL},
+    {"none", LLAVAMED_VERIFY_NONE},
+    {NULL, 0},
 };
 
 static const struct choice cpu_choices[] = {
-    {"ref", LLAVAMED_CPU_REF, NULL},
-    {"avx2", LLAVAMED_CPU_AVX2, NULL},
-    {"avx512", LLAVAMED_CPU_AVX512, NULL},
-    {"neon", LLAVAMED_CPU_NEON, NULL},
-    {NULL, 0, NULL},
+    {"ref", LLAVAMED_CPU_REF},
+    {"avx2", LLAVAMED_CPU_AVX2},
+    {"avx512", LLAVAMED_CPU_AVX512},
+    {"neon", LLAVAMED_CPU_NEON},
+    {NULL, 0},
 };
 
 static const struct choice progress_choices[] = {
-    {"auto", ARGS_PROGRESS_AUTO, NULL},
-    {"always", ARGS_PROGRESS_ALWAYS, NULL},
-    {"never", ARGS_PROGRESS_NEVER, NULL},
-    {NULL, 0, NULL},
+    {"auto", ARGS_PROGRESS_AUTO},
+    {"always", ARGS_PROGRESS_ALWAYS},
+    {"never", ARGS_PROGRESS_NEVER},
+    {NULL, 0},
 };
 
 const struct option_row option_rows[OPTION_COUNT] = {
@@ -62,9 +62,9 @@ const struct option_row option_rows[OPTION_COUNT] = {
      .aliases = {"target", "target-model-path"}},
     {.id = OPTION_FORMAT,
      .name = "format",
-     .value = "safetensors",
+     .value = "safetensors|torch",
      .choices = format_choices,
-     .help = "form of the output shards"},
+     .help = "form of the output shards [safetensors]"},
     {.id = OPTION_DTYPE,
      .name = "dtype",
      .value = "delta|float16|bfloat16|float32",
@@ -75,7 +75,7 @@ const struct option_row option_rows[OPTION_COUNT] = {
      .value = "keep|drop",
      .choices = inv_freq_choices,
      .help = "rotary buffers of the delta: kept or left out [keep]"},
-    {.id = OPTION_MAX_SHARD_SIZE, .name = "max-shard-size", .value = "SIZE", .help = "largest output shard [5GB]"},
+    {.id = OPTION_MAX_SHARD_SIZE, .name = "max-shard-size", .value = "SIZE", .help = "largest output shard [5GB, for torch 10GB]"},
     {.id = OPTION_VERIFY,
      .name = "verify",
      .value = "auto|full|none",

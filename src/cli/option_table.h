@@ -9,7 +9,6 @@
 struct choice {
     const char *word; /* NULL ends the list */
     int value;
-    const char *not_yet; /* hint of the refusal; NULL when the word is supported */
 };
 
 enum option_id {

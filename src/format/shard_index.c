@@ -226,3 +226,11 @@ void shard_index_write_hub(struct buffer *out, uint64_t total_bytes, const struc
     }
     buffer_append_text(out, n_rows == 0 ? "}\n}" : "\n  }\n}");
 }
+
+void shard_index_write_reference(struct buffer *out, uint64_t total_bytes, const struct shard_index_row *rows,
+                                 size_t n_rows)
+{
+    /* "metadata" sorts before "weight_map", and it has one member. */
+    shard_index_write_hub(out, total_bytes, rows, n_rows);
+    buffer_append_text(out, "\n");
+}

@@ -44,4 +44,11 @@ struct shard_index_row {
  */
 void shard_index_write_hub(struct buffer *out, uint64_t total_bytes, const struct shard_index_row *rows, size_t n_rows);
 
+/*
+ * Appends the index as transformers 4.28's save_pretrained writes it: json.dumps(indent=2, sort_keys=True) and a
+ * newline. `rows` are sorted by the bytes of the tensor's name.
+ */
+void shard_index_write_reference(struct buffer *out, uint64_t total_bytes, const struct shard_index_row *rows,
+                                 size_t n_rows);
+
 #endif

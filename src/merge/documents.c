@@ -321,6 +321,11 @@ static enum llavamed_status copy_file(const char *directory, const struct copied
     return status;
 }
 
+static int compare_index_rows(const void *a, const void *b)
+{
+    return strcmp(((const struct shard_index_row *)a)->tensor, ((const struct shard_index_row *)b)->tensor);
+}
+
 static enum llavamed_status write_index(const struct plan *plan, const char *directory, struct document_list *list,
                                         struct llavamed_error *error)
 {
@@ -338,7 +343,12 @@ static enum llavamed_status write_index(const struct plan *plan, const char *dir
     }
     enum llavamed_status status = document_create(directory, plan->index_name, &document, error);
     if (status == LLAVAMED_OK) {
-        shard_index_write_hub(document_text(document), plan->data_bytes, rows, n_rows);
+        if (plan->format == SHARD_TORCH) {
+            qsort(rows, n_rows, sizeof *rows, compare_index_rows);
+            shard_index_write_reference(document_text(document), plan->data_bytes, rows, n_rows);
+        } else {
+            shard_index_write_hub(document_text(document), plan->data_bytes, rows, n_rows);
+        }
         status = document_finish(document, DOCUMENT_MADE, list, error);
     }
     free(rows);

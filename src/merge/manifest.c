@@ -118,9 +118,10 @@ static void append_head(struct buffer *out, const struct plan *plan, const struc
     buffer_printf(out,
                   "{\n  \"format\": \"" MANIFEST_FORMAT "\",\n  \"version\": %d,\n"
                   "  \"tool\": {\"name\": \"llavamed-apply\", \"version\": \"" LLAVAMED_VERSION "\"},\n"
-                  "  \"options\": {\"format\": \"safetensors\", \"dtype\": \"%s\", \"inv_freq\": \"%s\", "
+                  "  \"options\": {\"format\": \"%s\", \"dtype\": \"%s\", \"inv_freq\": \"%s\", "
                   "\"max_shard_size\": %llu},\n  \"inputs\": {\n",
-                  MANIFEST_VERSION, manifest_dtype_option(job->options.dtype),
+                  MANIFEST_VERSION, job->options.format == SHARD_TORCH ? "torch" : "safetensors",
+                  manifest_dtype_option(job->options.dtype),
                   manifest_inv_freq_option(job->options.inv_freq), (unsigned long long)job->options.max_shard_bytes);
     append_input(out, "base", &job->base);
     buffer_append_text(out, ",\n");

@@ -102,7 +102,7 @@ static enum llavamed_status write_documents(struct merge_run *run, struct llavam
         .outcome = &run->outcome,
         .base = describe_input(run, INPUT_BASE, digests),
         .delta = describe_input(run, INPUT_DELTA, digests + n_base),
-        .options = {run->settings->dtype, run->settings->inv_freq, run->settings->max_shard_bytes},
+        .options = merge_plan_options(run->settings),
         .warnings = run->result->warnings,
         .n_warnings = run->result->n_warnings,
     };

@@ -54,9 +54,6 @@ static enum llavamed_status check_settings(const struct llavamed_settings *setti
     if (missing != NULL) {
         return llavamed_fail(error, LLAVAMED_STATUS_USAGE, "no %s is given", missing);
     }
-    if (settings->max_shard_bytes == 0) {
-        return llavamed_fail(error, LLAVAMED_STATUS_USAGE, "the largest shard size must not be 0");
-    }
     return LLAVAMED_OK;
 }
 
@@ -296,15 +293,23 @@ enum llavamed_status merge_warn_of_unknown_base(struct merge_run *run, struct ll
                 error);
 }
 
+struct plan_options merge_plan_options(const struct llavamed_settings *settings)
+{
+    bool torch = settings->format == LLAVAMED_FORMAT_TORCH;
+    uint64_t usual = torch ? PLAN_SHARD_BYTES_TORCH : PLAN_SHARD_BYTES_SAFETENSORS;
+    return (struct plan_options){
+        .format = torch ? SHARD_TORCH : SHARD_SAFETENSORS,
+        .dtype = settings->dtype,
+        .inv_freq = settings->inv_freq,
+        .max_shard_bytes = settings->max_shard_bytes != 0 ? settings->max_shard_bytes : usual,
+    };
+}
+
 /* ---- Plan --------------------------------------------------------------------------------------------------- */
 
 static enum llavamed_status make_plan(struct merge_run *run, struct llavamed_error *error)
 {
-    struct plan_options options = {
-        .dtype = run->settings->dtype,
-        .inv_freq = run->settings->inv_freq,
-        .max_shard_bytes = run->settings->max_shard_bytes,
-    };
+    struct plan_options options = merge_plan_options(run->settings);
     enum llavamed_status status = plan_build(source_tensors(run->base), run->settings->base, source_tensors(run->delta),
                                              run->settings->delta, &options, &run->plan, error);
     if (status == LLAVAMED_OK) {

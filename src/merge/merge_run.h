@@ -29,6 +29,9 @@ struct merge_run {
     uint64_t started_ns;
 };
 
+/* The plan's options that the settings mean, defaults filled in. */
+struct plan_options merge_plan_options(const struct llavamed_settings *settings);
+
 /* Tells the observer what -v shows. */
 void merge_note(const struct merge_run *run, const char *format, ...) __attribute__((format(printf, 2, 3)));
 

@@ -123,8 +123,9 @@ static void append_work(struct buffer *out, const struct plan *plan, const struc
                   (unsigned long long)totals.n_infinite);
 }
 
-static void append_loading(struct buffer *out, bool is_llava, const char *dtype)
+static void append_loading(struct buffer *out, bool is_llava, const struct plan *plan)
 {
+    const char *dtype = dtype_torch_name(plan->model_dtype);
     buffer_append_text(out, "## Loading\n\n");
     if (!is_llava) {
         buffer_printf(out,
@@ -137,14 +138,13 @@ static void append_loading(struct buffer *out, bool is_llava, const char *dtype)
     buffer_printf(
         out,
         "The tensors have the names that the LLaVA code of 2023 gives them, and so far that code is needed to "
-        "load them: LLaVA-Med\nv1.0.0 with the release of transformers that it asks for, and the safetensors "
-        "package. The LLaVA classes of today's\ntransformers name their tensors differently. The vision tower "
+        "load them: LLaVA-Med\nv1.0.0 with the release of transformers that it asks for%s. The LLaVA classes of today's\ntransformers name their tensors differently. The vision tower "
         "is not in here; `config.json` names it.\n\n"
         "```python\nimport torch\nfrom llava import LlavaLlamaForCausalLM\n"
         "from transformers import AutoTokenizer\n\n"
         "tokenizer = AutoTokenizer.from_pretrained(\".\", use_fast=False)\n"
         "model = LlavaLlamaForCausalLM.from_pretrained(\".\", torch_dtype=torch.%s)\n```\n\n",
-        dtype);
+        plan->format == SHARD_TORCH ? "" : ", and the safetensors package", dtype);
 }
 
 static void append_checking(struct buffer *out)
@@ -183,7 +183,7 @@ void model_card_append(struct buffer *out, const struct plan *plan, const struct
     }
     buffer_append_text(out, "\n");
     append_work(out, plan, job);
-    append_loading(out, is_llava, dtype_torch_name(plan->model_dtype));
+    append_loading(out, is_llava, plan);
     append_checking(out);
     append_warnings(out, job);
 }

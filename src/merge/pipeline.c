@@ -21,6 +21,7 @@
 #include "core/crew.h"
 #include "merge/pipeline_parts.h"
 #include "merge/pipeline_stream.h"
+#include "merge/shard_segments.h"
 #include "merge/tile.h"
 
 #define TILE_BYTES_MIN 65536
@@ -89,23 +90,13 @@ enum llavamed_status pipeline_create_shard(struct pipeline_frame *frame, size_t 
                                            struct llavamed_error *error)
 {
     const struct plan_shard *shard = &frame->job->plan->shards[shard_index];
-    struct output_file *file = NULL;
     char *path = path_join(frame->job->directory, shard->name);
     if (path == NULL) {
         return llavamed_fail_memory(error, strlen(shard->name), "a path");
     }
-    enum llavamed_status status = output_file_create(path, shard->layout.file_bytes, &file, error);
+    enum llavamed_status status = output_file_create(path, shard->layout.file_bytes, out, error);
     free(path);
-    if (status == LLAVAMED_OK) {
-        status = output_file_write(file, 0, shard->layout.head, shard->layout.head_bytes, error);
-    }
-    if (status != LLAVAMED_OK) {
-        output_file_close(file);
-        return status;
-    }
-    atomic_fetch_add(&frame->written_bytes, shard->layout.head_bytes);
-    *out = file;
-    return LLAVAMED_OK;
+    return status;
 }
 
 void pipeline_add_counts(struct pipeline_tensor *total, const struct pipeline_tensor *tally)
@@ -165,6 +156,7 @@ struct lane {
     size_t shard;
     struct output_file *file;
     struct sha256_stream *sha256;
+    struct shard_segments segments;
     struct tile_cursor claim;
     bool exhausted; /* every tile claimed */
     bool busy;      /* a worker hashes, starts or finishes it */
@@ -196,26 +188,41 @@ struct pipeline {
 
 /* ---- Starting and finishing a shard ------------------------------------------------------------------------- */
 
+/* Writes and hashes what stands before data `until` of the lane's shard and is not written yet. */
+static enum llavamed_status lane_segments(struct pipeline *pipeline, struct lane *lane, size_t until,
+                                          struct llavamed_error *error)
+{
+    uint64_t n_bytes = 0;
+    enum llavamed_status status =
+        shard_segments_write(&lane->segments, until, lane->file, lane->sha256, &n_bytes, error);
+    atomic_fetch_add(&pipeline->frame->written_bytes, n_bytes);
+    atomic_fetch_add(&pipeline->frame->hashed_bytes, n_bytes);
+    return status;
+}
+
 static enum llavamed_status lane_start(struct pipeline *pipeline, struct lane *lane, struct llavamed_error *error)
 {
-    const struct plan_shard *shard = &pipeline->frame->job->plan->shards[lane->shard];
+    const struct pipeline_frame *frame = pipeline->frame;
     enum llavamed_status status = pipeline_create_shard(pipeline->frame, lane->shard, &lane->file, error);
     if (status == LLAVAMED_OK) {
         status = sha256_create(&lane->sha256, error);
     }
     if (status == LLAVAMED_OK) {
-        status = sha256_update(lane->sha256, shard->layout.head, shard->layout.head_bytes, error);
+        status = shard_segments_init(&lane->segments, &frame->job->plan->shards[lane->shard], frame->outcome->tensors,
+                                     error);
     }
-    if (status == LLAVAMED_OK) {
-        atomic_fetch_add(&pipeline->frame->hashed_bytes, shard->layout.head_bytes);
-    }
-    return status;
+    return status == LLAVAMED_OK ? lane_segments(pipeline, lane, 0, error) : status;
 }
 
 static enum llavamed_status lane_finish(struct pipeline *pipeline, struct lane *lane, struct llavamed_error *error)
 {
+    const struct pipeline_frame *frame = pipeline->frame;
     enum llavamed_status status =
-        sha256_finish(lane->sha256, pipeline->frame->outcome->shard_sha256[lane->shard], error);
+        lane_segments(pipeline, lane, frame->job->plan->shards[lane->shard].layout.n_data, error);
+    shard_segments_deinit(&lane->segments);
+    if (status == LLAVAMED_OK) {
+        status = sha256_finish(lane->sha256, frame->outcome->shard_sha256[lane->shard], error);
+    }
     sha256_free(lane->sha256);
     lane->sha256 = NULL;
     if (status == LLAVAMED_OK) {
@@ -344,7 +351,10 @@ static enum llavamed_status do_hash(struct pipeline *pipeline, const struct work
                                     struct llavamed_error *error)
 {
     const struct slot *slot = worker->slot;
-    enum llavamed_status status = sha256_update(worker->lane->sha256, slot->bytes, slot->tile.n_bytes, error);
+    enum llavamed_status status = lane_segments(pipeline, worker->lane, slot->tile.position, error);
+    if (status == LLAVAMED_OK) {
+        status = sha256_update(worker->lane->sha256, slot->bytes, slot->tile.n_bytes, error);
+    }
     if (status == LLAVAMED_OK) {
         atomic_fetch_add(&pipeline->frame->hashed_bytes, slot->tile.n_bytes);
     }
@@ -469,6 +479,7 @@ static enum llavamed_status run_lanes(struct pipeline_frame *frame, struct llava
     for (unsigned i = 0; pipeline.lanes != NULL && i < pipeline.n_lanes; i++) {
         output_file_close(pipeline.lanes[i].file);
         sha256_free(pipeline.lanes[i].sha256);
+        shard_segments_deinit(&pipeline.lanes[i].segments);
     }
     free(pipeline.workers);
     free(pipeline.lanes);

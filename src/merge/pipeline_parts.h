@@ -21,7 +21,7 @@ struct pipeline_frame {
     atomic_uint_fast64_t hashed_bytes;
 };
 
-/* Creates a shard and writes its head. *out is owned by the caller. */
+/* Creates a shard, empty. *out is owned by the caller. */
 enum llavamed_status pipeline_create_shard(struct pipeline_frame *frame, size_t shard, struct output_file **out,
                                            struct llavamed_error *error) LLAVAMED_CHECK;
 

@@ -19,6 +19,7 @@
 #include "core/crew.h"
 #include "merge/pipeline_parts.h"
 #include "merge/read_back.h"
+#include "merge/shard_segments.h"
 #include "merge/tile.h"
 #include "source/record_crc.h"
 
@@ -60,6 +61,7 @@ struct shard {
     bool busy;
     uint64_t left_bytes; /* to be written */
     struct output_file *file;
+    struct shard_segments segments;
     struct read_back *back;
 };
 
@@ -271,14 +273,30 @@ static enum llavamed_status join_crcs(struct run *run, const struct plan_shard *
     return LLAVAMED_OK;
 }
 
+/* What stands before data `until` of a shard and is not written yet. */
+static enum llavamed_status write_segments(struct run *run, struct shard *shard, size_t until,
+                                           struct llavamed_error *error)
+{
+    uint64_t n_bytes = 0;
+    enum llavamed_status status =
+        shard_segments_write(&shard->segments, until, shard->file, NULL, &n_bytes, error);
+    atomic_fetch_add(&run->frame->written_bytes, n_bytes);
+    return status;
+}
+
 static enum llavamed_status close_shard(struct run *run, size_t index, struct llavamed_error *error)
 {
     const struct pipeline_job *job = run->frame->job;
+    const struct plan_shard *planned = &job->plan->shards[index];
     struct shard *shard = &run->shards[index];
-    enum llavamed_status status = output_file_finish(shard->file, error);
-    shard->file = NULL;
+    enum llavamed_status status = join_crcs(run, planned, error);
     if (status == LLAVAMED_OK) {
-        status = join_crcs(run, &job->plan->shards[index], error);
+        status = write_segments(run, shard, planned->layout.n_data, error);
+    }
+    shard_segments_deinit(&shard->segments);
+    if (status == LLAVAMED_OK) {
+        status = output_file_finish(shard->file, error);
+        shard->file = NULL;
     }
     return status == LLAVAMED_OK
                ? read_back_open(job->directory, job->plan, index, run->frame->outcome->tensors, &shard->back, error)
@@ -450,7 +468,14 @@ static enum llavamed_status run_init(struct run *run, struct llavamed_error *err
     place_tensors(run);
     enum llavamed_status status = LLAVAMED_OK;
     for (size_t i = 0; status == LLAVAMED_OK && i < job->plan->n_shards; i++) {
-        status = pipeline_create_shard(run->frame, i, &run->shards[i].file, error);
+        struct shard *shard = &run->shards[i];
+        status = pipeline_create_shard(run->frame, i, &shard->file, error);
+        if (status == LLAVAMED_OK) {
+            status = shard_segments_init(&shard->segments, &job->plan->shards[i], run->frame->outcome->tensors, error);
+        }
+        if (status == LLAVAMED_OK) {
+            status = write_segments(run, shard, 0, error);
+        }
     }
     return status;
 }
@@ -460,6 +485,7 @@ static void run_deinit(struct run *run)
     const struct plan *plan = run->frame->job->plan;
     for (size_t i = 0; run->shards != NULL && i < plan->n_shards; i++) {
         output_file_close(run->shards[i].file);
+        shard_segments_deinit(&run->shards[i].segments);
         read_back_close(run->shards[i].back);
     }
     for (size_t i = 0; run->placed != NULL && i < plan->n_tensors; i++) {

@@ -33,7 +33,7 @@ enum llavamed_status plan_build(const struct tensor_set *base, const char *base_
     struct plan made = {0};
     enum llavamed_status status = plan_pair(&input, &made, error);
     if (status == LLAVAMED_OK) {
-        status = plan_cut_shards(options->max_shard_bytes, &made, error);
+        status = plan_cut_shards(options, &made, error);
     }
     if (status == LLAVAMED_OK) {
         status = plan_warn(&input, &made, error);
@@ -55,7 +55,7 @@ void plan_deinit(struct plan *plan)
     for (size_t i = 0; i < plan->n_shards; i++) {
         free(plan->shards[i].name);
         free(plan->shards[i].tensors);
-        safetensors_layout_deinit(&plan->shards[i].layout);
+        shard_layout_deinit(&plan->shards[i].layout);
     }
     free(plan->shards);
     free(plan->index_name);

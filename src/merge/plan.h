@@ -7,7 +7,7 @@
 #ifndef MERGE_PLAN_H
 #define MERGE_PLAN_H
 
-#include "format/safetensors.h"
+#include "format/shard_layout.h"
 #include "tensor/tensor.h"
 
 enum plan_action {
@@ -29,10 +29,10 @@ struct plan_tensor {
 };
 
 struct plan_shard {
-    char *name;                       /* owned: "model-00001-of-00003.safetensors" */
-    size_t *tensors;                  /* owned: indices into plan.tensors, in model order */
+    char *name;      /* owned: "model-00001-of-00003.safetensors", "pytorch_model-00001-of-00002.bin" */
+    size_t *tensors; /* owned: indices into plan.tensors, in model order */
     size_t n_tensors;
-    struct safetensors_layout layout; /* layout.order[i] indexes this shard's `tensors` */
+    struct shard_layout layout; /* layout.order[i] indexes this shard's `tensors` */
 };
 
 struct plan {
@@ -40,7 +40,8 @@ struct plan {
     size_t n_tensors;
     struct plan_shard *shards; /* owned */
     size_t n_shards;
-    char *index_name;         /* owned: "model.safetensors.index.json"; NULL for a single shard */
+    enum shard_format format;
+    char *index_name; /* owned: "model.safetensors.index.json", "pytorch_model.bin.index.json"; NULL: a single shard */
     enum dtype model_dtype;   /* T of the model: inv_freq is rounded through it */
     uint64_t data_bytes;      /* of all result tensors: the index's total_size */
     uint64_t file_bytes;      /* of all shards, headers included */
@@ -51,7 +52,12 @@ struct plan {
     size_t n_warnings;
 };
 
+/* The reference's --max-shard-size, and huggingface_hub's. */
+#define PLAN_SHARD_BYTES_TORCH UINT64_C(10000000000)
+#define PLAN_SHARD_BYTES_SAFETENSORS UINT64_C(5000000000)
+
 struct plan_options {
+    enum shard_format format;
     enum llavamed_result_dtype dtype;
     enum llavamed_inv_freq inv_freq;
     uint64_t max_shard_bytes;
@@ -66,6 +72,9 @@ struct plan_options {
  * inv_freq longer than INV_FREQ_ELEMS_MAX, nothing to merge at all. PAIR_BASE_MERGED: the base holds mm_projector.
  * USAGE: max_shard_bytes so small that the result would have more than SHARD_COUNT_MAX shards. SHAPE_INVALID and
  * INPUT_LIMIT: sizes that do not fit 64 bits. PAIR_SAME is not decided here.
+ *
+ * Shards are cut as the writer of their format does: huggingface_hub's for safetensors; for torch the shard_checkpoint()
+ * of transformers 4.28, whose first shard is empty when the very first tensor is above the limit.
  *
  * Index rows in the order that huggingface_hub gives them are those of shards[0].tensors, shards[1].tensors and so on;
  * that is not plan.tensors' order where a tensor larger than max_shard_bytes went ahead of the shard being filled.

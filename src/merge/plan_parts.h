@@ -23,7 +23,7 @@ enum llavamed_status plan_pair(const struct plan_input *input, struct plan *plan
                                struct llavamed_error *error) LLAVAMED_CHECK;
 
 /* Cuts plan->tensors into shards, lays out and names them and the index. USAGE: more shards than an index may name. */
-enum llavamed_status plan_cut_shards(uint64_t max_shard_bytes, struct plan *plan,
+enum llavamed_status plan_cut_shards(const struct plan_options *options, struct plan *plan,
                                      struct llavamed_error *error) LLAVAMED_CHECK;
 
 /* Appends to plan->warnings whatever about a pair that fits is still worth telling. */

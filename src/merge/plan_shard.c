@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Cuts the result into shards exactly as huggingface_hub's split_state_dict_into_shards_factory: greedy, in model
- * order; a tensor larger than the limit becomes a shard of its own at once, numbered before the one still being filled.
+ * Cuts the result into shards, greedily and in model order, exactly as the writers of the two formats do:
+ *
+ * - safetensors: huggingface_hub's split_state_dict_into_shards_factory. A tensor larger than the limit becomes a shard
+ *   of its own at once, numbered before the one still being filled.
+ * - torch: shard_checkpoint() of transformers 4.28. Such a tensor ends the shard being filled, even an empty one.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +12,22 @@
 #include "core/checked.h"
 #include "format/shard_index.h"
 #include "merge/plan_parts.h"
+
+static size_t assign_torch_shards(uint64_t limit, struct plan *plan)
+{
+    size_t shard = 0;
+    uint64_t open_bytes = 0;
+    for (size_t i = 0; i < plan->n_tensors; i++) {
+        uint64_t n_bytes = plan->tensors[i].out.n_bytes;
+        if (n_bytes > limit || open_bytes > limit - n_bytes) {
+            shard++;
+            open_bytes = 0;
+        }
+        plan->tensors[i].shard = shard;
+        open_bytes += n_bytes;
+    }
+    return shard + 1;
+}
 
 /* Sets .shard of every tensor and returns the number of shards. `open_at` is room for n_tensors indices. */
 static size_t assign_shards(uint64_t limit, struct plan *plan, size_t *open_at)
@@ -69,11 +88,12 @@ static enum llavamed_status name_shard(struct plan *plan, size_t index, struct l
 {
     struct buffer text;
     buffer_init(&text, 128);
-    if (plan->n_shards == 1) {
-        buffer_append_text(&text, "model.safetensors");
-    } else {
-        buffer_printf(&text, "model-%05zu-of-%05zu.safetensors", index + 1, plan->n_shards);
+    bool torch = plan->format == SHARD_TORCH;
+    buffer_append_text(&text, torch ? "pytorch_model" : "model");
+    if (plan->n_shards > 1) {
+        buffer_printf(&text, "-%05zu-of-%05zu", index + 1, plan->n_shards);
     }
+    buffer_append_text(&text, torch ? ".bin" : ".safetensors");
     enum llavamed_status status = buffer_status(&text, "the name of a shard", error);
     if (status == LLAVAMED_OK) {
         plan->shards[index].name = buffer_take(&text);
@@ -89,11 +109,10 @@ static enum llavamed_status lay_out_shard(struct plan *plan, size_t index, const
     for (size_t i = 0; i < shard->n_tensors; i++) {
         borrowed[i] = &plan->tensors[shard->tensors[i]].out;
     }
-    enum llavamed_status status = safetensors_layout_build(borrowed, shard->n_tensors, &shard->layout, error);
-    if (status == LLAVAMED_OK) {
-        status = name_shard(plan, index, error);
-    }
-    return status;
+    enum llavamed_status status = name_shard(plan, index, error);
+    return status == LLAVAMED_OK ? shard_layout_build(plan->format, shard->name, borrowed, shard->n_tensors,
+                                                      &shard->layout, error)
+                                 : status;
 }
 
 static enum llavamed_status lay_out_shards(struct plan *plan, struct llavamed_error *error)
@@ -118,13 +137,17 @@ static enum llavamed_status lay_out_shards(struct plan *plan, struct llavamed_er
     return status;
 }
 
-enum llavamed_status plan_cut_shards(uint64_t max_shard_bytes, struct plan *plan, struct llavamed_error *error)
+enum llavamed_status plan_cut_shards(const struct plan_options *options, struct plan *plan,
+                                     struct llavamed_error *error)
 {
+    uint64_t max_shard_bytes = options->max_shard_bytes;
+    plan->format = options->format;
     size_t *open_at = calloc(plan->n_tensors + 1, sizeof *open_at);
     if (open_at == NULL) {
         return llavamed_fail_memory(error, (plan->n_tensors + 1) * sizeof *open_at, "the plan of shards");
     }
-    size_t n_shards = assign_shards(max_shard_bytes, plan, open_at);
+    size_t n_shards = plan->format == SHARD_TORCH ? assign_torch_shards(max_shard_bytes, plan)
+                                                  : assign_shards(max_shard_bytes, plan, open_at);
     free(open_at);
     if (n_shards > SHARD_COUNT_MAX) {
         enum llavamed_status status = llavamed_fail(
@@ -138,7 +161,8 @@ enum llavamed_status plan_cut_shards(uint64_t max_shard_bytes, struct plan *plan
         status = lay_out_shards(plan, error);
     }
     if (status == LLAVAMED_OK && n_shards > 1) {
-        plan->index_name = strdup("model.safetensors.index.json");
+        plan->index_name = strdup(plan->format == SHARD_TORCH ? "pytorch_model.bin.index.json"
+                                                              : "model.safetensors.index.json");
         if (plan->index_name == NULL) {
             status = llavamed_fail_memory(error, 64, "the name of the index");
         }

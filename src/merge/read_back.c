@@ -9,6 +9,7 @@
 #include "integrity/crc32.h"
 #include "io/directory.h"
 #include "io/input_file.h"
+#include "merge/shard_segments.h"
 
 struct read_back {
     const struct plan *plan;
@@ -17,8 +18,13 @@ struct read_back {
     struct input_file *file;
     struct sha256_stream *sha256;
     uint64_t offset; /* of the next byte */
-    size_t position; /* of the next byte's tensor, or of the next tensor, in file order */
-    uint32_t crc32;  /* of that tensor's bytes so far */
+    /* The shard is segment 0, data 0, segment 1 ...: which part the next byte belongs to, and what is left of it. */
+    bool in_data;
+    size_t position; /* of the data, in file order; of the data behind the segment */
+    uint64_t left;
+    struct shard_segments segments;
+    size_t segment_bytes; /* of the segment at which it is */
+    uint32_t crc32;       /* of the data's bytes so far */
 };
 
 static enum llavamed_status fail_different(const struct read_back *back, const char *what, struct llavamed_error *error)
@@ -28,6 +34,13 @@ static enum llavamed_status fail_different(const struct read_back *back, const c
                       input_file_path(back->file), what);
     llavamed_hint(error, "storage or memory of this machine is faulty: write to another disk");
     return status;
+}
+
+static void begin_segment(struct read_back *back)
+{
+    back->in_data = false;
+    back->segment_bytes = shard_segments_render(&back->segments);
+    back->left = back->segment_bytes;
 }
 
 enum llavamed_status read_back_open(const char *directory, const struct plan *plan, size_t shard,
@@ -50,6 +63,10 @@ enum llavamed_status read_back_open(const char *directory, const struct plan *pl
         status = fail_different(made, "it has another size", error);
     }
     if (status == LLAVAMED_OK) {
+        status = shard_segments_init(&made->segments, made->shard, written, error);
+    }
+    if (status == LLAVAMED_OK) {
+        begin_segment(made);
         input_file_drop_cache(made->file);
         *out = made;
         made = NULL;
@@ -65,20 +82,9 @@ void read_back_close(struct read_back *back)
     if (back != NULL) {
         input_file_close(back->file);
         sha256_free(back->sha256);
+        shard_segments_deinit(&back->segments);
         free(back);
     }
-}
-
-static enum llavamed_status judge_head(const struct read_back *back, const uint8_t *bytes, size_t n_bytes,
-                                       struct llavamed_error *error)
-{
-    const struct safetensors_layout *layout = &back->shard->layout;
-    if (back->offset >= layout->head_bytes) {
-        return LLAVAMED_OK;
-    }
-    size_t n = (size_t)min_u64(n_bytes, layout->head_bytes - back->offset);
-    return memcmp(bytes, layout->head + back->offset, n) == 0 ? LLAVAMED_OK
-                                                              : fail_different(back, "its header differs", error);
 }
 
 static enum llavamed_status judge_tensor(const struct read_back *back, size_t tensor, struct llavamed_error *error)
@@ -93,33 +99,45 @@ static enum llavamed_status judge_tensor(const struct read_back *back, size_t te
     return fail_different(back, what, error);
 }
 
-/* Adds to the CRC-32s of the tensors that these bytes belong to, and compares those that end here. */
-static enum llavamed_status judge_tensors(struct read_back *back, const uint8_t *bytes, size_t n_bytes,
-                                          struct llavamed_error *error)
+/* The part is read: goes on to the next one. There is none behind the last segment. */
+static enum llavamed_status end_part(struct read_back *back, struct llavamed_error *error)
 {
-    const struct safetensors_layout *layout = &back->shard->layout;
-    uint64_t at = back->offset;
-    const uint64_t end = back->offset + n_bytes;
-    enum llavamed_status status = LLAVAMED_OK;
-    while (status == LLAVAMED_OK && back->position < layout->n_tensors) {
-        size_t tensor = back->shard->tensors[layout->order[back->position]];
-        uint64_t first = layout->file_offsets[back->position];
-        uint64_t past = first + back->plan->tensors[tensor].out.n_bytes;
-        at = max_u64(at, first);
-        if (at > end || (at == end && past > end)) {
-            break;
-        }
-        size_t n = (size_t)(min_u64(end, past) - at);
-        back->crc32 = crc32_update(back->crc32, bytes + (at - back->offset), n);
-        at += n;
-        if (at < past) {
-            break;
-        }
-        status = judge_tensor(back, tensor, error);
-        back->position++;
+    size_t tensor = back->shard->tensors[back->shard->layout.order[back->position]];
+    if (!back->in_data) {
+        back->in_data = true;
         back->crc32 = 0;
+        back->left = back->plan->tensors[tensor].out.n_bytes;
+        return LLAVAMED_OK;
     }
+    enum llavamed_status status = judge_tensor(back, tensor, error);
+    back->position++;
+    begin_segment(back);
     return status;
+}
+
+/* Compares segments, and adds to the CRC-32 of data. */
+static enum llavamed_status judge(struct read_back *back, const uint8_t *bytes, size_t n_bytes,
+                                  struct llavamed_error *error)
+{
+    size_t done = 0;
+    for (;;) {
+        size_t n = (size_t)min_u64(back->left, n_bytes - done);
+        if (back->in_data) {
+            back->crc32 = crc32_update(back->crc32, bytes + done, n);
+        } else if (memcmp(bytes + done, back->segments.bytes + (back->segment_bytes - back->left), n) != 0) {
+            return fail_different(back, "its headers differ", error);
+        }
+        done += n;
+        back->left -= n;
+        bool at_end = !back->in_data && back->position == back->shard->layout.n_data;
+        if (back->left > 0 || at_end) {
+            return LLAVAMED_OK;
+        }
+        enum llavamed_status status = end_part(back, error);
+        if (status != LLAVAMED_OK) {
+            return status;
+        }
+    }
 }
 
 enum llavamed_status read_back_next(struct read_back *back, void *buffer, size_t buffer_bytes, size_t *n_read,
@@ -132,10 +150,7 @@ enum llavamed_status read_back_next(struct read_back *back, void *buffer, size_t
     }
     enum llavamed_status status = input_file_read(back->file, back->offset, buffer, n, error);
     if (status == LLAVAMED_OK) {
-        status = judge_head(back, buffer, n, error);
-    }
-    if (status == LLAVAMED_OK) {
-        status = judge_tensors(back, buffer, n, error);
+        status = judge(back, buffer, n, error);
     }
     if (status == LLAVAMED_OK) {
         status = sha256_update(back->sha256, buffer, n, error);

@@ -7,7 +7,6 @@
 void llavamed_settings_init(struct llavamed_settings *settings)
 {
     *settings = (struct llavamed_settings){
-        .max_shard_bytes = 5000000000u,
         .max_memory_bytes = 268435456u,
     };
 }

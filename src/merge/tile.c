@@ -93,6 +93,7 @@ bool tile_next(struct tile_cursor *cursor, struct tile *tile)
             uint64_t n_elems = min_u64(most, tensor->out.n_elems - cursor->next_elem);
             *tile = (struct tile){
                 .tensor = index,
+                .position = cursor->position,
                 .first_elem = cursor->next_elem,
                 .n_elems = n_elems,
                 .file_offset = shard->layout.file_offsets[cursor->position] + cursor->next_elem * element_bytes,

@@ -9,7 +9,8 @@
 #include "merge/pipeline.h"
 
 struct tile {
-    size_t tensor; /* index into plan->tensors */
+    size_t tensor;   /* index into plan->tensors */
+    size_t position; /* of the tensor, in its shard's file order */
     uint64_t first_elem;
     uint64_t n_elems;
     uint64_t file_offset;

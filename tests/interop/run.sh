@@ -3,7 +3,8 @@
 # run.sh: the programs against the real libraries, in two virtual environments below $BUILD, made when they are not
 # there: venv (today's torch, safetensors, huggingface_hub, transformers) and venv-reference (Debian's torch 1.13 with
 # transformers 4.28.1, what LLaVA's own script ran on). What is missing is a failure.
-# INTEROP_CASES sets the number of random pairs (400). Ends with "N passed, N failed".
+# INTEROP_CASES sets the number of random pairs (400), INTEROP_TORCH_CASES that of files laid out as torch does (2000).
+# Ends with "N passed, N failed".
 set -u
 
 cd "$(dirname "$0")/../.." || exit 1
@@ -40,4 +41,8 @@ exec tests/run_check.sh \
         --older $build/venv-reference/bin/python" \
     "hub=$build/venv/bin/python tests/interop/hub_cache.py --program $program" \
     "records=$build/venv/bin/python tests/interop/hub_records.py --program $program" \
-    "readers=$build/venv/bin/python tests/interop/readers.py --program $program"
+    "readers=$build/venv/bin/python tests/interop/readers.py --program $program" \
+    "torch-writer=$build/venv-reference/bin/python tests/interop/torch_writer.py --program $build/tools/render_torch \
+        --cases ${INTEROP_TORCH_CASES:-2000} --save-pretrained" \
+    "torch-writer-today=$build/venv/bin/python tests/interop/torch_writer.py --program $build/tools/render_torch \
+        --cases ${INTEROP_CASES:-400}"

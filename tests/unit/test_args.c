@@ -57,7 +57,7 @@ static void defaults(void)
     EXPECT_U64(args.settings.inv_freq, LLAVAMED_INV_FREQ_KEEP);
     EXPECT_U64(args.settings.verify, LLAVAMED_VERIFY_AUTO);
     EXPECT_U64(args.settings.cpu, LLAVAMED_CPU_BEST);
-    EXPECT_U64(args.settings.max_shard_bytes, 5000000000);
+    EXPECT_U64(args.settings.max_shard_bytes, 0);
     EXPECT_U64(args.settings.max_memory_bytes, 268435456);
     EXPECT_U64(args.settings.n_threads, 0);
     EXPECT_U64(args.progress, ARGS_PROGRESS_AUTO);
@@ -103,7 +103,9 @@ static void choices(void)
     EXPECT_U64(parse_run("--verify never"), LLAVAMED_STATUS_USAGE);
     EXPECT_TEXT(error.message, "--verify: unknown value (got 'never', want one of auto, full, none)");
     EXPECT_U64(parse_run("--format gguf"), LLAVAMED_STATUS_USAGE);
-    EXPECT_TEXT(error.message, "--format: unknown value (got 'gguf', want safetensors)");
+    EXPECT_TEXT(error.message, "--format: unknown value (got 'gguf', want one of safetensors, torch)");
+    EXPECT_U64(parse_run("--format torch"), LLAVAMED_OK);
+    EXPECT_U64(args.settings.format, LLAVAMED_FORMAT_TORCH);
 }
 
 static void spellings(void)
@@ -194,7 +196,6 @@ static void refusals(void)
         {"--threads=-1", LLAVAMED_STATUS_USAGE, "--threads: not a number of threads (got '-1', want 0 to 1024)", NULL},
         {"--max-memory 12XB", LLAVAMED_STATUS_USAGE, "--max-memory: not a size above 0 that fits 64 bits (got '12XB')",
          NULL},
-        {"--format torch", LLAVAMED_STATUS_NOT_SUPPORTED_YET, "--format torch is not supported yet", NULL},
         {"--sums", LLAVAMED_STATUS_USAGE, "--sums: value missing (want FILE)", NULL},
         {"--digests", LLAVAMED_STATUS_NOT_SUPPORTED_YET, "--digests is not supported yet", NULL},
         {"--against=x", LLAVAMED_STATUS_NOT_SUPPORTED_YET, "--against is not supported yet", NULL},

@@ -419,7 +419,7 @@ static void expect_damage_found(bool in_header)
     make_set_require(pair != NULL);
     pair_make(pair, &(struct pair_shape){0, 1, 48});
     struct fake_stream *stream = &pair->delta.streams[0];
-    const char *want = "its header differs";
+    const char *want = "its headers differ";
     char path[4096] = "";
     /* Two tensors of one shard: the damage is done to the first when the second is read. */
     size_t n_seen = 0;

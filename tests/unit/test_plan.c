@@ -133,7 +133,7 @@ static void a_llava_delta(void)
     EXPECT_U64(pair.plan.data_bytes, 2 * halves + 2 * 64 * 4);
     EXPECT_U64(pair.plan.delta_read_bytes, pair.plan.data_bytes);
     EXPECT_U64(pair.plan.base_read_bytes, 2 * (halves - 2 * 4 * 8 - 8 * 1024 - 8) + 2 * 64 * 4);
-    EXPECT_U64(pair.plan.file_bytes, pair.plan.data_bytes + pair.plan.shards[0].layout.head_bytes);
+    EXPECT_U64(pair.plan.file_bytes, pair.plan.data_bytes + pair.plan.shards[0].layout.as.safetensors.head_bytes);
     close_pair(&pair);
 }
 

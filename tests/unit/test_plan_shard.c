@@ -30,7 +30,7 @@ static void expect_consistent(const struct plan *plan)
         char name[64];
         (void)snprintf(name, sizeof name, "model-%05zu-of-%05zu.safetensors", i + 1, plan->n_shards);
         EXPECT_TEXT(shard->name, plan->n_shards == 1 ? "model.safetensors" : name);
-        EXPECT_U64(shard->layout.n_tensors, shard->n_tensors);
+        EXPECT_U64(shard->layout.n_data, shard->n_tensors);
         EXPECT(shard->n_tensors > 0);
         uint64_t shard_bytes = 0;
         for (size_t k = 0; k < shard->n_tensors; k++) {
@@ -39,7 +39,7 @@ static void expect_consistent(const struct plan *plan)
             EXPECT(shard->layout.order[k] < shard->n_tensors);
             shard_bytes += plan->tensors[shard->tensors[k]].out.n_bytes;
         }
-        EXPECT_U64(shard->layout.file_bytes, shard_bytes + shard->layout.head_bytes);
+        EXPECT_U64(shard->layout.file_bytes, shard_bytes + shard->layout.as.safetensors.head_bytes);
         n_tensors += shard->n_tensors;
         data_bytes += shard_bytes;
         file_bytes += shard->layout.file_bytes;
@@ -133,7 +133,7 @@ static void check_llama(char *line)
         }
         at += used;
         const struct plan_shard *shard = &plan.shards[n++];
-        EXPECT_U64(shard->layout.file_bytes - shard->layout.head_bytes, n_bytes);
+        EXPECT_U64(shard->layout.file_bytes - shard->layout.as.safetensors.head_bytes, n_bytes);
         EXPECT_TEXT(plan.tensors[shard->tensors[0]].out.name, name);
     }
     EXPECT_U64(plan.n_shards, n);

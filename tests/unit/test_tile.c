@@ -75,7 +75,7 @@ static size_t compute(const struct pair *pair, size_t tile_bytes, uint8_t *resul
         .geometry = {.tile_bytes = tile_bytes},
     };
     struct tile_cursor cursor = {.job = &job};
-    uint64_t head_bytes = pair->plan.shards[0].layout.head_bytes;
+    uint64_t head_bytes = pair->plan.shards[0].layout.as.safetensors.head_bytes;
     uint64_t next = head_bytes;
     struct tile tile;
     EXPECT_U64(pair->plan.n_shards, 1);

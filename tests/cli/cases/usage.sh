@@ -58,7 +58,7 @@ test_usage_stray_arguments()
 test_usage_not_supported_yet()
 {
     local option
-    for option in '--format torch' --digests '--against x'; do
+    for option in --digests '--against x'; do
         # shellcheck disable=SC2086
         refused 2 "${option% x} is not supported yet" --base "$DATA/base" --delta "$DATA/delta" --out out $option
         want_stderr 'llavamed-apply: hint: *'
@@ -121,7 +121,7 @@ test_usage_error_as_json()
     want_error 'unknown option*'
     want_json 'r["status"] == 2' 'r["code"] == "USAGE"' 'r["out"] is None' \
         'r["message"] == "unknown option (got '"'--nonsense'"')"' '"--help" in r["hint"]' 'r["problems"] == []'
-    apply --format=torch --json
+    apply --digests --json
     want_status 2
     want_json 'r["code"] == "NOT_SUPPORTED_YET"'
 }
