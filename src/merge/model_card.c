@@ -138,7 +138,8 @@ static void append_loading(struct buffer *out, bool is_llava, const struct plan 
     buffer_printf(
         out,
         "The tensors have the names that the LLaVA code of 2023 gives them, and so far that code is needed to "
-        "load them: LLaVA-Med\nv1.0.0 with the release of transformers that it asks for%s. The LLaVA classes of today's\ntransformers name their tensors differently. The vision tower "
+        "load them: LLaVA-Med\nv1.0.0 with the release of transformers that it asks for%s. The LLaVA classes of "
+        "today's\ntransformers name their tensors differently. The vision tower "
         "is not in here; `config.json` names it.\n\n"
         "```python\nimport torch\nfrom llava import LlavaLlamaForCausalLM\n"
         "from transformers import AutoTokenizer\n\n"

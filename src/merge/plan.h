@@ -21,11 +21,11 @@ enum plan_action {
 const char *plan_action_name(enum plan_action action); /* "add", "add-top-left", "copy-delta", "inv-freq" */
 
 struct plan_tensor {
-    struct tensor out;        /* the result: name (owned), dtype, shape */
+    struct tensor out; /* the result: name (owned), dtype, shape */
     enum plan_action action;
-    size_t delta_index;       /* into the delta's set */
-    size_t base_index;        /* into the base's set, or TENSOR_NOT_FOUND */
-    size_t shard;             /* index into shards */
+    size_t delta_index; /* into the delta's set */
+    size_t base_index;  /* into the base's set, or TENSOR_NOT_FOUND */
+    size_t shard;       /* index into shards */
 };
 
 struct plan_shard {
@@ -42,13 +42,13 @@ struct plan {
     size_t n_shards;
     enum shard_format format;
     char *index_name; /* owned: "model.safetensors.index.json", "pytorch_model.bin.index.json"; NULL: a single shard */
-    enum dtype model_dtype;   /* T of the model: inv_freq is rounded through it */
-    uint64_t data_bytes;      /* of all result tensors: the index's total_size */
-    uint64_t file_bytes;      /* of all shards, headers included */
+    enum dtype model_dtype; /* T of the model: inv_freq is rounded through it */
+    uint64_t data_bytes;    /* of all result tensors: the index's total_size */
+    uint64_t file_bytes;    /* of all shards, headers included */
     uint64_t base_read_bytes;
     uint64_t delta_read_bytes;
-    size_t n_dropped;         /* inv_freq left out by choice */
-    char **warnings;          /* owned */
+    size_t n_dropped; /* inv_freq left out by choice */
+    char **warnings;  /* owned */
     size_t n_warnings;
 };
 
@@ -73,8 +73,9 @@ struct plan_options {
  * USAGE: max_shard_bytes so small that the result would have more than SHARD_COUNT_MAX shards. SHAPE_INVALID and
  * INPUT_LIMIT: sizes that do not fit 64 bits. PAIR_SAME is not decided here.
  *
- * Shards are cut as the writer of their format does: huggingface_hub's for safetensors; for torch the shard_checkpoint()
- * of transformers 4.28, whose first shard is empty when the very first tensor is above the limit.
+ * Shards are cut as the writer of their format does: huggingface_hub's for safetensors; for torch shard_checkpoint() of
+ * transformers 4.28, whose first shard is empty when the very first tensor is above the limit. (It counts an element of
+ * a bool as an eighth of a byte; here it is one. No LLaMA has any.)
  *
  * Index rows in the order that huggingface_hub gives them are those of shards[0].tensors, shards[1].tensors and so on;
  * that is not plan.tensors' order where a tensor larger than max_shard_bytes went ahead of the shard being filled.
