@@ -148,10 +148,16 @@ static void append_loading(struct buffer *out, bool is_llava, const struct plan 
         plan->format == SHARD_TORCH ? "" : ", and the safetensors package", dtype);
 }
 
-static void append_checking(struct buffer *out)
+static void append_checking(struct buffer *out, const struct plan *plan)
 {
     buffer_append_text(out, "## Checking\n\n`sha256sum -c SHA256SUMS` checks every file. `" MANIFEST_FILE_NAME
                             "` tells what was done to each tensor,\nwith a CRC-32 of its bytes.\n");
+    if (plan->format == SHARD_TORCH) {
+        buffer_append_text(out,
+                           "\nThe shards are byte for byte what `torch.save` of torch 1.13 to 2.0 writes for these "
+                           "tensors, cut as transformers 4.28\ncuts them: their SHA-256 can be compared with those "
+                           "of merges made there.\n");
+    }
 }
 
 static void append_warnings(struct buffer *out, const struct documents_job *job)
@@ -185,6 +191,6 @@ void model_card_append(struct buffer *out, const struct plan *plan, const struct
     buffer_append_text(out, "\n");
     append_work(out, plan, job);
     append_loading(out, is_llava, plan);
-    append_checking(out);
+    append_checking(out, plan);
     append_warnings(out, job);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Plans run from a source that is read from front to back must end as they do from one that is read in any order. The
- * sources are in memory: the sequential one deals its tensors, in scrambled order, to several streams.
+ * Plans run from a source that is read from front to back must end as they do from one that is read in any order, with
+ * one worker, in either format. The sources are in memory: the sequential one deals its tensors, in scrambled order, to
+ * several streams.
  */
 #include <fcntl.h>
 #include <limits.h>
@@ -108,6 +109,9 @@ struct pair_shape {
     size_t base_streams;
     size_t delta_streams;
     uint64_t delta_width; /* of the embeddings; the base has 48 */
+    enum shard_format format;
+    unsigned n_layers;        /* 0: 3 */
+    uint64_t max_shard_bytes; /* 0: 30000 */
 };
 
 struct pair {
@@ -139,7 +143,7 @@ static void put_tensors(struct pair *pair, const struct pair_shape *shape)
     put(delta, NO_LAYER, "lm_head.weight", DTYPE_F16, 170, 48);
     put(delta, NO_LAYER, "model.mm_projector.weight", DTYPE_F16, 60, 60);
     put(delta, NO_LAYER, "model.mm_projector.bias", DTYPE_F32, 60, 0);
-    for (unsigned i = 0; i < 3; i++) {
+    for (unsigned i = 0; i < (shape->n_layers == 0 ? 3 : shape->n_layers); i++) {
         put(base, i, "self_attn.q_proj.weight", DTYPE_F16, 97, 61);
         put(delta, i, "self_attn.q_proj.weight", DTYPE_F16, 97, 61);
         put(base, i, "self_attn.k_proj.weight", DTYPE_F16, 64, 64);
@@ -163,7 +167,8 @@ static void put_tensors(struct pair *pair, const struct pair_shape *shape)
 
 static void pair_make(struct pair *pair, const struct pair_shape *shape)
 {
-    const struct plan_options options = {.max_shard_bytes = 30000};
+    const struct plan_options options = {
+        .format = shape->format, .max_shard_bytes = shape->max_shard_bytes == 0 ? 30000 : shape->max_shard_bytes};
     memset(pair, 0, sizeof *pair);
     temp_dir_make(&pair->dir);
     tensor_set_init(&pair->base.source.set);
@@ -177,7 +182,7 @@ static void pair_make(struct pair *pair, const struct pair_shape *shape)
         printf("    %s\n    %s\n", error.message, error.problems[0]);
         abort();
     }
-    EXPECT(pair->plan.n_shards > 3);
+    EXPECT(pair->plan.n_shards > 2);
 }
 
 static void pair_free(struct pair *pair)
@@ -275,7 +280,9 @@ static void expect_same_outcome(const struct pair_shape *shape, unsigned n_worke
     struct pair *pair = malloc(sizeof *pair);
     struct pair *plain = malloc(sizeof *plain);
     make_set_require(pair != NULL && plain != NULL);
-    const struct pair_shape plain_shape = {.delta_width = shape->delta_width};
+    struct pair_shape plain_shape = *shape;
+    plain_shape.base_streams = 0;
+    plain_shape.delta_streams = 0;
     pair_make(pair, shape);
     pair_make(plain, &plain_shape);
     const char *want_directory = temp_path(&plain->dir, "want");
@@ -307,24 +314,39 @@ static void test_delta_in_streams(void)
 {
     for (unsigned n_workers = 1; n_workers <= 16; n_workers += 1 + n_workers / 2) {
         for (size_t n_streams = 1; n_streams <= FAKE_STREAMS_MAX; n_streams += 2) {
-            expect_same_outcome(&(struct pair_shape){0, n_streams, 48}, n_workers, 4096);
+            expect_same_outcome(&(struct pair_shape){0, n_streams, 48, SHARD_SAFETENSORS, 0, 0}, n_workers, 4096);
+            expect_same_outcome(&(struct pair_shape){0, n_streams, 48, SHARD_TORCH, 0, 0}, n_workers, 4096);
         }
-        expect_same_outcome(&(struct pair_shape){0, 2, 48}, n_workers, 65536);
+        expect_same_outcome(&(struct pair_shape){0, 2, 48, SHARD_SAFETENSORS, 0, 0}, n_workers, 65536);
     }
 }
 
 static void test_delta_in_streams_of_a_wider_embedding(void)
 {
-    expect_same_outcome(&(struct pair_shape){0, 2, 57}, 3, 4096);
+    expect_same_outcome(&(struct pair_shape){0, 2, 57, SHARD_SAFETENSORS, 0, 0}, 3, 4096);
+    expect_same_outcome(&(struct pair_shape){0, 2, 57, SHARD_TORCH, 0, 0}, 3, 4096);
 }
 
 static void test_base_in_streams(void)
 {
     for (unsigned n_workers = 1; n_workers <= 16; n_workers += 1 + n_workers / 2) {
         for (size_t n_streams = 1; n_streams <= FAKE_STREAMS_MAX; n_streams += 2) {
-            expect_same_outcome(&(struct pair_shape){n_streams, 0, 48}, n_workers, 4096);
+            expect_same_outcome(&(struct pair_shape){n_streams, 0, 48, SHARD_SAFETENSORS, 0, 0}, n_workers, 4096);
+            expect_same_outcome(&(struct pair_shape){n_streams, 0, 48, SHARD_TORCH, 0, 0}, n_workers, 4096);
         }
-        expect_same_outcome(&(struct pair_shape){2, 0, 48}, n_workers, 65536);
+        expect_same_outcome(&(struct pair_shape){2, 0, 48, SHARD_SAFETENSORS, 0, 0}, n_workers, 65536);
+    }
+}
+
+/* Both ways to run a plan; many tensors to a shard, and a first shard without any. */
+static void test_torch_shards(void)
+{
+    for (unsigned n_workers = 1; n_workers <= 16; n_workers++) {
+        for (size_t n_streams = 0; n_streams <= 2; n_streams++) {
+            expect_same_outcome(&(struct pair_shape){0, n_streams, 48, SHARD_TORCH, 14, 130000}, n_workers, 1024);
+            expect_same_outcome(&(struct pair_shape){0, n_streams, 48, SHARD_TORCH, 0, 9000}, n_workers, 65536);
+            expect_same_outcome(&(struct pair_shape){0, n_streams, 48, SHARD_SAFETENSORS, 0, 0}, n_workers, 4096);
+        }
     }
 }
 
@@ -333,7 +355,7 @@ static void test_sums(void)
 {
     struct pair *pair = malloc(sizeof *pair);
     make_set_require(pair != NULL);
-    pair_make(pair, &(struct pair_shape){0, 3, 48});
+    pair_make(pair, &(struct pair_shape){0, 3, 48, SHARD_SAFETENSORS, 0, 0});
     struct pipeline_outcome outcome = {0};
     struct told told;
     struct llavamed_error error;
@@ -390,7 +412,7 @@ static void test_error_in_a_stream(void)
     for (unsigned n_workers = 1; n_workers <= 8; n_workers *= 2) {
         struct pair *pair = malloc(sizeof *pair);
         make_set_require(pair != NULL);
-        pair_make(pair, &(struct pair_shape){0, 2, 48});
+        pair_make(pair, &(struct pair_shape){0, 2, 48, SHARD_SAFETENSORS, 0, 0});
         faults.fail_at = find_long_tensor(&pair->delta);
         expect_failure(pair, n_workers, LLAVAMED_STATUS_CRC_MISMATCH, "a bad checksum");
         pair_free(pair);
@@ -403,7 +425,7 @@ static void test_stop_signal(void)
     for (unsigned n_workers = 1; n_workers <= 4; n_workers *= 2) {
         struct pair *pair = malloc(sizeof *pair);
         make_set_require(pair != NULL);
-        pair_make(pair, &(struct pair_shape){3, 0, 48});
+        pair_make(pair, &(struct pair_shape){3, 0, 48, SHARD_SAFETENSORS, 0, 0});
         faults.signal_at = find_long_tensor(&pair->base);
         expect_failure(pair, n_workers, LLAVAMED_STATUS_INTERRUPTED, "interrupted by signal");
         signalled = 0;
@@ -413,11 +435,11 @@ static void test_stop_signal(void)
 }
 
 /* One worker: what the first tensor of the stream became is on its way to storage when the last one is read. */
-static void expect_damage_found(bool in_header)
+static void expect_damage_found(enum shard_format format, bool in_header)
 {
     struct pair *pair = malloc(sizeof *pair);
     make_set_require(pair != NULL);
-    pair_make(pair, &(struct pair_shape){0, 1, 48});
+    pair_make(pair, &(struct pair_shape){0, 1, 48, format, 0, 0});
     struct fake_stream *stream = &pair->delta.streams[0];
     const char *want = "its headers differ";
     char path[4096] = "";
@@ -456,8 +478,10 @@ static void expect_damage_found(bool in_header)
 
 static void test_read_back_finds_damage(void)
 {
-    expect_damage_found(false);
-    expect_damage_found(true);
+    expect_damage_found(SHARD_SAFETENSORS, false);
+    expect_damage_found(SHARD_SAFETENSORS, true);
+    expect_damage_found(SHARD_TORCH, false);
+    expect_damage_found(SHARD_TORCH, true);
 }
 
 static void test_what_cannot_be_run(void)
@@ -467,12 +491,12 @@ static void test_what_cannot_be_run(void)
         enum llavamed_status status;
         const char *text;
     } cases[] = {
-        {{0, 0, 48}, LLAVAMED_OK, ""},
-        {{0, 2, 48}, LLAVAMED_OK, ""},
-        {{2, 0, 48}, LLAVAMED_OK, ""},
-        {{0, 2, 49}, LLAVAMED_OK, ""},
-        {{2, 0, 49}, LLAVAMED_STATUS_INPUT_UNSUPPORTED, "grow in width"},
-        {{1, 2, 48}, LLAVAMED_STATUS_INPUT_UNSUPPORTED, "both compressed"},
+        {{0, 0, 48, SHARD_SAFETENSORS, 0, 0}, LLAVAMED_OK, ""},
+        {{0, 2, 48, SHARD_SAFETENSORS, 0, 0}, LLAVAMED_OK, ""},
+        {{2, 0, 48, SHARD_SAFETENSORS, 0, 0}, LLAVAMED_OK, ""},
+        {{0, 2, 49, SHARD_SAFETENSORS, 0, 0}, LLAVAMED_OK, ""},
+        {{2, 0, 49, SHARD_SAFETENSORS, 0, 0}, LLAVAMED_STATUS_INPUT_UNSUPPORTED, "grow in width"},
+        {{1, 2, 48, SHARD_SAFETENSORS, 0, 0}, LLAVAMED_STATUS_INPUT_UNSUPPORTED, "both compressed"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct pair *pair = malloc(sizeof *pair);
@@ -492,7 +516,7 @@ static void test_more_shards_than_files(void)
     struct rlimit limit;
     struct pair *pair = malloc(sizeof *pair);
     make_set_require(pair != NULL && getrlimit(RLIMIT_NOFILE, &limit) == 0);
-    pair_make(pair, &(struct pair_shape){0, 2, 48});
+    pair_make(pair, &(struct pair_shape){0, 2, 48, SHARD_SAFETENSORS, 0, 0});
     const struct rlimit low = {.rlim_cur = 32 + pair->plan.n_shards - 1, .rlim_max = limit.rlim_max};
     struct llavamed_error error = {0};
     EXPECT(setrlimit(RLIMIT_NOFILE, &low) == 0);
@@ -515,6 +539,7 @@ int main(void)
     CASE(test_delta_in_streams);
     CASE(test_delta_in_streams_of_a_wider_embedding);
     CASE(test_base_in_streams);
+    CASE(test_torch_shards);
     CASE(test_sums);
     CASE(test_error_in_a_stream);
     CASE(test_stop_signal);
