@@ -102,6 +102,11 @@ for dtype in float16 bfloat16 float32; do
 done
 check '--inv-freq drop' same_merge "$data/base" "$data/delta" --inv-freq drop
 check 'NaN and infinite values' same_merge "$data/base-nan" "$data/delta"
+check 'torch shards' same_merge "$data/base" "$data/delta" --format torch --max-shard-size 3KB
+check 'torch shards from safetensors, an empty one first' \
+    same_merge "$data/base-sharded" "$data/delta-safetensors" --format torch --max-shard-size 300
+check 'torch shards from a compressed archive' \
+    same_merge "$data/base" "$data/../cli_archives/delta-deflated.zip" --format torch --dtype float32
 check '--cpu ref' same_merge "$data/base" "$data/delta" --cpu ref
 check 'a base that does not belong' same_refusal 4 "$data/base-wrong" "$data/delta"
 
@@ -110,6 +115,8 @@ for dtype in f16 bf16 f32; do
     model=$scratch/$dtype
     "$synth" --out "$model" --scale 0.001 --dtype "$dtype" --threads 2 >"$scratch/log" 2>&1 || cat "$scratch/log"
     check "synthetic $dtype" same_merge "$model/base" "$model/delta"
+    check "synthetic $dtype into torch shards" \
+        same_merge "$model/base" "$model/delta" --format torch --max-shard-size 4MB
     rm -rf "$model"
 done
 

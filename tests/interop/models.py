@@ -9,7 +9,7 @@ import torch
 FLOATS = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
 INTEGERS = [torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64]
 # torch.save writes these in a form of its own, outside of what weights files hold; safetensors knows them.
-UNSIGNED = [torch.uint16, torch.uint32, torch.uint64]
+UNSIGNED = [getattr(torch, name) for name in ("uint16", "uint32", "uint64") if hasattr(torch, name)]
 
 SPECIAL = [0.0, -0.0, 1.0, -1.0, 65504.0, -65504.0, 65520.0, 6.0e-8, -6.0e-8, 3.0e-8, 6.1e-5, 6.0e-5, 3.4e38, -3.4e38,
            1.0e-38, 1.0e-40, -1.0e-45, 1.0e-310, 1.0e308, 2049.0, 0.33325, float("inf"), float("-inf"), float("nan")]

@@ -2,7 +2,9 @@
 """llavamed-apply against the reference itself, run by the library of 2023 (see reference_apply_delta.py).
 
 Tiny models are saved by save_pretrained, merged by the reference and by the program; names, order, dtypes and every bit
-are compared, and the program's output is loaded by the library again.
+are compared, and the program's output is loaded by the library again. With --format torch the program must write the
+files of save_pretrained themselves, byte for byte: shards, index, generation_config.json, and config.json but for
+the path that the library puts into it.
 
 Usage: reference.py --program PATH [--seed N] [--cases N]
 Ends with "N passed, N failed".
@@ -121,6 +123,12 @@ def run_case(program, seed):
         if result.returncode != 0:
             return f"case {seed} ({about}): exit status {result.returncode}: {result.stderr.decode()[-2000:]}"
         wrong = compare(out, want, merged, base_lacks, limit)
+        if not wrong and not base_lacks and not delta_lacks:
+            # Otherwise the program means to differ from the reference: see above.
+            arguments[5] = f"{directory}/torch"
+            arguments += ["--format", "torch", "--threads", str(rng.choice([1, 2, 7]))]
+            subprocess.run([program, *arguments], stdin=subprocess.DEVNULL, timeout=120, check=True)
+            wrong = compare_files(f"{directory}/torch", f"{directory}/merged")
         return wrong and f"case {seed} ({about}): {wrong}"
 
 
@@ -150,6 +158,28 @@ def compare(out, want, merged, base_lacks, limit):
         wrong = not name.endswith(INV_FREQ) and checkpoints.difference(loaded[name], tensor)
         if wrong:
             return f"loaded by transformers {transformers.__version__}: {name} {wrong}"
+    return None
+
+
+def lines_of(path):
+    """Of a file; of config.json without the line that holds the path it was loaded from."""
+    with open(path, "rb") as file:
+        data = file.read()
+    lines = data.splitlines(keepends=True)
+    return [line for line in lines if os.path.basename(path) != "config.json" or b'"_name_or_path"' not in line]
+
+
+def compare_files(out, merged):
+    """The program's files and those of save_pretrained."""
+    names = sorted(os.listdir(merged))
+    weights = sorted(name for name in os.listdir(out) if name.endswith((".bin", ".index.json")))
+    if weights != [name for name in names if name.endswith((".bin", ".index.json"))]:
+        return f"--format torch wrote {weights}, save_pretrained {names}"
+    for name in names:
+        if not os.path.exists(f"{out}/{name}"):
+            return f"{name} was not written"
+        if lines_of(f"{out}/{name}") != lines_of(f"{merged}/{name}"):
+            return f"{name} differs from the one of save_pretrained"
     return None
 
 
