@@ -203,7 +203,7 @@ PYTHON
 test_torch_small_files_as_published()
 {
     local model
-    (cd "$PUBLISHED" && sha256sum --strict --quiet -c sums) >sums 2>&1
+    (cd "$PUBLISHED" && sha256sum --strict --quiet -c sums) >checked 2>&1
     want test $? -eq 0
     want test "$(wc -l <"$PUBLISHED/sums")" = 24
     cp "$DATA"/delta/pytorch_model* .
