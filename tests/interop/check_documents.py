@@ -3,7 +3,7 @@
 """check_documents.py OUT_DIR: judges the documents of a merged directory with other people's libraries.
 
 huggingface_hub parses the model card, hashlib checks SHA256SUMS, json reads the manifest, and zlib computes the CRC-32 of
-every tensor as safetensors finds it. Ends with "N passed, N failed"; exit status 1 when anything failed.
+every tensor as safetensors, or torch in .bin shards, finds it. Ends with "N passed, N failed"; exit status 1 when anything failed.
 """
 
 import hashlib
@@ -67,6 +67,21 @@ def check_sums(out):
     return sums
 
 
+def tensors_of(path):
+    """Name, dtype, shape and bytes of each tensor of a shard."""
+    if path.suffix != ".bin":
+        for name, found in safetensors.deserialize(path.read_bytes()):
+            yield name, found["dtype"], list(found["shape"]), found["data"]
+        return
+    import torch  # not needed for the other form
+
+    names = {torch.float16: "F16", torch.bfloat16: "BF16", torch.float32: "F32", torch.float64: "F64",
+             torch.bool: "BOOL", torch.uint8: "U8", torch.int8: "I8", torch.int16: "I16", torch.int32: "I32",
+             torch.int64: "I64"}
+    for name, tensor in torch.load(path, weights_only=True).items():
+        yield name, names[tensor.dtype], list(tensor.shape), bytes(tensor.untyped_storage())
+
+
 def check_tensors(out, manifest):
     listed = {}
     for tensor in manifest["tensors"]:
@@ -76,16 +91,16 @@ def check_tensors(out, manifest):
     for shard in manifest["shards"]:
         path = out / shard["name"]
         check(path.stat().st_size == shard["bytes"], f"manifest: bytes of {shard['name']}")
-        for name, found in safetensors.deserialize(path.read_bytes()):
+        for name, dtype, shape, data in tensors_of(path):
             tensor = listed.get(name)
             check(tensor is not None, f"manifest: {name} is missing")
             if tensor is None:
                 continue
             seen.add(name)
             check(tensor["shard"] == shard["name"], f"manifest: shard of {name}")
-            check(tensor["dtype"] == found["dtype"], f"manifest: dtype of {name}")
-            check(tensor["shape"] == list(found["shape"]), f"manifest: shape of {name}")
-            check(tensor["crc32"] == f"{zlib.crc32(found['data']):08x}", f"manifest: crc32 of {name}")
+            check(tensor["dtype"] == dtype, f"manifest: dtype of {name}")
+            check(tensor["shape"] == shape, f"manifest: shape of {name}")
+            check(tensor["crc32"] == f"{zlib.crc32(data):08x}", f"manifest: crc32 of {name}")
     check(seen == set(listed), "manifest: tensors that no shard holds")
     return listed
 
@@ -114,8 +129,9 @@ def check_manifest(out, sums):
 
 
 def check_index(out):
-    shards = sorted(p.name for p in out.glob("*.safetensors"))
-    index = out / "model.safetensors.index.json"
+    bins = sorted(p.name for p in out.glob("*.bin"))
+    shards = bins or sorted(p.name for p in out.glob("*.safetensors"))
+    index = out / ("pytorch_model.bin.index.json" if bins else "model.safetensors.index.json")
     check(index.exists() == (len(shards) > 1), "index: there only with several shards")
     if index.exists():
         mapped = json.loads(index.read_text())["weight_map"]
