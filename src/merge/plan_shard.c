@@ -110,9 +110,9 @@ static enum llavamed_status lay_out_shard(struct plan *plan, size_t index, const
         borrowed[i] = &plan->tensors[shard->tensors[i]].out;
     }
     enum llavamed_status status = name_shard(plan, index, error);
-    return status == LLAVAMED_OK ? shard_layout_build(plan->format, shard->name, borrowed, shard->n_tensors,
-                                                      &shard->layout, error)
-                                 : status;
+    return status == LLAVAMED_OK
+               ? shard_layout_build(plan->format, shard->name, borrowed, shard->n_tensors, &shard->layout, error)
+               : status;
 }
 
 static enum llavamed_status lay_out_shards(struct plan *plan, struct llavamed_error *error)
@@ -161,8 +161,8 @@ enum llavamed_status plan_cut_shards(const struct plan_options *options, struct 
         status = lay_out_shards(plan, error);
     }
     if (status == LLAVAMED_OK && n_shards > 1) {
-        plan->index_name = strdup(plan->format == SHARD_TORCH ? "pytorch_model.bin.index.json"
-                                                              : "model.safetensors.index.json");
+        plan->index_name =
+            strdup(plan->format == SHARD_TORCH ? "pytorch_model.bin.index.json" : "model.safetensors.index.json");
         if (plan->index_name == NULL) {
             status = llavamed_fail_memory(error, 64, "the name of the index");
         }

@@ -39,8 +39,7 @@ size_t shard_segments_render(struct shard_segments *segments)
 }
 
 enum llavamed_status shard_segments_write(struct shard_segments *segments, size_t until, struct output_file *file,
-                                          struct sha256_stream *sha256, uint64_t *n_bytes,
-                                          struct llavamed_error *error)
+                                          struct sha256_stream *sha256, uint64_t *n_bytes, struct llavamed_error *error)
 {
     enum llavamed_status status = LLAVAMED_OK;
     while (status == LLAVAMED_OK && segments->next <= until) {
