@@ -7,6 +7,7 @@
 
 #include "core/bytes.h"
 #include "core/checked.h"
+#include "format/zip_end.h"
 
 #define LOCAL_BYTES 30
 
@@ -33,11 +34,18 @@ enum llavamed_status archive_probe(const char *path, bool *is_archive, struct ll
     char name[ZIP_NAME_BYTES_MAX + 1];
     *is_archive = false;
     enum llavamed_status status = input_file_open(path, &file, error);
-    if (status != LLAVAMED_OK || input_file_bytes(file) < LOCAL_BYTES) {
+    size_t n_bytes = status == LLAVAMED_OK ? (size_t)min_u64(input_file_bytes(file), LOCAL_BYTES) : 0;
+    if (n_bytes > 0) {
+        status = input_file_read(file, 0, local, n_bytes, error);
+    }
+    if (status != LLAVAMED_OK) {
         goto out;
     }
-    status = input_file_read(file, 0, local, sizeof local, error);
-    if (status != LLAVAMED_OK || !zip_looks_like(local, sizeof local)) {
+    if (!zip_looks_like(local, n_bytes)) {
+        status = zip_end_explain(file, error);
+        goto out;
+    }
+    if (n_bytes < LOCAL_BYTES) {
         goto out;
     }
     size_t name_bytes = load_le16(local + 26);

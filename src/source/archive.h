@@ -13,7 +13,8 @@ struct archive; /* opaque; thread-safe once it is open */
 
 /*
  * Whether the file is a zip archive that is not itself a weights file of torch: by its first bytes, and by the name of
- * its first entry. What opening and reading give.
+ * its first entry. ZIP_INVALID for one that cannot be read as it is: empty, a volume of several, with something before
+ * it. What opening and reading give.
  */
 enum llavamed_status archive_probe(const char *path, bool *is_archive, struct llavamed_error *error) LLAVAMED_CHECK;
 

@@ -93,6 +93,8 @@ static const struct magic magics[] = {
     MAGIC("\x28\xb5\x2f\xfd", 0, "a zstd archive", hint_unpack),
     MAGIC("7z\xbc\xaf\x27\x1c", 0, "a 7z archive", hint_unpack),
     MAGIC("Rar!\x1a\x07", 0, "a rar archive", hint_unpack),
+    MAGIC("PK\x07\x08", 0, "a volume of a split zip archive",
+          "join them with 'zip -s 0 NAME.zip --out joined.zip', or unpack them and give the directory"),
     MAGIC("ustar", 257, "a tar archive", hint_unpack),
 };
 

@@ -132,6 +132,54 @@ test_archive_refused()
     want_failure 4 '*'
 }
 
+test_archive_comment()
+{
+    cp "$ARCHIVES/delta-deflated.zip" delta.zip
+    python3 -c 'import zipfile
+with zipfile.ZipFile("delta.zip", "a") as archive:
+    archive.comment = b"fetched in June\n"'
+    apply --base "$DATA/base" --delta delta.zip --out out
+    want_status 0
+    want_expected delta
+}
+
+# What is no archive that can be read as it is says so, and what to do.
+test_archive_of_other_kinds()
+{
+    python3 - "$ARCHIVES/delta-deflated.zip" <<'PYTHON'
+import struct
+import sys
+
+with open(sys.argv[1], "rb") as file:
+    data = file.read()
+end = data.rindex(b"PK\5\6")
+directory, = struct.unpack_from("<L", data, end + 16)
+volume = bytearray(data[1000:])
+struct.pack_into("<2H", volume, end - 1000 + 4, 1, 1)
+secret = bytearray(data)
+secret[6] |= 1
+secret[directory + 8] |= 1
+for name, content in ("last.zip", volume), ("secret.zip", secret), ("sfx.exe", b"MZ" + bytes(5000) + data), (
+        "empty.zip", b"PK\5\6" + bytes(18)), ("first.z01", b"PK\7\10" + data[:5000]):
+    with open(name, "wb") as file:
+        file.write(content)
+PYTHON
+    apply --base "$DATA/base" --delta secret.zip --out out
+    want_failure 3 '*is encrypted'
+    want_stderr '*hint: unpack the archive with its password*'
+    apply --base "$DATA/base" --delta last.zip --out out
+    want_failure 3 '*last.zip: zip: the archive is one of several volumes'
+    want_stderr '*hint: join them with*'
+    apply --base "$DATA/base" --delta first.z01 --out out
+    want_failure 3 '*first.z01: a volume of a split zip archive*'
+    want_stderr '*hint: join them with*'
+    apply --base "$DATA/base" --delta empty.zip --out out
+    want_failure 3 '*empty.zip: zip: the archive is empty'
+    apply --base "$DATA/base" --delta sfx.exe --out out
+    want_failure 3 '*sfx.exe: zip: the archive begins with something else*'
+    want_stderr '*hint: unpack it and give the directory'
+}
+
 # zip_directory DIRECTORY: DIRECTORY.zip, deflated, as anybody's tool does it
 zip_directory()
 {
