@@ -352,9 +352,22 @@ enum llavamed_status merge_judge_content(struct merge_run *run, struct llavamed_
     return verdict.text[0] == '\0' ? LLAVAMED_OK : merge_warn(run, verdict.text, error);
 }
 
+/* In a dry run, what a look says, and of how much. In a run the test of the whole says it, or something else. */
+static enum llavamed_status tell_look(struct merge_run *run, const struct content_verdict *verdict,
+                                      struct llavamed_error *error)
+{
+    char text[LLAVAMED_MESSAGE_BYTES];
+    if (!run->settings->dry_run || verdict->text[0] == '\0') {
+        return LLAVAMED_OK;
+    }
+    (void)snprintf(text, sizeof text, "by the first part of the archive alone, which is all that a dry run reads: %s",
+                   verdict->text);
+    return merge_warn(run, verdict->is_part ? text : verdict->text, error);
+}
+
 /*
  * A source that is read from front to back cannot be sampled before it is read, but its first part is: most of what is
- * wrong shows there. What the test of the whole will say is not said twice, and in a dry run nothing else says it.
+ * wrong shows there, and all that is wrong with an archive so small that the look reads it whole.
  */
 static enum llavamed_status look_at_content(struct merge_run *run, struct llavamed_error *error)
 {
@@ -373,10 +386,9 @@ static enum llavamed_status look_at_content(struct merge_run *run, struct llavam
     }
     if (status == LLAVAMED_OK) {
         merge_note(run, "content test of what comes first: %zu matrices judged", verdict.n_judged);
+        status = tell_look(run, &verdict, error);
     }
-    return status == LLAVAMED_OK && run->settings->dry_run && verdict.text[0] != '\0'
-               ? merge_warn(run, verdict.text, error)
-               : status;
+    return status;
 }
 
 static enum llavamed_status prepare_documents(struct merge_run *run, struct llavamed_error *error)

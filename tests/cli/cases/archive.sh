@@ -221,13 +221,22 @@ test_archive_wrong_base_early()
     want_stderr 'llavamed-apply: warning: *'
 }
 
-# One that is wrong in a late tensor alone shows at the end, before OUT exists.
+# One that is wrong in a late tensor alone shows before OUT exists: in a look, since the archive is small, also in a dry
+# run.
 test_archive_wrong_base_late()
 {
     synth a
     rearrange a/base tensor
     zip_directory a/delta
+    mkdir watched
+    apply --base a/base --delta a/delta.zip --out watched/out --json
+    want_status 4
+    want_json 'r["code"] == "PAIR_WRONG_BASE"' 'r["bytes"]["written"] == 0'
+    want test -z "$(ls watched)"
     apply --base a/base --delta a/delta.zip --out out
     want_failure 4 '*1 of [0-9]* matrices of the base are not those*'
+    want_lines stderr 1 '^llavamed-apply: problem: .*layers.1.self_attn.v_proj'
+    apply --base a/base --delta a/delta.zip --out out --dry-run
+    want_status 4
     want_lines stderr 1 '^llavamed-apply: problem: .*layers.1.self_attn.v_proj'
 }
