@@ -27,6 +27,11 @@
 /* Bit 0 encrypts the data, bit 6 says how, bit 13 hides the directory. */
 #define FLAGS_ENCRYPTION 0x2041u
 
+/* "version made by", second byte; the upper half of the external attributes is then st_mode. */
+#define MADE_BY_UNIX 3
+#define UNIX_TYPE_MASK 0xf000u
+#define UNIX_TYPE_LINK 0xa000u
+
 #define METHOD_STORED 0
 #define METHOD_DEFLATE 8
 
@@ -239,6 +244,7 @@ static enum llavamed_status take_sizes(const struct zip_reader *reader, const ui
     entry->n_bytes = n_bytes;
     entry->stored_bytes = stored_bytes;
     entry->deflated = deflated;
+    entry->is_link = header[5] == MADE_BY_UNIX && (load_le16(header + 40) & UNIX_TYPE_MASK) == UNIX_TYPE_LINK;
     entry->crc32 = load_le32(header + 16);
     if (entry->n_bytes == 0 && entry->crc32 != 0) {
         return llavamed_fail(error, LLAVAMED_STATUS_ZIP_INVALID,

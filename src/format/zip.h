@@ -16,8 +16,8 @@
  * ZIP_ARCHIVE adds method 8 (deflate), flag bits 1 and 2, descriptors without their signature (12 or 20 bytes),
  * comments of the archive and of entries, longer zip64 fields; it refuses sizes that deflate cannot reach, and directories ("NAME/") with
  * content.
- * Deliberately not looked at, because torch or other real writers leave anything there: versions, times, attributes,
- * extra fields other than the central zip64 one.
+ * Deliberately not looked at, because torch or other real writers leave anything there: versions, times, attributes
+ * other than those of a symbolic link, extra fields other than the central zip64 one.
  */
 #ifndef FORMAT_ZIP_H
 #define FORMAT_ZIP_H
@@ -38,6 +38,7 @@ struct zip_entry {
     uint64_t n_bytes;      /* of the content */
     uint64_t stored_bytes; /* of the data in the file; n_bytes unless deflated */
     bool deflated;
+    bool is_link; /* by its Unix attributes; the content is the path that it leads to */
     uint32_t crc32; /* of the content; 0 may mean "absent": see torch.h */
 };
 

@@ -140,9 +140,11 @@ static enum llavamed_status choose_folder(struct archive *archive, struct llavam
     for (size_t i = 0; i < archive->zip.n_entries; i++) {
         const char *name = archive->zip.entries[i].name;
         if (leads_out(name)) {
-            return llavamed_fail(error, LLAVAMED_STATUS_INPUT_UNSAFE,
-                                 "%s: an entry's name leads out of the archive or is not a plain path (%.200s)",
-                                 input_file_path(archive->file), name);
+            (void)llavamed_fail(error, LLAVAMED_STATUS_INPUT_UNSAFE,
+                                "%s: an entry's name leads out of the archive or is not a plain path (%.200s)",
+                                input_file_path(archive->file), name);
+            llavamed_hint(error, "unpack the archive with a tool that keeps names inside, and give the directory");
+            return LLAVAMED_STATUS_INPUT_UNSAFE;
         }
         if (!is_visible_file(name)) {
             continue;
@@ -292,6 +294,17 @@ const struct zip_entry *archive_entry(const struct archive *archive, const char 
     return found == NULL ? NULL : &archive->zip.entries[archive->entries[found - listing->names]];
 }
 
+enum llavamed_status archive_check_file(const struct zip_entry *entry, const char *path, struct llavamed_error *error)
+{
+    if (!entry->is_link) {
+        return LLAVAMED_OK;
+    }
+    (void)llavamed_fail(error, LLAVAMED_STATUS_INPUT_UNSUPPORTED, "%s: a symbolic link, not the file itself", path);
+    llavamed_hint(error, "unpack the archive where the links lead somewhere, or pack the files themselves (zip without "
+                         "-y)");
+    return LLAVAMED_STATUS_INPUT_UNSUPPORTED;
+}
+
 enum llavamed_status archive_open_stored(const struct archive *archive, const char *name, struct input_file **out,
                                          struct llavamed_error *error)
 {
@@ -300,8 +313,11 @@ enum llavamed_status archive_open_stored(const struct archive *archive, const ch
     if (path == NULL) {
         return llavamed_fail_memory(error, strlen(name), "a path");
     }
-    enum llavamed_status status = input_file_open_part(input_file_path(archive->file), path, entry->data_offset,
-                                                       entry->n_bytes, out, error);
+    enum llavamed_status status = archive_check_file(entry, path, error);
+    if (status == LLAVAMED_OK) {
+        status = input_file_open_part(input_file_path(archive->file), path, entry->data_offset, entry->n_bytes, out,
+                                      error);
+    }
     free(path);
     return status;
 }
@@ -314,7 +330,10 @@ enum llavamed_status archive_read_whole(const struct archive *archive, const cha
     if (path == NULL) {
         return llavamed_fail_memory(error, strlen(name), "a path");
     }
-    enum llavamed_status status = zip_member_read_whole(archive->file, entry, path, max_bytes, bytes, error);
+    enum llavamed_status status = archive_check_file(entry, path, error);
+    if (status == LLAVAMED_OK) {
+        status = zip_member_read_whole(archive->file, entry, path, max_bytes, bytes, error);
+    }
     if (status == LLAVAMED_OK) {
         *n_bytes = (size_t)entry->n_bytes;
     }

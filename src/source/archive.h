@@ -38,6 +38,10 @@ char *archive_member_path(const struct archive *archive, const char *name);
 /* The entry of a name of the listing. Borrowed. */
 const struct zip_entry *archive_entry(const struct archive *archive, const char *name);
 
+/* Refuses a symbolic link (zip -y), whose content is where it leads. INPUT_UNSUPPORTED. */
+enum llavamed_status archive_check_file(const struct zip_entry *entry, const char *path,
+                                        struct llavamed_error *error) LLAVAMED_CHECK;
+
 /* A stored file of the folder as a file of its own. */
 enum llavamed_status archive_open_stored(const struct archive *archive, const char *name, struct input_file **out,
                                          struct llavamed_error *error) LLAVAMED_CHECK;

@@ -220,7 +220,10 @@ static enum llavamed_status open_file(struct archive_stream *streams, const char
     if (file->path == NULL) {
         return llavamed_fail_memory(error, strlen(name), "a path");
     }
-    enum llavamed_status status = probe(streams, file, error);
+    enum llavamed_status status = archive_check_file(file->entry, file->path, error);
+    if (status == LLAVAMED_OK) {
+        status = probe(streams, file, error);
+    }
     if (status != LLAVAMED_OK) {
         return status;
     }

@@ -180,6 +180,36 @@ PYTHON
     want_stderr '*hint: unpack it and give the directory'
 }
 
+test_archive_inside_something()
+{
+    mkdir packed
+    cp "$ARCHIVES/delta-deflated.zip" packed/weights.zip
+    apply --base "$DATA/base" --delta packed --out out
+    want_failure 3 '*packed: no weights for the delta in this directory, but an archive (weights.zip)'
+    want_stderr '*hint: give the archive itself: --delta packed/weights.zip'
+    python3 -m zipfile -c nested.zip packed/weights.zip
+    apply --base "$DATA/base" --delta nested.zip --out out
+    want_failure 3 '*nested.zip: no weights for the delta in this archive, but an archive (weights.zip)'
+    want_stderr '*hint: unpack the outer archive and give weights.zip'
+}
+
+test_archive_of_links()
+{
+    python3 -c 'import zipfile
+with zipfile.ZipFile("links.zip", "w") as archive:
+    link = zipfile.ZipInfo("delta/pytorch_model.bin")
+    link.create_system, link.external_attr = 3, 0o120777 << 16
+    archive.writestr(link, "../../blobs/0123")'
+    apply --base "$DATA/base" --delta links.zip --out out
+    want_failure 3 '*links.zip/delta/pytorch_model.bin: a symbolic link, not the file itself'
+}
+
+test_archive_choice_is_told()
+{
+    merge_archive delta-deflated.zip delta -v
+    want_stderr '*note: *delta-deflated.zip/llava_med_delta/pytorch_model.bin.index.json: read in place'
+}
+
 # zip_directory DIRECTORY: DIRECTORY.zip, deflated, as anybody's tool does it
 zip_directory()
 {
