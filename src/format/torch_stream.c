@@ -156,8 +156,8 @@ static enum llavamed_status begin_storage(struct torch_stream *stream, const str
     }
     if (!header->has_descriptor && header->size_known && header->size != stream->left) {
         (void)llavamed_fail(error, LLAVAMED_STATUS_TORCH_STORAGE,
-                            "%s: %s does not hold its storage (got %llu bytes, want %llu elements of %s)",
-                            stream->path, torch_stream_place(stream, place), (unsigned long long)header->size,
+                            "%s: %s does not hold its storage (got %llu bytes, want %llu elements of %s)", stream->path,
+                            torch_stream_place(stream, place), (unsigned long long)header->size,
                             (unsigned long long)described->n_elems, dtype_name(described->dtype));
         return torch_stream_damaged(LLAVAMED_STATUS_TORCH_STORAGE, error);
     }
@@ -226,8 +226,8 @@ static enum llavamed_status compare_records(const struct torch_stream *stream, c
         }
         if (stream->check_crc && record->has_crc && record->crc32 != storage->crc32) {
             (void)llavamed_fail(error, LLAVAMED_STATUS_CRC_MISMATCH,
-                                "%s: record data/%s is damaged: its CRC-32 differs (got %08x, want %08x)",
-                                stream->path, storage->key, (unsigned)storage->crc32, (unsigned)record->crc32);
+                                "%s: record data/%s is damaged: its CRC-32 differs (got %08x, want %08x)", stream->path,
+                                storage->key, (unsigned)storage->crc32, (unsigned)record->crc32);
             return torch_stream_damaged(LLAVAMED_STATUS_CRC_MISMATCH, error);
         }
     }

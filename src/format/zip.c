@@ -165,8 +165,7 @@ static enum llavamed_status check_method(const struct zip_reader *reader, const 
     bool archive = reader->form == ZIP_ARCHIVE;
     unsigned method = load_le16(header + 10);
     if ((load_le16(header + 8) & FLAGS_ENCRYPTION) != 0) {
-        (void)llavamed_fail(error, LLAVAMED_STATUS_ZIP_ENCRYPTED, "%s: zip: entry %s is encrypted", reader->path,
-                            name);
+        (void)llavamed_fail(error, LLAVAMED_STATUS_ZIP_ENCRYPTED, "%s: zip: entry %s is encrypted", reader->path, name);
         llavamed_hint(error, "unpack the archive with its password and give the directory");
         return LLAVAMED_STATUS_ZIP_ENCRYPTED;
     }

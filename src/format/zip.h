@@ -14,8 +14,8 @@
  * its descriptor, nor between the two end records. Flags other than bit 3 and bit 11 (UTF-8) are refused, and in
  * ZIP_TORCH any compression, any comment of the archive or an entry, and a central zip64 field longer than it must be.
  * ZIP_ARCHIVE adds method 8 (deflate), flag bits 1 and 2, descriptors without their signature (12 or 20 bytes),
- * comments of the archive and of entries, longer zip64 fields; it refuses sizes that deflate cannot reach, and directories ("NAME/") with
- * content.
+ * comments of the archive and of entries, longer zip64 fields; it refuses sizes that deflate cannot reach, and
+ * directories ("NAME/") with content.
  * Deliberately not looked at, because torch or other real writers leave anything there: versions, times, attributes
  * other than those of a symbolic link, extra fields other than the central zip64 one.
  */
@@ -38,7 +38,7 @@ struct zip_entry {
     uint64_t n_bytes;      /* of the content */
     uint64_t stored_bytes; /* of the data in the file; n_bytes unless deflated */
     bool deflated;
-    bool is_link; /* by its Unix attributes; the content is the path that it leads to */
+    bool is_link;   /* by its Unix attributes; the content is the path that it leads to */
     uint32_t crc32; /* of the content; 0 may mean "absent": see torch.h */
 };
 

@@ -134,7 +134,7 @@ static enum llavamed_status check_end(const struct input_file *file, const struc
     return LLAVAMED_OK;
 }
 
-/* *found: an end record whose comment reaches just to the end of the file, the last such one; *offset is where it is. */
+/* *found: there is an end record whose comment reaches just to the end of the file; the last such one is at *offset. */
 static enum llavamed_status find_end_with_comment(struct input_file *file, bool *found, uint64_t *offset,
                                                   struct llavamed_error *error)
 {

@@ -85,7 +85,7 @@ struct content_verdict {
     size_t n_judged; /* matrices whose fit is known */
     size_t n_bad;
     size_t n_near;
-    bool is_part; /* by an early test that did not have all pieces: more may change it */
+    bool is_part;                 /* by an early test that did not have all pieces: more may change it */
     struct content_figures total; /* of the matrices that the verdict is about; of all judged when everything fits */
 };
 

@@ -159,8 +159,8 @@ static enum llavamed_status read_back(struct merge_run *run, struct llavamed_err
     for (size_t i = 0; i < n_shards; i++) {
         shards[i] = run->plan.shards[i].name;
     }
-    merge_note(run, n_shards == 0 ? "reading the output back from storage"
-                                  : "reading back from storage what was not yet");
+    merge_note(run,
+               n_shards == 0 ? "reading the output back from storage" : "reading back from storage what was not yet");
     const struct hash_files_names skipped = {shards, n_shards};
     enum llavamed_status status = hash_files_read_back(output_dir_partial(run->dir), &skipped, &options, error);
     free(shards);

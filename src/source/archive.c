@@ -315,8 +315,8 @@ enum llavamed_status archive_open_stored(const struct archive *archive, const ch
     }
     enum llavamed_status status = archive_check_file(entry, path, error);
     if (status == LLAVAMED_OK) {
-        status = input_file_open_part(input_file_path(archive->file), path, entry->data_offset, entry->n_bytes, out,
-                                      error);
+        status =
+            input_file_open_part(input_file_path(archive->file), path, entry->data_offset, entry->n_bytes, out, error);
     }
     free(path);
     return status;

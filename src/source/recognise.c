@@ -89,7 +89,9 @@ static const struct magic magics[] = {
     MAGIC("\x93NUMPY", 0, "a NumPy array", hint_hugging_face),
     MAGIC("\x1f\x8b", 0, "a gzip archive", hint_unpack),
     MAGIC("BZh", 0, "a bzip2 archive", hint_unpack),
-    MAGIC("\xfd" "7zXZ\x00", 0, "an xz archive", hint_unpack),
+    MAGIC("\xfd"
+          "7zXZ\x00",
+          0, "an xz archive", hint_unpack),
     MAGIC("\x28\xb5\x2f\xfd", 0, "a zstd archive", hint_unpack),
     MAGIC("7z\xbc\xaf\x27\x1c", 0, "a 7z archive", hint_unpack),
     MAGIC("Rar!\x1a\x07", 0, "a rar archive", hint_unpack),
@@ -326,8 +328,8 @@ enum llavamed_status recognise_listing(const char *path, const char *role, bool 
         const char *name = listing->names[j];
         if (is_partial_name(name)) {
             status = llavamed_fail(error, LLAVAMED_STATUS_INPUT_MISSING,
-                                   "%s: no weights for the %s in this %s yet: a download has not ended (%.80s)",
-                                   path, role, place, name);
+                                   "%s: no weights for the %s in this %s yet: a download has not ended (%.80s)", path,
+                                   role, place, name);
             llavamed_hint(error, "run the same download again: it continues");
             return status;
         }

@@ -383,7 +383,7 @@ static enum llavamed_status check_shards_present(const struct source *source, co
                                "%s: %zu of the %zu files that the index names are missing (%s)", index_path, missing.n,
                                index->n_files, name_list_text(&missing));
         if (source->archive != NULL) {
-            llavamed_hint(error, "the archive lacks them: get the whole checkpoint, or unpack all its archives into one "
+            llavamed_hint(error, "get the archive of the whole checkpoint, or unpack all of its archives into one "
                                  "directory and give that");
         } else {
             llavamed_hint(error, "complete the download of %s", source->spec);

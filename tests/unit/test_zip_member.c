@@ -333,7 +333,10 @@ static void reads_a_member_of_many_steps(void)
         memcpy(data + stored + 5, content + at, n);
         stored += 5 + n;
     }
-    struct zip_entry entry = {NULL, 0, N_BYTES, stored, true, crc32_update(0, content, N_BYTES)};
+    struct zip_entry entry = {.n_bytes = N_BYTES,
+                              .stored_bytes = stored,
+                              .deflated = true,
+                              .crc32 = crc32_update(0, content, N_BYTES)};
     struct input_file *file = memory_file((const char *)data, stored);
     for (size_t piece = 1000; piece <= 4 * (size_t)N_BYTES; piece *= 7) {
         struct zip_member *member = NULL;
