@@ -11,8 +11,6 @@
 #include "format/torch_stream_parts.h"
 #include "integrity/crc32.h"
 
-#define STORAGE_FOLDER "data/"
-
 /* The largest of the small records that the final reading looks into. */
 #define SMALL_RECORD_MAX 4096
 
@@ -72,8 +70,7 @@ static enum llavamed_status check_pickle_crc(const struct torch_stream *stream,
     (void)llavamed_fail(error, LLAVAMED_STATUS_CRC_MISMATCH,
                         "%s: record data.pkl is damaged (got CRC-32 %08x, want %08x)", stream->path, (unsigned)got,
                         (unsigned)want);
-    llavamed_hint(error, "download or copy the file again");
-    return LLAVAMED_STATUS_CRC_MISMATCH;
+    return torch_stream_damaged(LLAVAMED_STATUS_CRC_MISMATCH, error);
 }
 
 static enum llavamed_status read_pickle(struct torch_stream *stream, struct llavamed_error *error)
@@ -83,7 +80,8 @@ static enum llavamed_status read_pickle(struct torch_stream *stream, struct llav
     uint64_t n_bytes;
     enum llavamed_status status = torch_stream_keep(stream, 4, &at, error);
     if (status == LLAVAMED_OK && load_le32(torch_stream_kept_at(stream, at)) != TORCH_STREAM_LOCAL_SIGNATURE) {
-        status = llavamed_fail(error, LLAVAMED_STATUS_ZIP_INVALID, "%s: zip: no local header at 0", stream->path);
+        (void)llavamed_fail(error, LLAVAMED_STATUS_ZIP_INVALID, "%s: zip: no local header at 0", stream->path);
+        status = torch_stream_damaged(LLAVAMED_STATUS_ZIP_INVALID, error);
     }
     if (status == LLAVAMED_OK) {
         status = torch_stream_read_header(stream, &header, error);
@@ -133,8 +131,8 @@ static bool is_looked_into(const char *name)
 static enum llavamed_status begin_storage(struct torch_stream *stream, const struct torch_stream_record *header,
                                           struct llavamed_error *error)
 {
-    size_t prefix = strlen(STORAGE_FOLDER);
-    if (strncmp(header->name, STORAGE_FOLDER, prefix) != 0 || stream->dict.n_storages == 0) {
+    size_t prefix = strlen(TORCH_STREAM_STORAGE_FOLDER);
+    if (strncmp(header->name, TORCH_STREAM_STORAGE_FOLDER, prefix) != 0 || stream->dict.n_storages == 0) {
         return LLAVAMED_OK;
     }
     struct streamed_storage *storage = bsearch(header->name + prefix, stream->storages, stream->dict.n_storages,
@@ -143,22 +141,25 @@ static enum llavamed_status begin_storage(struct torch_stream *stream, const str
         return LLAVAMED_OK;
     }
     const struct pickle_storage *described = &stream->dict.storages[storage->index];
+    char place[TORCH_STREAM_PLACE_BYTES];
     if (storage->seen) {
         return llavamed_fail(error, LLAVAMED_STATUS_ZIP_DUPLICATE, "%s: zip: entry %s is there twice", stream->path,
                              header->name);
     }
     if (!checked_mul_u64(described->n_elems, dtype_bytes(described->dtype), &stream->left) ||
         stream->left > zip_member_bytes(stream->member) - torch_stream_position(stream)) {
-        return llavamed_fail(error, LLAVAMED_STATUS_TORCH_STORAGE,
-                             "%s: record %s does not hold its storage (the file ends before its %llu elements of %s)",
-                             stream->path, header->name, (unsigned long long)described->n_elems,
-                             dtype_name(described->dtype));
+        (void)llavamed_fail(error, LLAVAMED_STATUS_TORCH_STORAGE,
+                            "%s: %s does not hold its storage (the file ends before its %llu elements of %s)",
+                            stream->path, torch_stream_place(stream, place), (unsigned long long)described->n_elems,
+                            dtype_name(described->dtype));
+        return torch_stream_damaged(LLAVAMED_STATUS_TORCH_STORAGE, error);
     }
     if (!header->has_descriptor && header->size_known && header->size != stream->left) {
-        return llavamed_fail(error, LLAVAMED_STATUS_TORCH_STORAGE,
-                             "%s: record %s does not hold its storage (got %llu bytes, want %llu elements of %s)",
-                             stream->path, header->name, (unsigned long long)header->size,
-                             (unsigned long long)described->n_elems, dtype_name(described->dtype));
+        (void)llavamed_fail(error, LLAVAMED_STATUS_TORCH_STORAGE,
+                            "%s: %s does not hold its storage (got %llu bytes, want %llu elements of %s)", stream->path,
+                            torch_stream_place(stream, place), (unsigned long long)header->size,
+                            (unsigned long long)described->n_elems, dtype_name(described->dtype));
+        return torch_stream_damaged(LLAVAMED_STATUS_TORCH_STORAGE, error);
     }
     storage->seen = true;
     storage->file_offset = torch_stream_position(stream);
@@ -218,33 +219,27 @@ static enum llavamed_status compare_records(const struct torch_stream *stream, c
         const struct streamed_storage *storage = &stream->storages[i];
         const struct torch_record *record = &whole->records[storage->index];
         if (!storage->seen || record->file_offset != storage->file_offset) {
-            return llavamed_fail(error, LLAVAMED_STATUS_ZIP_DISAGREES,
-                                 "%s: zip: record data/%s is not where the directory says it is", stream->path,
-                                 storage->key);
+            (void)llavamed_fail(error, LLAVAMED_STATUS_ZIP_DISAGREES,
+                                "%s: zip: record data/%s is not where the directory says it is", stream->path,
+                                storage->key);
+            return torch_stream_damaged(LLAVAMED_STATUS_ZIP_DISAGREES, error);
         }
         if (stream->check_crc && record->has_crc && record->crc32 != storage->crc32) {
-            return llavamed_fail(error, LLAVAMED_STATUS_CRC_MISMATCH,
-                                 "%s: record data/%s is damaged: its CRC-32 differs (got %08x, want %08x)",
-                                 stream->path, storage->key, (unsigned)storage->crc32, (unsigned)record->crc32);
+            (void)llavamed_fail(error, LLAVAMED_STATUS_CRC_MISMATCH,
+                                "%s: record data/%s is damaged: its CRC-32 differs (got %08x, want %08x)", stream->path,
+                                storage->key, (unsigned)storage->crc32, (unsigned)record->crc32);
+            return torch_stream_damaged(LLAVAMED_STATUS_CRC_MISMATCH, error);
         }
     }
     return LLAVAMED_OK;
 }
 
-/* The signature of the directory's first entry is read: keeps the rest, then reads all again as a whole file. */
-static enum llavamed_status finish(struct torch_stream *stream, struct llavamed_error *error)
+/* Reads all that was kept again, as a whole file. */
+static enum llavamed_status read_kept(struct torch_stream *stream, struct llavamed_error *error)
 {
     struct input_file *file = NULL;
     struct torch_file whole = {0};
-    uint64_t left = zip_member_bytes(stream->member) - torch_stream_position(stream);
-    size_t at;
-    enum llavamed_status status = torch_stream_keep(stream, (size_t)min_u64(left, SIZE_MAX), &at, error);
-    if (status == LLAVAMED_OK) {
-        status = zip_member_finish(stream->member, stream->check_crc, error);
-    }
-    if (status == LLAVAMED_OK) {
-        status = open_kept(stream, &file, error);
-    }
+    enum llavamed_status status = open_kept(stream, &file, error);
     if (status == LLAVAMED_OK) {
         status = torch_file_read(file, stream->check_crc, &whole, error);
     }
@@ -253,6 +248,27 @@ static enum llavamed_status finish(struct torch_stream *stream, struct llavamed_
     }
     torch_file_deinit(&whole);
     input_file_close(file);
+    return status;
+}
+
+/* The signature of the directory's first entry is read: keeps the rest, and checks it all. */
+static enum llavamed_status finish(struct torch_stream *stream, struct llavamed_error *error)
+{
+    uint64_t left = zip_member_bytes(stream->member) - torch_stream_position(stream);
+    size_t at;
+    enum llavamed_status status = torch_stream_keep(stream, (size_t)min_u64(left, SIZE_MAX), &at, error);
+    if (status == LLAVAMED_OK) {
+        status = zip_member_finish(stream->member, stream->check_crc, error);
+    }
+    if (status == LLAVAMED_OK) {
+        return read_kept(stream, error);
+    }
+    /* The archive's CRC-32 covers the whole file; the file's own tell in which record the damage is. */
+    struct llavamed_error named = {0};
+    if (status == LLAVAMED_STATUS_CRC_MISMATCH && error != NULL &&
+        read_kept(stream, &named) == LLAVAMED_STATUS_CRC_MISMATCH) {
+        *error = named;
+    }
     return status;
 }
 
@@ -273,8 +289,11 @@ enum llavamed_status torch_stream_next(struct torch_stream *stream, size_t *stor
             return finish(stream, error);
         }
         if (signature != TORCH_STREAM_LOCAL_SIGNATURE) {
-            return llavamed_fail(error, LLAVAMED_STATUS_ZIP_INVALID, "%s: zip: no local header at %llu", stream->path,
-                                 (unsigned long long)torch_stream_position(stream) - 4);
+            char place[TORCH_STREAM_PLACE_BYTES];
+            (void)llavamed_fail(error, LLAVAMED_STATUS_ZIP_INVALID, "%s: zip: no local header at %llu, behind %s",
+                                stream->path, (unsigned long long)torch_stream_position(stream) - 4,
+                                torch_stream_place(stream, place));
+            return torch_stream_damaged(LLAVAMED_STATUS_ZIP_INVALID, error);
         }
         status = torch_stream_read_header(stream, &header, error);
         if (status == LLAVAMED_OK) {

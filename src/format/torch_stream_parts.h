@@ -13,6 +13,7 @@
 #define TORCH_STREAM_AHEAD_BYTES 4096
 
 #define TORCH_STREAM_PICKLE_NAME "/data.pkl"
+#define TORCH_STREAM_STORAGE_FOLDER "data/"
 
 /* A run of the file in `kept`. */
 struct kept_run {
@@ -47,6 +48,7 @@ struct torch_stream {
     size_t ahead_end;
     size_t folder_bytes; /* of "FOLDER/", with which every name begins; 0: not known yet */
     char folder[ZIP_NAME_BYTES_MAX + 1];
+    char record[ZIP_NAME_BYTES_MAX + 1]; /* the last whose header was read, without the folder; for messages */
 };
 
 /* A local header that was read. */
@@ -57,6 +59,13 @@ struct torch_stream_record {
     uint32_t crc32;  /* 0 when it is in the descriptor */
     bool has_descriptor;
 };
+
+/* For messages: "record NAME (tensor T)", the last whose header was read. */
+#define TORCH_STREAM_PLACE_BYTES 512
+const char *torch_stream_place(const struct torch_stream *stream, char place[TORCH_STREAM_PLACE_BYTES]);
+
+/* For a fault that damage explains: adds the hint to `error` and returns `status`. */
+enum llavamed_status torch_stream_damaged(enum llavamed_status status, struct llavamed_error *error) LLAVAMED_CHECK;
 
 /* Of the next byte, in the file. */
 uint64_t torch_stream_position(const struct torch_stream *stream);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,6 +16,43 @@
 #define FLAG_DESCRIPTOR 0x0008u
 #define EXTRA_ZIP64 0x0001u
 #define SATURATED32 0xffffffffu
+
+/* ---- Messages ---- */
+
+/* The first tensor of the storage that the record holds; NULL when it is another record. */
+static const char *tensor_of_record(const struct torch_stream *stream)
+{
+    const struct pickle_state_dict *dict = &stream->dict;
+    size_t prefix = strlen(TORCH_STREAM_STORAGE_FOLDER);
+    if (strncmp(stream->record, TORCH_STREAM_STORAGE_FOLDER, prefix) != 0) {
+        return NULL;
+    }
+    for (size_t i = 0; i < dict->n_tensors; i++) {
+        if (strcmp(dict->storages[dict->tensors[i].storage].key, stream->record + prefix) == 0) {
+            return dict->tensors[i].tensor.name;
+        }
+    }
+    return NULL;
+}
+
+const char *torch_stream_place(const struct torch_stream *stream, char place[TORCH_STREAM_PLACE_BYTES])
+{
+    const char *tensor = tensor_of_record(stream);
+    if (stream->record[0] == '\0') {
+        (void)snprintf(place, TORCH_STREAM_PLACE_BYTES, "the first record");
+    } else if (tensor == NULL) {
+        (void)snprintf(place, TORCH_STREAM_PLACE_BYTES, "record %.200s", stream->record);
+    } else {
+        (void)snprintf(place, TORCH_STREAM_PLACE_BYTES, "record %.200s (tensor %.200s)", stream->record, tensor);
+    }
+    return place;
+}
+
+enum llavamed_status torch_stream_damaged(enum llavamed_status status, struct llavamed_error *error)
+{
+    llavamed_hint(error, "the archive is damaged: download or copy it again");
+    return status;
+}
 
 /* ---- Bytes ---- */
 
@@ -161,6 +199,7 @@ static enum llavamed_status take_name(struct torch_stream *stream, const uint8_t
     }
     if (status == LLAVAMED_OK) {
         memcpy(header->name, full + stream->folder_bytes, n_bytes - stream->folder_bytes + 1);
+        memcpy(stream->record, header->name, sizeof stream->record);
     }
     return status;
 }
@@ -225,9 +264,12 @@ enum llavamed_status torch_stream_read_descriptor(struct torch_stream *stream, u
     const uint8_t *ahead = stream->ahead + stream->ahead_at;
     size_t n_ahead = stream->ahead_end - stream->ahead_at;
     if (n_ahead < DESCRIPTOR_BYTES || load_le32(ahead) != DESCRIPTOR_SIGNATURE) {
-        return llavamed_fail(error, LLAVAMED_STATUS_ZIP_INVALID,
-                             "%s: zip: no descriptor at %llu, behind %llu bytes of a record", stream->path,
-                             (unsigned long long)torch_stream_position(stream), (unsigned long long)n_bytes);
+        char place[TORCH_STREAM_PLACE_BYTES];
+        (void)llavamed_fail(error, LLAVAMED_STATUS_ZIP_INVALID,
+                            "%s: zip: no descriptor at %llu, behind the %llu bytes of %s", stream->path,
+                            (unsigned long long)torch_stream_position(stream), (unsigned long long)n_bytes,
+                            torch_stream_place(stream, place));
+        return torch_stream_damaged(LLAVAMED_STATUS_ZIP_INVALID, error);
     }
     bool is_short = load_le32(ahead + 8) == n_bytes && load_le32(ahead + 12) == n_bytes;
     if (is_short && n_bytes == 0 && n_ahead >= DESCRIPTOR_BYTES + 4) {
@@ -279,8 +321,9 @@ static enum llavamed_status find_descriptor(struct torch_stream *stream, const s
         const uint8_t *next = n_ahead > 1 ? memchr(ahead + 1, DESCRIPTOR_SIGNATURE & 0xff, n_ahead - 1) : NULL;
         size_t step = next != NULL ? (size_t)(next - ahead) : n_ahead;
         if (step == 0) {
-            return llavamed_fail(error, LLAVAMED_STATUS_INPUT_TRUNCATED, "%s: zip: the file ends inside record %s",
-                                 stream->path, header->name);
+            (void)llavamed_fail(error, LLAVAMED_STATUS_INPUT_TRUNCATED, "%s: zip: the file ends inside record %s",
+                                stream->path, header->name);
+            return torch_stream_damaged(LLAVAMED_STATUS_INPUT_TRUNCATED, error);
         }
         if (max_bytes > 0 && step > max_bytes - n) {
             return fail_record_size(stream, header, max_bytes, error);

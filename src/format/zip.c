@@ -27,6 +27,11 @@
 /* Bit 0 encrypts the data, bit 6 says how, bit 13 hides the directory. */
 #define FLAGS_ENCRYPTION 0x2041u
 
+/* "version made by", second byte; the upper half of the external attributes is then st_mode. */
+#define MADE_BY_UNIX 3
+#define UNIX_TYPE_MASK 0xf000u
+#define UNIX_TYPE_LINK 0xa000u
+
 #define METHOD_STORED 0
 #define METHOD_DEFLATE 8
 
@@ -160,8 +165,9 @@ static enum llavamed_status check_method(const struct zip_reader *reader, const 
     bool archive = reader->form == ZIP_ARCHIVE;
     unsigned method = load_le16(header + 10);
     if ((load_le16(header + 8) & FLAGS_ENCRYPTION) != 0) {
-        return llavamed_fail(error, LLAVAMED_STATUS_ZIP_ENCRYPTED, "%s: zip: entry %s is encrypted", reader->path,
-                             name);
+        (void)llavamed_fail(error, LLAVAMED_STATUS_ZIP_ENCRYPTED, "%s: zip: entry %s is encrypted", reader->path, name);
+        llavamed_hint(error, "unpack the archive with its password and give the directory");
+        return LLAVAMED_STATUS_ZIP_ENCRYPTED;
     }
     if (method == METHOD_STORED || (archive && method == METHOD_DEFLATE)) {
         return LLAVAMED_OK;
@@ -237,6 +243,7 @@ static enum llavamed_status take_sizes(const struct zip_reader *reader, const ui
     entry->n_bytes = n_bytes;
     entry->stored_bytes = stored_bytes;
     entry->deflated = deflated;
+    entry->is_link = header[5] == MADE_BY_UNIX && (load_le16(header + 40) & UNIX_TYPE_MASK) == UNIX_TYPE_LINK;
     entry->crc32 = load_le32(header + 16);
     if (entry->n_bytes == 0 && entry->crc32 != 0) {
         return llavamed_fail(error, LLAVAMED_STATUS_ZIP_INVALID,
@@ -372,6 +379,9 @@ static enum llavamed_status sort_names(struct zip_reader *reader, struct llavame
             bool same = strcmp(rows[i - 1].name, rows[i].name) == 0;
             status = llavamed_fail(error, LLAVAMED_STATUS_ZIP_DUPLICATE, "%s: zip: entry %s is there twice%s",
                                    reader->path, rows[i].name, same ? "" : ", in different letter case");
+            if (reader->form == ZIP_ARCHIVE) {
+                llavamed_hint(error, "unpack the archive and give the directory");
+            }
             break;
         }
         reader->directory.by_name[i] = rows[i].index;
@@ -384,7 +394,7 @@ enum llavamed_status zip_directory_read(struct input_file *file, enum zip_form f
                                         struct llavamed_error *error)
 {
     struct zip_reader reader = {.file = file, .path = input_file_path(file), .form = form};
-    enum llavamed_status status = zip_end_read(file, &reader.end, error);
+    enum llavamed_status status = zip_end_read(file, form, &reader.end, error);
     if (status == LLAVAMED_OK) {
         status = read_central(&reader, error);
     }

@@ -5,19 +5,19 @@
  * directory, local headers and data descriptors are read and compared; data is only located, never touched here.
  * APPNOTE.TXT 6.3.x names the fields. Strict on purpose, so that every reader of the file sees the same entries:
  *
- *     file  = entry... | central directory | [zip64 end record (56), its locator (20)] | end record (22)
+ *     file  = entry... | central directory | [zip64 end record (56), its locator (20)] | end record (22) [| comment]
  *     entry = local header | data | descriptor (16 or 24 bytes with its signature) when flag bit 3 is set
  *
  * The parts tile the file: nothing before the first entry, no hole or overlap between entries (padding is in the extra
- * field of a local header), nothing after the end record, no comment of the archive. No encryption, no name twice
+ * field of a local header), nothing after the end record. No encryption, no name twice
  * (letter case aside: torch looks records up that way), no disagreement between a local header, its central entry and
  * its descriptor, nor between the two end records. Flags other than bit 3 and bit 11 (UTF-8) are refused, and in
- * ZIP_TORCH any compression, any comment of an entry, and a central zip64 field longer than it must be.
+ * ZIP_TORCH any compression, any comment of the archive or an entry, and a central zip64 field longer than it must be.
  * ZIP_ARCHIVE adds method 8 (deflate), flag bits 1 and 2, descriptors without their signature (12 or 20 bytes),
- * comments of entries, longer zip64 fields; it refuses sizes that deflate cannot reach, and directories ("NAME/") with
- * content.
- * Deliberately not looked at, because torch or other real writers leave anything there: versions, times, attributes,
- * extra fields other than the central zip64 one.
+ * comments of the archive and of entries, longer zip64 fields; it refuses sizes that deflate cannot reach, and
+ * directories ("NAME/") with content.
+ * Deliberately not looked at, because torch or other real writers leave anything there: versions, times, attributes
+ * other than those of a symbolic link, extra fields other than the central zip64 one.
  */
 #ifndef FORMAT_ZIP_H
 #define FORMAT_ZIP_H
@@ -38,6 +38,7 @@ struct zip_entry {
     uint64_t n_bytes;      /* of the content */
     uint64_t stored_bytes; /* of the data in the file; n_bytes unless deflated */
     bool deflated;
+    bool is_link;   /* by its Unix attributes; the content is the path that it leads to */
     uint32_t crc32; /* of the content; 0 may mean "absent": see torch.h */
 };
 

@@ -4,6 +4,7 @@
 #define FORMAT_ZIP_END_H
 
 #include "core/error.h"
+#include "format/zip.h"
 #include "io/input_file.h"
 
 #define ZIP_CENTRAL_BYTES_MIN 46 /* a central entry without name and extra fields */
@@ -16,10 +17,17 @@ struct zip_end {
 };
 
 /*
- * Reads the end record, which must be the last 22 bytes of the file, and the zip64 end record when its locator stands
- * before it. ZIP_INVALID, ZIP_DISAGREES, INPUT_TRUNCATED, INPUT_TRAILING, INPUT_LIMIT, or what reading gives.
+ * Reads the end record, which must be the last 22 bytes of the file, or in ZIP_ARCHIVE be followed by just the comment
+ * that it tells of, and the zip64 end record when its locator stands before it. Of several such records the last one
+ * counts. ZIP_INVALID, ZIP_DISAGREES, INPUT_TRUNCATED, INPUT_TRAILING, INPUT_LIMIT, or what reading gives.
  */
-enum llavamed_status zip_end_read(struct input_file *file, struct zip_end *out,
+enum llavamed_status zip_end_read(struct input_file *file, enum zip_form form, struct zip_end *out,
                                   struct llavamed_error *error) LLAVAMED_CHECK;
+
+/*
+ * For a file that does not begin like an archive: ZIP_INVALID with what it is when it ends like one (empty, a volume of
+ * several, something put before it), else LLAVAMED_OK.
+ */
+enum llavamed_status zip_end_explain(struct input_file *file, struct llavamed_error *error) LLAVAMED_CHECK;
 
 #endif

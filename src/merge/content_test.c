@@ -199,6 +199,7 @@ static enum llavamed_status sample_norm(const struct sampler *sampler, const str
     if (status == LLAVAMED_OK && is_there) {
         add_squares(sampler, tensor, piece.n_elems, &report->squares[CONTENT_NORM]);
     }
+    report->is_part = report->is_part || !is_there;
     return status;
 }
 
@@ -253,6 +254,7 @@ static enum llavamed_status sample_matrix(const struct sampler *sampler, const s
         }
     }
     report->n_samples += is_whole;
+    report->is_part = report->is_part || !is_whole;
     return LLAVAMED_OK;
 }
 
@@ -324,15 +326,19 @@ static enum llavamed_status refuse(const struct content_job *job, const struct c
     return verdict->status;
 }
 
-/* What more of the contents may change is not judged yet. */
+/* What more of the contents may change is no reason to refuse yet. */
 static void judge_early(const struct content_report *report, struct content_verdict *verdict)
 {
+    verdict->is_part = report->is_part;
+    if (!report->is_part) {
+        return;
+    }
     /* Magnitudes are those of all samples, also where it cannot be judged whether they fit. */
     size_t n = verdict->status == LLAVAMED_STATUS_PAIR_FULL_DELTA ? report->n_samples : verdict->n_judged;
     if (n < CONTENT_EARLY_MATRICES_MIN || verdict->cause == CONTENT_CAUSE_FINE_TUNE) {
         verdict->status = LLAVAMED_OK;
     }
-    if (verdict->status == LLAVAMED_OK) {
+    if (verdict->cause == CONTENT_CAUSE_UNDECIDED) {
         verdict->text[0] = '\0';
     }
 }

@@ -26,12 +26,13 @@ struct content_job {
     struct source *delta;
     const struct kernel_set *kernels;
     bool allow_unknown_base;
-    bool early; /* a look at the part that is there so far: another test follows */
+    bool early; /* a look at what is there so far: another test follows */
 };
 
 /*
- * An early test judges the matrices of which every piece is there. It refuses when these are at least so many, and not
- * for a base that is near: more of it may change that verdict. Otherwise it is LLAVAMED_OK and has no text.
+ * An early test that has every piece is final. Otherwise (verdict->is_part) it judges the matrices of which every piece
+ * is there. It refuses when these are at least so many, and not for a base that is near: more of it may change that
+ * verdict. It is LLAVAMED_OK then, and has a text all the same unless nothing could be judged.
  */
 #define CONTENT_EARLY_MATRICES_MIN 4
 

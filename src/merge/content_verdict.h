@@ -49,6 +49,7 @@ struct content_report {
     struct content_sample *samples; /* owned, in model order */
     size_t n_samples;
     struct content_squares squares[CONTENT_KIND_COUNT];
+    bool is_part; /* some pieces were not there yet */
 };
 
 void content_report_deinit(struct content_report *report);
@@ -84,6 +85,7 @@ struct content_verdict {
     size_t n_judged; /* matrices whose fit is known */
     size_t n_bad;
     size_t n_near;
+    bool is_part;                 /* by an early test that did not have all pieces: more may change it */
     struct content_figures total; /* of the matrices that the verdict is about; of all judged when everything fits */
 };
 

@@ -147,20 +147,38 @@ static size_t count_lines(const char *text, size_t n_bytes)
     return n;
 }
 
-static enum llavamed_status list_written(const char *directory, const char *text, size_t n_bytes,
-                                         struct written_file *files, size_t *n_files, struct llavamed_error *error)
+static bool is_skipped(const struct hash_files_names *skipped, const char *name)
 {
+    for (size_t i = 0; skipped != NULL && i < skipped->n_names; i++) {
+        if (strcmp(skipped->names[i], name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A text and its length. */
+struct sums_text {
+    const char *text;
+    size_t n_bytes;
+};
+
+static enum llavamed_status list_written(const char *directory, const struct sums_text *sums,
+                                         const struct hash_files_names *skipped, struct written_file *files,
+                                         size_t *n_files, struct llavamed_error *error)
+{
+    size_t n_bytes = sums->n_bytes;
     char *name = malloc(n_bytes + 1);
     enum llavamed_status status =
         name == NULL ? llavamed_fail_memory(error, n_bytes + 1, "the name of a file") : LLAVAMED_OK;
-    const char *cursor = text;
+    const char *cursor = sums->text;
     size_t n_left = n_bytes;
     while (status == LLAVAMED_OK && n_left > 0) {
         struct written_file *file = &files[*n_files];
         if (!sums_next(&cursor, &n_left, file->want, name)) {
             status = llavamed_fail(error, LLAVAMED_STATUS_HASH_MISMATCH, "%s/%s: damaged when read back", directory,
                                    SUMS_FILE_NAME);
-        } else {
+        } else if (!is_skipped(skipped, name)) {
             file->path = path_join(directory, name);
             status = file->path == NULL ? llavamed_fail_memory(error, strlen(name), "a path") : LLAVAMED_OK;
             (*n_files)++;
@@ -200,8 +218,8 @@ static enum llavamed_status hash_written(struct written_file *files, size_t n_fi
     return status;
 }
 
-enum llavamed_status hash_files_read_back(const char *directory, const struct hash_files_options *options,
-                                          struct llavamed_error *error)
+enum llavamed_status hash_files_read_back(const char *directory, const struct hash_files_names *skipped,
+                                          const struct hash_files_options *options, struct llavamed_error *error)
 {
     char *path = path_join(directory, SUMS_FILE_NAME);
     char *text = NULL;
@@ -211,9 +229,10 @@ enum llavamed_status hash_files_read_back(const char *directory, const struct ha
     enum llavamed_status status = path == NULL ? llavamed_fail_memory(error, strlen(directory), "a path")
                                                : input_file_read_whole(path, SUMS_BYTES_MAX, &text, &n_bytes, error);
     if (status == LLAVAMED_OK) {
+        const struct sums_text sums = {text, n_bytes};
         files = calloc(count_lines(text, n_bytes), sizeof *files);
         status = files == NULL ? llavamed_fail_memory(error, n_bytes, "the list of files")
-                               : list_written(directory, text, n_bytes, files, &n_files, error);
+                               : list_written(directory, &sums, skipped, files, &n_files, error);
     }
     if (status == LLAVAMED_OK) {
         status = hash_written(files, n_files, options, error);

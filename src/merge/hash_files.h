@@ -27,11 +27,18 @@ struct hash_files_options {
 enum llavamed_status hash_files(const struct hash_files_task *tasks, size_t n_tasks,
                                 const struct hash_files_options *options, struct llavamed_error *error) LLAVAMED_CHECK;
 
+/* Names of files in a directory; all borrowed. */
+struct hash_files_names {
+    const char *const *names;
+    size_t n_names;
+};
+
 /*
- * Reads the files that DIRECTORY/SHA256SUMS names back from storage and compares; options->n_bytes is found out here.
- * HASH_MISMATCH.
+ * Reads the files that DIRECTORY/SHA256SUMS names, but for `skipped` (NULL: none), back from storage and compares;
+ * options->n_bytes is found out here. HASH_MISMATCH.
  */
-enum llavamed_status hash_files_read_back(const char *directory, const struct hash_files_options *options,
+enum llavamed_status hash_files_read_back(const char *directory, const struct hash_files_names *skipped,
+                                          const struct hash_files_options *options,
                                           struct llavamed_error *error) LLAVAMED_CHECK;
 
 #endif

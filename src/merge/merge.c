@@ -144,6 +144,29 @@ static enum llavamed_status run_pipeline(struct merge_run *run, struct llavamed_
     return status;
 }
 
+/* All of OUT. Where a source was streamed, each shard was read back from storage to get its SHA-256: not again. */
+static enum llavamed_status read_back(struct merge_run *run, struct llavamed_error *error)
+{
+    struct hash_files_options options = {.n_threads = run->geometry.n_workers,
+                                         .stop_signal = run->settings->stop_signal,
+                                         .observer = run->observer,
+                                         .check = "the output, read back"};
+    size_t n_shards = merge_is_streamed(run) ? run->plan.n_shards : 0;
+    const char **shards = calloc(n_shards + 1, sizeof *shards);
+    if (shards == NULL) {
+        return llavamed_fail_memory(error, (n_shards + 1) * sizeof *shards, "the list of shards");
+    }
+    for (size_t i = 0; i < n_shards; i++) {
+        shards[i] = run->plan.shards[i].name;
+    }
+    merge_note(run,
+               n_shards == 0 ? "reading the output back from storage" : "reading back from storage what was not yet");
+    const struct hash_files_names skipped = {shards, n_shards};
+    enum llavamed_status status = hash_files_read_back(output_dir_partial(run->dir), &skipped, &options, error);
+    free(shards);
+    return status;
+}
+
 /* A warning that depends on this machine and this moment: told, but kept out of the manifest, which is written. */
 static enum llavamed_status publish(struct merge_run *run, struct llavamed_error *error)
 {
@@ -172,12 +195,7 @@ static enum llavamed_status work(struct merge_run *run, struct llavamed_error *e
         status = write_documents(run, error);
     }
     if (status == LLAVAMED_OK && run->settings->verify == LLAVAMED_VERIFY_FULL) {
-        struct hash_files_options options = {.n_threads = run->geometry.n_workers,
-                                             .stop_signal = run->settings->stop_signal,
-                                             .observer = run->observer,
-                                             .check = "the output, read back"};
-        merge_note(run, "reading the output back from storage");
-        status = hash_files_read_back(output_dir_partial(run->dir), &options, error);
+        status = read_back(run, error);
     }
     if (status == LLAVAMED_OK) {
         status = merge_check_stop(run, error);

@@ -255,6 +255,18 @@ static uint64_t free_memory_bytes(void)
     return known ? n_bytes : 0;
 }
 
+/* A dry run that ends well has not looked whether the files are what is recorded of them. */
+static void note_unchecked(struct merge_run *run)
+{
+    struct input_hashes_job job = {.all = false};
+    uint64_t n_bytes;
+    size_t n_files = input_hashes_wanted(run->hashes, &job, &n_bytes);
+    if (run->settings->dry_run && run->settings->verify != LLAVAMED_VERIFY_NONE && n_files > 0) {
+        merge_note(run, "%zu files (%llu bytes) with recorded hashes are checked by the run itself, not by --dry-run",
+                   n_files, (unsigned long long)n_bytes);
+    }
+}
+
 enum llavamed_status merge_verify_inputs(struct merge_run *run, struct llavamed_error *error)
 {
     struct input_hashes_job job = {
@@ -357,9 +369,22 @@ enum llavamed_status merge_judge_content(struct merge_run *run, struct llavamed_
     return verdict.text[0] == '\0' ? LLAVAMED_OK : merge_warn(run, verdict.text, error);
 }
 
+/* In a dry run, what a look says, and of how much. In a run the test of the whole says it, or something else. */
+static enum llavamed_status tell_look(struct merge_run *run, const struct content_verdict *verdict,
+                                      struct llavamed_error *error)
+{
+    char text[LLAVAMED_MESSAGE_BYTES];
+    if (!run->settings->dry_run || verdict->text[0] == '\0') {
+        return LLAVAMED_OK;
+    }
+    (void)snprintf(text, sizeof text, "by the first part of the archive alone, which is all that a dry run reads: %s",
+                   verdict->text);
+    return merge_warn(run, verdict->is_part ? text : verdict->text, error);
+}
+
 /*
  * A source that is read from front to back cannot be sampled before it is read, but its first part is: most of what is
- * wrong shows there. What the test of the whole will say is not said twice, and in a dry run nothing else says it.
+ * wrong shows there, and all that is wrong with an archive so small that the look reads it whole.
  */
 static enum llavamed_status look_at_content(struct merge_run *run, struct llavamed_error *error)
 {
@@ -378,10 +403,9 @@ static enum llavamed_status look_at_content(struct merge_run *run, struct llavam
     }
     if (status == LLAVAMED_OK) {
         merge_note(run, "content test of what comes first: %zu matrices judged", verdict.n_judged);
+        status = tell_look(run, &verdict, error);
     }
-    return status == LLAVAMED_OK && run->settings->dry_run && verdict.text[0] != '\0'
-               ? merge_warn(run, verdict.text, error)
-               : status;
+    return status;
 }
 
 static enum llavamed_status prepare_documents(struct merge_run *run, struct llavamed_error *error)
@@ -433,6 +457,7 @@ enum llavamed_status merge_prepare(struct merge_run *run, struct llavamed_error 
         status = identify_recorded(run, error);
     }
     if (status == LLAVAMED_OK) {
+        note_unchecked(run);
         status = check_base_signs(run, error);
     }
     if (status == LLAVAMED_OK) {

@@ -201,11 +201,13 @@ enum llavamed_status output_dir_check_space(const struct output_dir *dir, uint64
         return LLAVAMED_OK;
     }
     uint64_t missing = needed - available;
-    return llavamed_fail(error, LLAVAMED_STATUS_OUT_SPACE,
-                         "%s: not enough room on its volume (need %.2f GB, %llu bytes; free %.2f GB, %llu bytes; "
-                         "missing %.2f GB, %llu bytes)",
-                         dir->out, (double)needed / GB, (unsigned long long)needed, (double)available / GB,
-                         (unsigned long long)available, (double)missing / GB, (unsigned long long)missing);
+    (void)llavamed_fail(error, LLAVAMED_STATUS_OUT_SPACE,
+                        "%s: not enough room on its volume (need %.2f GB, %llu bytes; free %.2f GB, %llu bytes; "
+                        "missing %.2f GB, %llu bytes)",
+                        dir->out, (double)needed / GB, (unsigned long long)needed, (double)available / GB,
+                        (unsigned long long)available, (double)missing / GB, (unsigned long long)missing);
+    llavamed_hint(error, "free as much as is missing, or give --out on another volume");
+    return LLAVAMED_STATUS_OUT_SPACE;
 }
 
 /* Somebody was quicker: says who. */

@@ -58,9 +58,11 @@ enum llavamed_status pipeline_geometry_choose(uint64_t max_memory_bytes, unsigne
 {
     uint64_t least = WORKER_BYTES(TILE_BYTES_MIN);
     if (max_memory_bytes < least) {
-        return llavamed_fail(error, LLAVAMED_STATUS_MEMORY_TOO_SMALL,
-                             "the memory allowed is too small (got %llu bytes, want at least %llu)",
-                             (unsigned long long)max_memory_bytes, (unsigned long long)least);
+        (void)llavamed_fail(error, LLAVAMED_STATUS_MEMORY_TOO_SMALL,
+                            "the memory allowed is too small (got %llu bytes, want at least %llu)",
+                            (unsigned long long)max_memory_bytes, (unsigned long long)least);
+        llavamed_hint(error, "--max-memory takes sizes like 64MiB");
+        return LLAVAMED_STATUS_MEMORY_TOO_SMALL;
     }
     uint64_t n_workers = min_u64(min_u64(n_threads, WORKERS_MAX), max_memory_bytes / least);
     cut_memory(max_memory_bytes, n_workers, geometry);

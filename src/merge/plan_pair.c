@@ -276,6 +276,16 @@ static uint64_t hidden_size(const struct tensor_set *set)
     return index == TENSOR_NOT_FOUND || set->tensors[index].rank != 2 ? 0 : set->tensors[index].shape[1];
 }
 
+/* Whether the path is that of one file of a sharded set: "NAME-00001-of-00002.bin", or .safetensors. */
+static bool is_shard_path(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    const char *name = slash == NULL ? path : slash + 1;
+    const char *of = strstr(name, "-of-");
+    return of != NULL && of - name >= 6 && of[-6] == '-' && strspn(of - 5, "0123456789") == 5 &&
+           strspn(of + 4, "0123456789") == 5 && (strcmp(of + 9, ".bin") == 0 || strcmp(of + 9, ".safetensors") == 0);
+}
+
 /* One cause that explains most of the problems, when there is one. */
 static void hint_at_cause(const struct pairing *pairing, struct llavamed_error *error)
 {
@@ -284,7 +294,11 @@ static void hint_at_cause(const struct pairing *pairing, struct llavamed_error *
     uint64_t delta_layers = count_layers(input->delta);
     uint64_t base_hidden = hidden_size(input->base);
     uint64_t delta_hidden = hidden_size(input->delta);
-    if (pairing->n_shared == 0) {
+    bool is_shard = is_shard_path(input->base_spec);
+    if (is_shard || is_shard_path(input->delta_spec)) {
+        llavamed_hint(error, "the %s is one file of several: give the directory that holds all of them",
+                      is_shard ? "base" : "delta");
+    } else if (pairing->n_shared == 0) {
         llavamed_hint(error, "no tensor name is in both: is the delta really one for this kind of model?");
     } else if (base_layers != delta_layers) {
         llavamed_hint(error, "the base has %llu layers, the delta %llu: take the base of the delta's size",

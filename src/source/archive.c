@@ -7,6 +7,7 @@
 
 #include "core/bytes.h"
 #include "core/checked.h"
+#include "format/zip_end.h"
 
 #define LOCAL_BYTES 30
 
@@ -33,11 +34,18 @@ enum llavamed_status archive_probe(const char *path, bool *is_archive, struct ll
     char name[ZIP_NAME_BYTES_MAX + 1];
     *is_archive = false;
     enum llavamed_status status = input_file_open(path, &file, error);
-    if (status != LLAVAMED_OK || input_file_bytes(file) < LOCAL_BYTES) {
+    size_t n_bytes = status == LLAVAMED_OK ? (size_t)min_u64(input_file_bytes(file), LOCAL_BYTES) : 0;
+    if (n_bytes > 0) {
+        status = input_file_read(file, 0, local, n_bytes, error);
+    }
+    if (status != LLAVAMED_OK) {
         goto out;
     }
-    status = input_file_read(file, 0, local, sizeof local, error);
-    if (status != LLAVAMED_OK || !zip_looks_like(local, sizeof local)) {
+    if (!zip_looks_like(local, n_bytes)) {
+        status = zip_end_explain(file, error);
+        goto out;
+    }
+    if (n_bytes < LOCAL_BYTES) {
         goto out;
     }
     size_t name_bytes = load_le16(local + 26);
@@ -132,9 +140,11 @@ static enum llavamed_status choose_folder(struct archive *archive, struct llavam
     for (size_t i = 0; i < archive->zip.n_entries; i++) {
         const char *name = archive->zip.entries[i].name;
         if (leads_out(name)) {
-            return llavamed_fail(error, LLAVAMED_STATUS_INPUT_UNSAFE,
-                                 "%s: an entry's name leads out of the archive or is not a plain path (%.200s)",
-                                 input_file_path(archive->file), name);
+            (void)llavamed_fail(error, LLAVAMED_STATUS_INPUT_UNSAFE,
+                                "%s: an entry's name leads out of the archive or is not a plain path (%.200s)",
+                                input_file_path(archive->file), name);
+            llavamed_hint(error, "unpack the archive with a tool that keeps names inside, and give the directory");
+            return LLAVAMED_STATUS_INPUT_UNSAFE;
         }
         if (!is_visible_file(name)) {
             continue;
@@ -284,6 +294,17 @@ const struct zip_entry *archive_entry(const struct archive *archive, const char 
     return found == NULL ? NULL : &archive->zip.entries[archive->entries[found - listing->names]];
 }
 
+enum llavamed_status archive_check_file(const struct zip_entry *entry, const char *path, struct llavamed_error *error)
+{
+    if (!entry->is_link) {
+        return LLAVAMED_OK;
+    }
+    (void)llavamed_fail(error, LLAVAMED_STATUS_INPUT_UNSUPPORTED, "%s: a symbolic link, not the file itself", path);
+    llavamed_hint(error, "unpack the archive where the links lead somewhere, or pack the files themselves (zip without "
+                         "-y)");
+    return LLAVAMED_STATUS_INPUT_UNSUPPORTED;
+}
+
 enum llavamed_status archive_open_stored(const struct archive *archive, const char *name, struct input_file **out,
                                          struct llavamed_error *error)
 {
@@ -292,8 +313,11 @@ enum llavamed_status archive_open_stored(const struct archive *archive, const ch
     if (path == NULL) {
         return llavamed_fail_memory(error, strlen(name), "a path");
     }
-    enum llavamed_status status = input_file_open_part(input_file_path(archive->file), path, entry->data_offset,
-                                                       entry->n_bytes, out, error);
+    enum llavamed_status status = archive_check_file(entry, path, error);
+    if (status == LLAVAMED_OK) {
+        status =
+            input_file_open_part(input_file_path(archive->file), path, entry->data_offset, entry->n_bytes, out, error);
+    }
     free(path);
     return status;
 }
@@ -306,7 +330,10 @@ enum llavamed_status archive_read_whole(const struct archive *archive, const cha
     if (path == NULL) {
         return llavamed_fail_memory(error, strlen(name), "a path");
     }
-    enum llavamed_status status = zip_member_read_whole(archive->file, entry, path, max_bytes, bytes, error);
+    enum llavamed_status status = archive_check_file(entry, path, error);
+    if (status == LLAVAMED_OK) {
+        status = zip_member_read_whole(archive->file, entry, path, max_bytes, bytes, error);
+    }
     if (status == LLAVAMED_OK) {
         *n_bytes = (size_t)entry->n_bytes;
     }

@@ -13,7 +13,8 @@ struct archive; /* opaque; thread-safe once it is open */
 
 /*
  * Whether the file is a zip archive that is not itself a weights file of torch: by its first bytes, and by the name of
- * its first entry. What opening and reading give.
+ * its first entry. ZIP_INVALID for one that cannot be read as it is: empty, a volume of several, with something before
+ * it. What opening and reading give.
  */
 enum llavamed_status archive_probe(const char *path, bool *is_archive, struct llavamed_error *error) LLAVAMED_CHECK;
 
@@ -36,6 +37,10 @@ char *archive_member_path(const struct archive *archive, const char *name);
 
 /* The entry of a name of the listing. Borrowed. */
 const struct zip_entry *archive_entry(const struct archive *archive, const char *name);
+
+/* Refuses a symbolic link (zip -y), whose content is where it leads. INPUT_UNSUPPORTED. */
+enum llavamed_status archive_check_file(const struct zip_entry *entry, const char *path,
+                                        struct llavamed_error *error) LLAVAMED_CHECK;
 
 /* A stored file of the folder as a file of its own. */
 enum llavamed_status archive_open_stored(const struct archive *archive, const char *name, struct input_file **out,

@@ -220,7 +220,10 @@ static enum llavamed_status open_file(struct archive_stream *streams, const char
     if (file->path == NULL) {
         return llavamed_fail_memory(error, strlen(name), "a path");
     }
-    enum llavamed_status status = probe(streams, file, error);
+    enum llavamed_status status = archive_check_file(file->entry, file->path, error);
+    if (status == LLAVAMED_OK) {
+        status = probe(streams, file, error);
+    }
     if (status != LLAVAMED_OK) {
         return status;
     }
@@ -230,6 +233,21 @@ static enum llavamed_status open_file(struct archive_stream *streams, const char
 }
 
 /* ---- Reading ---- */
+
+/* A fault of an archive that changed meanwhile is none of its contents. */
+static enum llavamed_status blame_change(const struct archive_stream *streams, enum llavamed_status status,
+                                         struct llavamed_error *error)
+{
+    struct llavamed_error change = {0};
+    if (status != LLAVAMED_OK && status != LLAVAMED_STATUS_NO_MEMORY &&
+        input_file_check_unchanged(archive_file(streams->archive), &change) == LLAVAMED_STATUS_INPUT_CHANGED) {
+        if (error != NULL) {
+            *error = change;
+        }
+        return LLAVAMED_STATUS_INPUT_CHANGED;
+    }
+    return status;
+}
 
 static enum llavamed_status read_bytes(struct file_stream *file, void *buffer, size_t n_bytes,
                                        struct llavamed_error *error)
@@ -353,7 +371,7 @@ static enum llavamed_status layout_stream_next(void *state, size_t stream, struc
     if (status == LLAVAMED_OK) {
         *run = file->run;
     }
-    return status;
+    return blame_change(streams, status, error);
 }
 
 static enum llavamed_status layout_stream_read(void *state, size_t stream, uint64_t n_elems, void *buffer,
@@ -366,7 +384,7 @@ static enum llavamed_status layout_stream_read(void *state, size_t stream, uint6
     enum llavamed_status status = read_bytes(file, buffer, (size_t)n_elems * dtype_bytes(tensor->dtype), error);
     file->run.first_elem += n_elems;
     file->run.n_elems -= n_elems;
-    return status;
+    return blame_change(streams, status, error);
 }
 
 static enum llavamed_status layout_stream_rewind(void *state, size_t stream, struct llavamed_error *error)

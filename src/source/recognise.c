@@ -89,10 +89,14 @@ static const struct magic magics[] = {
     MAGIC("\x93NUMPY", 0, "a NumPy array", hint_hugging_face),
     MAGIC("\x1f\x8b", 0, "a gzip archive", hint_unpack),
     MAGIC("BZh", 0, "a bzip2 archive", hint_unpack),
-    MAGIC("\xfd" "7zXZ\x00", 0, "an xz archive", hint_unpack),
+    MAGIC("\xfd"
+          "7zXZ\x00",
+          0, "an xz archive", hint_unpack),
     MAGIC("\x28\xb5\x2f\xfd", 0, "a zstd archive", hint_unpack),
     MAGIC("7z\xbc\xaf\x27\x1c", 0, "a 7z archive", hint_unpack),
     MAGIC("Rar!\x1a\x07", 0, "a rar archive", hint_unpack),
+    MAGIC("PK\x07\x08", 0, "a volume of a split zip archive",
+          "join them with 'zip -s 0 NAME.zip --out joined.zip', or unpack them and give the directory"),
     MAGIC("ustar", 257, "a tar archive", hint_unpack),
 };
 
@@ -210,7 +214,7 @@ enum llavamed_status recognise_bytes(const char *path, const void *bytes, size_t
     if (lfs_pointer_begins(text, n_bytes)) {
         enum llavamed_status status = llavamed_fail(error, LLAVAMED_STATUS_INPUT_UNSUPPORTED,
                                                     "%s: a Git LFS pointer, not the weights themselves", path);
-        llavamed_hint(error, "run 'git lfs pull' in that directory, or download the file again");
+        llavamed_hint(error, "run 'git lfs pull' in the clone that it comes from, or download the file again");
         return status;
     }
     size_t blank = n_bytes >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
@@ -288,16 +292,31 @@ static bool kind_fits(const struct listing_kind *kind, const char *name)
            (kind->suffix == NULL || has_suffix(name, kind->suffix));
 }
 
-enum llavamed_status recognise_listing(const char *path, const char *role, const struct directory_listing *listing,
-                                       struct llavamed_error *error)
+/* An archive in a directory can be given itself; one in an archive must come out first. */
+static enum llavamed_status refuse_archive(const char *path, const char *role, const char *place, const char *name,
+                                           struct llavamed_error *error)
 {
+    (void)llavamed_fail(error, LLAVAMED_STATUS_INPUT_MISSING,
+                        "%s: no weights for the %s in this %s, but an archive (%.80s)", path, role, place, name);
+    if (strcmp(place, "archive") == 0) {
+        llavamed_hint(error, "unpack the outer archive and give %.80s", name);
+    } else {
+        llavamed_hint(error, "give the archive itself: --%s %s/%.80s", role, path, name);
+    }
+    return LLAVAMED_STATUS_INPUT_MISSING;
+}
+
+enum llavamed_status recognise_listing(const char *path, const char *role, bool is_archive,
+                                       const struct directory_listing *listing, struct llavamed_error *error)
+{
+    const char *place = is_archive ? "archive" : "directory";
     enum llavamed_status status;
     for (size_t i = 0; i < sizeof listing_kinds / sizeof listing_kinds[0]; i++) {
         const struct listing_kind *kind = &listing_kinds[i];
         for (size_t j = 0; j < listing->n_names; j++) {
             if (kind_fits(kind, listing->names[j])) {
                 status = llavamed_fail(error, LLAVAMED_STATUS_INPUT_UNSUPPORTED,
-                                       "%s: no weights for the %s in this directory, but %s (%.80s)", path, role,
+                                       "%s: no weights for the %s in this %s, but %s (%.80s)", path, role, place,
                                        kind->what, listing->names[j]);
                 llavamed_hint(error, "%s", kind->hint);
                 return status;
@@ -309,10 +328,13 @@ enum llavamed_status recognise_listing(const char *path, const char *role, const
         const char *name = listing->names[j];
         if (is_partial_name(name)) {
             status = llavamed_fail(error, LLAVAMED_STATUS_INPUT_MISSING,
-                                   "%s: no weights for the %s in this directory yet: a download has not ended (%.80s)",
-                                   path, role, name);
+                                   "%s: no weights for the %s in this %s yet: a download has not ended (%.80s)", path,
+                                   role, place, name);
             llavamed_hint(error, "run the same download again: it continues");
             return status;
+        }
+        if (has_suffix(name, ".zip")) {
+            return refuse_archive(path, role, place, name, error);
         }
         if (has_prefix(name, "tokenizer")) {
             tokenizer = name;
@@ -324,6 +346,7 @@ enum llavamed_status recognise_listing(const char *path, const char *role, const
     status = llavamed_fail(error, LLAVAMED_STATUS_INPUT_MISSING,
                            "%s: a tokenizer without weights for the %s (got %.80s and no weights file)", path, role,
                            tokenizer);
-    llavamed_hint(error, "complete the download: the weights are in model*.safetensors or pytorch_model*.bin");
+    llavamed_hint(error, "%s: the weights are in model*.safetensors or pytorch_model*.bin",
+                  is_archive ? "get the archive of the whole checkpoint" : "complete the download");
     return status;
 }

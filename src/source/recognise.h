@@ -25,10 +25,11 @@ enum llavamed_status recognise_bytes(const char *path, const void *bytes, size_t
 
 /*
  * Refuses a directory in which no weights were found, when the names in it say what it holds: an adapter, GGUF,
- * TensorFlow, Flax, ONNX, a download that has not ended (INPUT_MISSING), a tokenizer alone (INPUT_MISSING). LLAVAMED_OK
- * when they say nothing. `role` is "base" or "delta".
+ * TensorFlow, Flax, ONNX, and with INPUT_MISSING a download that has not ended, a zip archive, a tokenizer alone.
+ * LLAVAMED_OK when they say nothing. `role` is "base" or "delta"; is_archive: the names are those of an archive.
  */
-enum llavamed_status recognise_listing(const char *path, const char *role, const struct directory_listing *listing,
+enum llavamed_status recognise_listing(const char *path, const char *role, bool is_archive,
+                                       const struct directory_listing *listing,
                                        struct llavamed_error *error) LLAVAMED_CHECK;
 
 /*

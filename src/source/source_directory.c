@@ -157,7 +157,7 @@ static enum llavamed_status refuse_directory(const struct source *source, const 
 {
     bool many = found->n_safetensors + found->n_torch > 0;
     enum llavamed_status status =
-        many ? LLAVAMED_OK : recognise_listing(source->spec, source->role, listing, error);
+        many ? LLAVAMED_OK : recognise_listing(source->spec, source->role, source->archive != NULL, listing, error);
     if (status != LLAVAMED_OK) {
         return status;
     }
@@ -206,8 +206,17 @@ static enum llavamed_status remark_choice(struct source *source, const struct ca
     if (others.n == 0 && strcmp(chosen, preferred[3]) == 0 && found->n_torch > 1) {
         name_list_add(&others, "other .bin, .pth or .pt files");
     }
+    if (others.n == 0 && !chose_safetensors && found->n_safetensors > 0) {
+        name_list_add(&others, found->n_safetensors == 1 ? found->safetensors : "other .safetensors files");
+    }
     enum llavamed_status status = LLAVAMED_OK;
-    if (others.n > 0) {
+    if (source->archive != NULL) {
+        char *path = source_member_path(source, chosen);
+        status = path == NULL ? llavamed_fail_memory(error, strlen(chosen), "a path")
+                              : source_remark(source, false, error, "%s: read in place", path);
+        free(path);
+    }
+    if (status == LLAVAMED_OK && others.n > 0) {
         status = source_remark(source, false, error, "%s: several sets of weights: using %s, ignoring %s", source->spec,
                                chosen, name_list_text(&others));
     }
@@ -373,7 +382,12 @@ static enum llavamed_status check_shards_present(const struct source *source, co
         status = llavamed_fail(error, LLAVAMED_STATUS_INPUT_MISSING,
                                "%s: %zu of the %zu files that the index names are missing (%s)", index_path, missing.n,
                                index->n_files, name_list_text(&missing));
-        llavamed_hint(error, "complete the download of %s", source->spec);
+        if (source->archive != NULL) {
+            llavamed_hint(error, "get the archive of the whole checkpoint, or unpack all of its archives into one "
+                                 "directory and give that");
+        } else {
+            llavamed_hint(error, "complete the download of %s", source->spec);
+        }
     }
     name_list_deinit(&missing);
     return status;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/checked.h"
+#include "source/archive.h"
 #include "source/source_parts.h"
 
 /* Room for what is read ahead. */
@@ -169,7 +170,9 @@ enum llavamed_status source_look_ahead(struct source *source, uint64_t least_byt
         status = look_into_stream(source, i, least_bytes, buffer, error);
     }
     free(buffer);
-    return status;
+    return status == LLAVAMED_OK && source->archive != NULL
+               ? input_file_check_unchanged(archive_file(source->archive), error)
+               : status;
 }
 
 void source_kept_deinit(struct source *source)

@@ -137,6 +137,7 @@ def hand_good():
     n, size, crc = len(deflate(CONTENT)), len(CONTENT), zlib.crc32(CONTENT)
     yield "unsigned_descriptor", archive(entry(flags=8, descriptor=struct.pack("<3L", crc, n, size)))
     yield "unsigned_descriptor64", archive(entry(flags=8, descriptor=struct.pack("<LQQ", crc, n, size)))
+    yield "archive_comment", archive(entry(), comment=b"with PK\5\6 of no record in it, though it is long enough")
     yield "comments", archive(entry(comment=b"of the first"), entry(b"llava/b.txt", comment=b"of the second"))
     yield "zip64_more", archive(entry(extra=zip64(size, n, 0), central_size=MAX32))
     yield "zip64_unasked", archive(entry(extra=zip64(size, n)))
@@ -168,7 +169,7 @@ def hand_bad():
     yield "method_lzma", archive(entry(method=14))
     yield "encrypted", archive(entry(flags=1))
     yield "flags_unknown", archive(entry(flags=0x10))
-    yield "comment", archive(entry(), comment=b"x")
+    yield "comment_longer", archive(entry(), comment=b"x") + b"y"
     yield "directory_content", archive(entry(b"llava/"))
     yield "twice", archive(entry(), entry(b"LLaVA/a.txt"))
     yield "local_method", archive(entry(local_method=0))

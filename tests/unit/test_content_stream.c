@@ -214,7 +214,8 @@ static void expect_verdicts(enum kind_of_delta kind, enum llavamed_status early_
         struct pair *pair = pair_make(kind, base_is_streamed ? 2 : 0, base_is_streamed ? 0 : 3);
         judge_streamed(pair, false, &early, &whole);
         EXPECT(early.status == early_status);
-        EXPECT(early.verdict.text[0] == '\0');
+        EXPECT(early.status != LLAVAMED_OK || early.verdict.is_part);
+        EXPECT((early.verdict.text[0] != '\0') == (kind == DELTA_OF_A_RELATIVE && early.status == LLAVAMED_OK));
         EXPECT(early.status != LLAVAMED_OK || kind == DELTA_OF_ZEROS ||
                (early.verdict.n_judged >= CONTENT_EARLY_MATRICES_MIN && early.verdict.n_judged < N_MATRICES / 4));
         EXPECT(whole.status == plain.status);
@@ -259,6 +260,20 @@ static void test_whole_model(void)
     expect_verdicts(DELTA_OF_A_MODEL, LLAVAMED_STATUS_PAIR_FULL_DELTA, LLAVAMED_STATUS_PAIR_FULL_DELTA);
 }
 
+/* A look that saw all is the last word: a base that is near is refused like any other. */
+static void test_a_whole_look_is_final(void)
+{
+    static struct judged early;
+    struct pair *pair = pair_make(DELTA_OF_A_RELATIVE, 2, 0);
+    struct content_job job = job_of(pair);
+    job.early = true;
+    EXPECT(content_announce(&job, NULL) == LLAVAMED_OK);
+    EXPECT(source_look_ahead(job.base, UINT64_MAX, NULL) == LLAVAMED_OK);
+    judge(&job, &early);
+    EXPECT(early.status == LLAVAMED_STATUS_PAIR_WRONG_BASE);
+    pair_free(pair);
+}
+
 static void test_nothing_seen_yet(void)
 {
     static struct judged early;
@@ -292,6 +307,7 @@ int main(void)
     CASE(test_undecided_is_told_once);
     CASE(test_late_matrix);
     CASE(test_whole_model);
+    CASE(test_a_whole_look_is_final);
     CASE(test_nothing_seen_yet);
     CASE(test_allowed);
     return harness_end();

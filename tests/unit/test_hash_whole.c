@@ -121,7 +121,7 @@ static enum llavamed_status read_back(const volatile int *stop_signal, struct ll
 {
     const struct hash_files_options options = {.n_threads = 2, .stop_signal = stop_signal};
     memset(error, 0, sizeof *error);
-    return hash_files_read_back(dir.path, &options, error);
+    return hash_files_read_back(dir.path, NULL, &options, error);
 }
 
 /* A list of all files, as sha256sum prints it, and one whose name it escapes. */

@@ -145,7 +145,7 @@ static void expect_listing(const char *names, enum llavamed_status want, const c
         name = *end == '\0' ? end : end + 1;
         *end = '\0';
     }
-    enum llavamed_status status = recognise_listing("D", "delta", &listing, &error);
+    enum llavamed_status status = recognise_listing("D", "delta", false, &listing, &error);
     if (!EXPECT(status == want && strstr(error.message, words) != NULL &&
                 (words[0] == '\0') == (error.hint[0] == '\0'))) {
         printf("    %s: %s\n", names, error.message);

@@ -113,6 +113,8 @@ static void order_of_preference(void)
                   "model.safetensors", "model.safetensors, ignoring other .safetensors files");
     expect_choice(LIST("single.bin", "pytorch_model.bin", "single.bin", "other.pt"), "pytorch_model.bin",
                   "pytorch_model.bin, ignoring other .bin, .pth or .pt files");
+    expect_choice(LIST(PT_SET, "single.safetensors", "stray.safetensors"), "pytorch_model-00001-of-00003.bin",
+                  "pytorch_model.bin.index.json, ignoring stray.safetensors");
 }
 
 static void single_files_of_any_name(void)

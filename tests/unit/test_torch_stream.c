@@ -348,14 +348,42 @@ static void other_orders_and_folders_are_told(void)
     EXPECT_TEXT(error.hint, "unpack the archive and give the directory");
 }
 
-static void a_storage_of_another_size_is_told(void)
+#define DAMAGED "the archive is damaged: download or copy it again"
+
+static void a_damaged_record_is_named(void)
 {
     struct make_zip zip = {0};
     make_zip_add(&zip, "m/data.pkl", pickle, PICKLE_BYTES, 0);
     make_zip_add(&zip, "m/data/0", "0123456789", 10, 0);
     make_zip_end(&zip);
     EXPECT(stream_made(&zip) == LLAVAMED_STATUS_TORCH_STORAGE);
-    EXPECT_TEXT(error.message, NAME ": record data/0 does not hold its storage (got 10 bytes, want 4 elements of F16)");
+    EXPECT(strstr(error.message, NAME ": record data/0 (tensor ") != NULL);
+    EXPECT(strstr(error.message, " does not hold its storage (got 10 bytes, want 4 elements of F16)") != NULL);
+    EXPECT_TEXT(error.hint, DAMAGED);
+    zip = make_torch("m/unknown", 50);
+    uint8_t *header = zip.bytes + 30 + strlen("m/data.pkl") + PICKLE_BYTES;
+    header[1] ^= 1;
+    EXPECT(stream_made(&zip) == LLAVAMED_STATUS_ZIP_INVALID);
+    EXPECT(strstr(error.message, ", behind record data.pkl") != NULL);
+    EXPECT_TEXT(error.hint, DAMAGED);
+}
+
+/* Both the archive and the file have a CRC-32 of the bytes; that of the file tells where. */
+static void the_record_is_named_before_the_file(void)
+{
+    struct make_zip zip = make_torch("m/unknown", 50);
+    struct wrapped wrapped;
+    wrap(&wrapped, zip.bytes, zip.n_bytes, 0);
+    uint8_t *name = memmem(wrapped.zip.bytes, wrapped.zip.n_bytes, "m/data/0", 8);
+    if (EXPECT(name != NULL)) {
+        name[8] ^= 1;
+    }
+    EXPECT(open_stream(&wrapped, true) == LLAVAMED_OK);
+    EXPECT(read_all(&wrapped, 3, NULL, NULL) == LLAVAMED_STATUS_CRC_MISMATCH);
+    EXPECT(strstr(error.message, NAME ": record data/0 is damaged: its CRC-32 differs") != NULL);
+    EXPECT_TEXT(error.hint, DAMAGED);
+    unwrap(&wrapped);
+    free(zip.bytes);
 }
 
 /* A local header may leave its sizes to a zip64 field, and has to have one then. */
@@ -378,7 +406,8 @@ int main(void)
     CASE(any_other_record_is_read_over);
     CASE(what_is_looked_into_is_small);
     CASE(other_orders_and_folders_are_told);
-    CASE(a_storage_of_another_size_is_told);
+    CASE(a_damaged_record_is_named);
+    CASE(the_record_is_named_before_the_file);
     CASE(a_size_must_be_somewhere);
     return harness_end();
 }

@@ -38,7 +38,8 @@ test_archive_any_threads_and_memory()
         merge_archive delta-deflated.zip delta -j "$threads" --max-memory 16MiB
     done
     merge_archive delta-deflated.zip delta -j 1 --max-memory 320KiB
-    merge_archive delta-deflated.zip delta --verify full
+    merge_archive delta-deflated.zip delta --verify full -v
+    want_stderr '*note: reading back from storage what was not yet'
 }
 
 test_archive_small_files()
@@ -105,8 +106,11 @@ test_archive_recorded_hash()
     sha256sum delta.zip >SHA256SUMS
     apply --base "$DATA/base" --delta delta.zip --out out
     want_status 0
-    sed -i 's/^...../00000/' SHA256SUMS
     rm -r out
+    apply --base "$DATA/base" --delta delta.zip --out out --dry-run -v
+    want_status 0
+    want_stderr '*note: 1 files (*) with recorded hashes are checked by the run itself, not by --dry-run'
+    sed -i 's/^...../00000/' SHA256SUMS
     apply --base "$DATA/base" --delta delta.zip --out out
     want_failure 1 '*delta.zip: the SHA-256 differs from *'
 }
@@ -130,6 +134,84 @@ test_archive_refused()
     want_failure 3 '*'
     apply --base "$DATA/base" --delta "$ARCHIVES/half.zip" --out out
     want_failure 4 '*'
+}
+
+test_archive_comment()
+{
+    cp "$ARCHIVES/delta-deflated.zip" delta.zip
+    python3 -c 'import zipfile
+with zipfile.ZipFile("delta.zip", "a") as archive:
+    archive.comment = b"fetched in June\n"'
+    apply --base "$DATA/base" --delta delta.zip --out out
+    want_status 0
+    want_expected delta
+}
+
+# What is no archive that can be read as it is says so, and what to do.
+test_archive_of_other_kinds()
+{
+    python3 - "$ARCHIVES/delta-deflated.zip" <<'PYTHON'
+import struct
+import sys
+
+with open(sys.argv[1], "rb") as file:
+    data = file.read()
+end = data.rindex(b"PK\5\6")
+directory, = struct.unpack_from("<L", data, end + 16)
+volume = bytearray(data[1000:])
+struct.pack_into("<2H", volume, end - 1000 + 4, 1, 1)
+secret = bytearray(data)
+secret[6] |= 1
+secret[directory + 8] |= 1
+for name, content in ("last.zip", volume), ("secret.zip", secret), ("sfx.exe", b"MZ" + bytes(5000) + data), (
+        "empty.zip", b"PK\5\6" + bytes(18)), ("first.z01", b"PK\7\10" + data[:5000]):
+    with open(name, "wb") as file:
+        file.write(content)
+PYTHON
+    apply --base "$DATA/base" --delta secret.zip --out out
+    want_failure 3 '*is encrypted'
+    want_stderr '*hint: unpack the archive with its password*'
+    apply --base "$DATA/base" --delta last.zip --out out
+    want_failure 3 '*last.zip: zip: the archive is one of several volumes'
+    want_stderr '*hint: join them with*'
+    apply --base "$DATA/base" --delta first.z01 --out out
+    want_failure 3 '*first.z01: a volume of a split zip archive*'
+    want_stderr '*hint: join them with*'
+    apply --base "$DATA/base" --delta empty.zip --out out
+    want_failure 3 '*empty.zip: zip: the archive is empty'
+    apply --base "$DATA/base" --delta sfx.exe --out out
+    want_failure 3 '*sfx.exe: zip: the archive begins with something else*'
+    want_stderr '*hint: unpack it and give the directory'
+}
+
+test_archive_inside_something()
+{
+    mkdir packed
+    cp "$ARCHIVES/delta-deflated.zip" packed/weights.zip
+    apply --base "$DATA/base" --delta packed --out out
+    want_failure 3 '*packed: no weights for the delta in this directory, but an archive (weights.zip)'
+    want_stderr '*hint: give the archive itself: --delta packed/weights.zip'
+    python3 -m zipfile -c nested.zip packed/weights.zip
+    apply --base "$DATA/base" --delta nested.zip --out out
+    want_failure 3 '*nested.zip: no weights for the delta in this archive, but an archive (weights.zip)'
+    want_stderr '*hint: unpack the outer archive and give weights.zip'
+}
+
+test_archive_of_links()
+{
+    python3 -c 'import zipfile
+with zipfile.ZipFile("links.zip", "w") as archive:
+    link = zipfile.ZipInfo("delta/pytorch_model.bin")
+    link.create_system, link.external_attr = 3, 0o120777 << 16
+    archive.writestr(link, "../../blobs/0123")'
+    apply --base "$DATA/base" --delta links.zip --out out
+    want_failure 3 '*links.zip/delta/pytorch_model.bin: a symbolic link, not the file itself'
+}
+
+test_archive_choice_is_told()
+{
+    merge_archive delta-deflated.zip delta -v
+    want_stderr '*note: *delta-deflated.zip/llava_med_delta/pytorch_model.bin.index.json: read in place'
 }
 
 # zip_directory DIRECTORY: DIRECTORY.zip, deflated, as anybody's tool does it
@@ -173,13 +255,22 @@ test_archive_wrong_base_early()
     want_stderr 'llavamed-apply: warning: *'
 }
 
-# One that is wrong in a late tensor alone shows at the end, before OUT exists.
+# One that is wrong in a late tensor alone shows before OUT exists: in a look, since the archive is small, also in a dry
+# run.
 test_archive_wrong_base_late()
 {
     synth a
     rearrange a/base tensor
     zip_directory a/delta
+    mkdir watched
+    apply --base a/base --delta a/delta.zip --out watched/out --json
+    want_status 4
+    want_json 'r["code"] == "PAIR_WRONG_BASE"' 'r["bytes"]["written"] == 0'
+    want test -z "$(ls watched)"
     apply --base a/base --delta a/delta.zip --out out
     want_failure 4 '*1 of [0-9]* matrices of the base are not those*'
+    want_lines stderr 1 '^llavamed-apply: problem: .*layers.1.self_attn.v_proj'
+    apply --base a/base --delta a/delta.zip --out out --dry-run
+    want_status 4
     want_lines stderr 1 '^llavamed-apply: problem: .*layers.1.self_attn.v_proj'
 }

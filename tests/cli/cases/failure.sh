@@ -2,6 +2,14 @@
 # shellcheck shell=bash
 # Inputs that are missing, broken or do not belong together: exit 3 and 4, and nothing is left.
 
+# One file of a sharded set does not fit, whatever else is to be said of its sizes.
+test_failure_single_shard()
+{
+    apply --base "$DATA/base-sharded/model-00001-of-00002.safetensors" --delta "$DATA/delta" --out out
+    want_failure 4 '*do not belong together*'
+    want_stderr '*hint: the base is one file of several: give the directory that holds all of them'
+}
+
 test_failure_input_missing()
 {
     apply --base nowhere --delta "$DATA/delta" --out out
