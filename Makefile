@@ -19,6 +19,8 @@ PREFIX ?= /usr/local
 EMULATOR ?=
 # Seconds for each fuzzer.
 FUZZ_SECONDS ?= 20
+# Of the thousands of allocations of a run, torture fails every N-th (1: all).
+TORTURE_STRIDE ?= 16
 
 CFLAGS ?= -O2 -g
 WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wundef -Wvla -Wformat=2 -Wcast-qual -Wstrict-prototypes \
@@ -46,6 +48,7 @@ UNIT_SRC := $(sort $(wildcard tests/unit/test_*.c))
 TOOL_SRC := $(sort $(wildcard tests/tools/*.c))
 BENCH_SRC := $(sort $(wildcard tests/bench/*.c))
 KERNEL_TEST_SRC := $(sort $(wildcard tests/kernel/*.c))
+FAULT_SRC := $(sort $(wildcard tests/fault/*.c))
 FUZZ_SRC := $(sort $(filter-out %/fuzz_main.c,$(wildcard tests/fuzz/fuzz_*.c)))
 
 objects = $(patsubst %.c,$(OBJ)/%.o,$(1))
@@ -116,7 +119,8 @@ SUITE := 'unit=$$MAKE unit' 'kernel=$$MAKE kernel' 'cli=$$MAKE cli'
 check:
 	@$(INSTALL_DEPS) check
 	@$(MAKE) --no-print-directory -j$(JOBS) check-build
-	@$(RUN_CHECK) $(SUITE) 'fuzz-regress=$$MAKE fuzz-regress' 'lint=$$MAKE lint-basic'
+	@$(RUN_CHECK) $(SUITE) 'fuzz-regress=$$MAKE fuzz-regress' $(if $(SANITIZE),,'fault=$$MAKE fault') \
+	    'lint=$$MAKE lint-basic'
 
 ## suite: unit, kernel and program tests alone, for any SANITIZE=, CC= and CFLAGS=
 .PHONY: suite
@@ -158,6 +162,26 @@ cli: all tools
 sanitize:
 	@$(RUN_CHECK) 'asan=$$MAKE suite fuzz-regress SANITIZE=address,undefined BUILD=$$BUILD/asan' \
 	    'tsan=$$MAKE suite SANITIZE=thread BUILD=$$BUILD/tsan'
+
+# Preloaded before the program, so never with a sanitizer, whose run-time has to come first.
+FAULT_SHIM := $(BUILD)/fault/shim.so
+$(FAULT_SHIM): $(FAULT_SRC) tests/fault/shim.h
+	@mkdir -p $(@D)
+	$(if $(V),,@echo '  LINK  $@')
+	$(Q)$(CC) -std=c11 -D_GNU_SOURCE $(WARNINGS) -O2 -g -fno-builtin -fPIC -shared -pthread -o $@ $(FAULT_SRC) -ldl
+FAULT_RUN = nice -n 10 $(PYTHON) -B tests/fault/$(1) --program $(BUILD)/llavamed-apply --shim $(FAULT_SHIM) \
+            --synth $(BUILD)/tools/synth
+
+## fault: a sample of torture, seconds
+.PHONY: fault
+fault: all tools $(FAULT_SHIM)
+	@$(call FAULT_RUN,torture.py) --sample 1 --quick
+	@$(call FAULT_RUN,changes.py) --moments 1
+
+## torture: every call that can fail fails once, in merges of all forms; inputs that change while they are read; an hour
+.PHONY: torture
+torture: all tools $(FAULT_SHIM)
+	@$(RUN_CHECK) 'faults=$(call FAULT_RUN,torture.py) --stride $(TORTURE_STRIDE)' 'changes=$(call FAULT_RUN,changes.py)'
 
 ## fuzz: each fuzzer for FUZZ_SECONDS (20), from its corpus; needs clang
 .PHONY: fuzz
