@@ -25,12 +25,18 @@ TORTURE_STRIDE ?= 16
 CFLAGS ?= -O2 -g
 WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wundef -Wvla -Wformat=2 -Wcast-qual -Wstrict-prototypes \
             -Wmissing-prototypes -Wswitch-enum -Wwrite-strings -Wpointer-arith $(if $(WERROR),-Werror)
-HARDENING := -fPIE -fstack-protector-strong $(if $(SANITIZE),,-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2)
+# The first of some flags that the compiler takes without a warning, with its C library's headers.
+accepted = $(firstword $(foreach flag,$(1),$(shell \
+    $(CC) -Werror $(CFLAGS) -U_FORTIFY_SOURCE $(flag) -include stdlib.h -x c -c -o /dev/null /dev/null 2>/dev/null && \
+    echo '$(flag)')))
+HARDENING := -fPIE -fstack-protector-strong $(call accepted,-fstack-clash-protection) \
+             $(call accepted,-fcf-protection=full -mbranch-protection=standard) \
+             $(if $(SANITIZE),,-U_FORTIFY_SOURCE $(call accepted,-D_FORTIFY_SOURCE=3 -D_FORTIFY_SOURCE=2))
 SANITIZERS := $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer)
 # -ffp-contract=off: a fused multiply-add would change bits.
 ALL_CFLAGS := -std=c11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -Iinclude -Isrc $(WARNINGS) $(HARDENING) $(SANITIZERS) \
               -ffp-contract=off -pthread $(CFLAGS)
-ALL_LDFLAGS := -pie -Wl,-z,relro,-z,now $(SANITIZERS) -pthread $(LDFLAGS)
+ALL_LDFLAGS := -pie -Wl,-z,relro,-z,now,-z,noexecstack $(SANITIZERS) -pthread $(LDFLAGS)
 
 # pkg-config speaks for this machine alone; a cross compiler finds its own libraries by name.
 library_flags = $(shell $(if $(CROSS),false,$(PKG_CONFIG)) --libs $(1) 2>/dev/null || echo $(2))
@@ -119,7 +125,7 @@ SUITE := 'unit=$$MAKE unit' 'kernel=$$MAKE kernel' 'cli=$$MAKE cli'
 check:
 	@$(INSTALL_DEPS) check
 	@$(MAKE) --no-print-directory -j$(JOBS) check-build
-	@$(RUN_CHECK) $(SUITE) 'fuzz-regress=$$MAKE fuzz-regress' $(if $(SANITIZE),,'fault=$$MAKE fault') \
+	@$(RUN_CHECK) $(SUITE) 'fuzz-regress=$$MAKE fuzz-regress' $(if $(SANITIZE),,'hardening=$$MAKE hardening' 'fault=$$MAKE fault') \
 	    'lint=$$MAKE lint-basic'
 
 ## suite: unit, kernel and program tests alone, for any SANITIZE=, CC= and CFLAGS=
@@ -163,6 +169,11 @@ sanitize:
 	@$(RUN_CHECK) 'asan=$$MAKE suite fuzz-regress SANITIZE=address,undefined BUILD=$$BUILD/asan' \
 	    'tsan=$$MAKE suite SANITIZE=thread BUILD=$$BUILD/tsan'
 
+## hardening: what the program is protected with, by readelf
+.PHONY: hardening
+hardening: all
+	@HARDENING='$(HARDENING)' tests/fault/hardening.sh $(BUILD)/llavamed-apply $(call objects,src/io/input_file.c)
+
 # Preloaded before the program, so never with a sanitizer, whose run-time has to come first.
 FAULT_SHIM := $(BUILD)/fault/shim.so
 $(FAULT_SHIM): $(FAULT_SRC) tests/fault/shim.h
@@ -181,7 +192,8 @@ fault: all tools $(FAULT_SHIM)
 ## torture: every call that can fail fails once, in merges of all forms; inputs that change while they are read; an hour
 .PHONY: torture
 torture: all tools $(FAULT_SHIM)
-	@$(RUN_CHECK) 'faults=$(call FAULT_RUN,torture.py) --stride $(TORTURE_STRIDE)' 'changes=$(call FAULT_RUN,changes.py)'
+	@$(RUN_CHECK) 'faults=$(call FAULT_RUN,torture.py) --stride $(TORTURE_STRIDE)' \
+	    'changes=$(call FAULT_RUN,changes.py)'
 
 ## fuzz: each fuzzer for FUZZ_SECONDS (20), from its corpus; needs clang
 .PHONY: fuzz

@@ -152,16 +152,17 @@ static enum llavamed_status look_at_added_tokens(struct documents *documents, co
     if (status == LLAVAMED_OK) {
         status = json_parse(file->path, text, n_bytes, false, &json, error);
     }
-    bool is_failure = input_file_is_failure(status);
+    bool is_wrong = status == LLAVAMED_STATUS_JSON_INVALID || status == LLAVAMED_STATUS_JSON_DUPLICATE_KEY ||
+                    status == LLAVAMED_STATUS_INPUT_LIMIT;
     if (status == LLAVAMED_OK && json_kind_of(json_root(json)) == JSON_OBJECT) {
         added_tokens_check("added_tokens.json", json_root(json), facts, &documents->warnings);
-    } else if (!is_failure) {
+    } else if (status == LLAVAMED_OK || is_wrong) {
         warnings_add(&documents->warnings, "added_tokens.json: not a JSON object of at most %d bytes",
                      DOCUMENTS_CONFIG_BYTES_MAX);
     }
     json_free(json);
     free(text);
-    return is_failure ? status : LLAVAMED_OK;
+    return is_wrong ? LLAVAMED_OK : status;
 }
 
 static enum llavamed_status prepare_files(struct documents *documents, const struct source_small_file *small_files,
