@@ -118,6 +118,7 @@ $(OBJ)/tests/fuzz/fuzz_%: $(OBJ)/tests/fuzz/fuzz_%.o $(if $(FUZZER),,$(OBJ)/test
 RUN_CHECK := BUILD=$(BUILD) MAKE='$(MAKE)' tests/run_check.sh
 INSTALL_DEPS := tests/tools/install_deps.sh
 JOBS := $(shell nproc 2>/dev/null || echo 2)
+RELEASE_CHECKS := 'hardening=$$MAKE hardening' 'fault=$$MAKE fault'
 SUITE := 'unit=$$MAKE unit' 'kernel=$$MAKE kernel' 'cli=$$MAKE cli'
 
 ## check: all tests that need no network: unit, kernel, programs, fuzzing corpora, lint; a few minutes
@@ -125,7 +126,7 @@ SUITE := 'unit=$$MAKE unit' 'kernel=$$MAKE kernel' 'cli=$$MAKE cli'
 check:
 	@$(INSTALL_DEPS) check
 	@$(MAKE) --no-print-directory -j$(JOBS) check-build
-	@$(RUN_CHECK) $(SUITE) 'fuzz-regress=$$MAKE fuzz-regress' $(if $(SANITIZE),,'hardening=$$MAKE hardening' 'fault=$$MAKE fault') \
+	@$(RUN_CHECK) $(SUITE) 'fuzz-regress=$$MAKE fuzz-regress' $(if $(SANITIZE),,$(RELEASE_CHECKS)) \
 	    'lint=$$MAKE lint-basic'
 
 ## suite: unit, kernel and program tests alone, for any SANITIZE=, CC= and CFLAGS=
