@@ -117,6 +117,7 @@ PINNED = [
     ("force", "write", "ENOSPC for good", "/.llavamed-claim.json", EITHER),
     # The output, read back, was called an input.
     ("full", "open", "EACCES", "/out.partial/tokenizer.model", FAILS),
+    ("zip", "open", "EACCES", "/out.partial/model.safetensors", FAILS),
     # What must never be missed.
     ("force", "rename", "EIO", "out.partial", EITHER),
     ("force", "exchange", "ENOSYS", "out.partial", SURVIVES),
