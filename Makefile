@@ -19,16 +19,24 @@ PREFIX ?= /usr/local
 EMULATOR ?=
 # Seconds for each fuzzer.
 FUZZ_SECONDS ?= 20
+# Of the thousands of allocations of a run, torture fails every N-th (1: all).
+TORTURE_STRIDE ?= 16
 
 CFLAGS ?= -O2 -g
 WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wundef -Wvla -Wformat=2 -Wcast-qual -Wstrict-prototypes \
             -Wmissing-prototypes -Wswitch-enum -Wwrite-strings -Wpointer-arith $(if $(WERROR),-Werror)
-HARDENING := -fPIE -fstack-protector-strong $(if $(SANITIZE),,-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2)
+# The first of some flags that the compiler takes without a warning, with its C library's headers.
+accepted = $(firstword $(foreach flag,$(1),$(shell \
+    $(CC) -Werror $(CFLAGS) -U_FORTIFY_SOURCE $(flag) -include stdlib.h -x c -c -o /dev/null /dev/null 2>/dev/null && \
+    echo '$(flag)')))
+HARDENING := -fPIE -fstack-protector-strong $(call accepted,-fstack-clash-protection) \
+             $(call accepted,-fcf-protection=full -mbranch-protection=standard) \
+             $(if $(SANITIZE),,-U_FORTIFY_SOURCE $(call accepted,-D_FORTIFY_SOURCE=3 -D_FORTIFY_SOURCE=2))
 SANITIZERS := $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer)
 # -ffp-contract=off: a fused multiply-add would change bits.
 ALL_CFLAGS := -std=c11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -Iinclude -Isrc $(WARNINGS) $(HARDENING) $(SANITIZERS) \
               -ffp-contract=off -pthread $(CFLAGS)
-ALL_LDFLAGS := -pie -Wl,-z,relro,-z,now $(SANITIZERS) -pthread $(LDFLAGS)
+ALL_LDFLAGS := -pie -Wl,-z,relro,-z,now,-z,noexecstack $(SANITIZERS) -pthread $(LDFLAGS)
 
 # pkg-config speaks for this machine alone; a cross compiler finds its own libraries by name.
 library_flags = $(shell $(if $(CROSS),false,$(PKG_CONFIG)) --libs $(1) 2>/dev/null || echo $(2))
@@ -46,6 +54,7 @@ UNIT_SRC := $(sort $(wildcard tests/unit/test_*.c))
 TOOL_SRC := $(sort $(wildcard tests/tools/*.c))
 BENCH_SRC := $(sort $(wildcard tests/bench/*.c))
 KERNEL_TEST_SRC := $(sort $(wildcard tests/kernel/*.c))
+FAULT_SRC := $(sort $(wildcard tests/fault/*.c))
 FUZZ_SRC := $(sort $(filter-out %/fuzz_main.c,$(wildcard tests/fuzz/fuzz_*.c)))
 
 objects = $(patsubst %.c,$(OBJ)/%.o,$(1))
@@ -109,6 +118,7 @@ $(OBJ)/tests/fuzz/fuzz_%: $(OBJ)/tests/fuzz/fuzz_%.o $(if $(FUZZER),,$(OBJ)/test
 RUN_CHECK := BUILD=$(BUILD) MAKE='$(MAKE)' tests/run_check.sh
 INSTALL_DEPS := tests/tools/install_deps.sh
 JOBS := $(shell nproc 2>/dev/null || echo 2)
+RELEASE_CHECKS := 'hardening=$$MAKE hardening' 'fault=$$MAKE fault'
 SUITE := 'unit=$$MAKE unit' 'kernel=$$MAKE kernel' 'cli=$$MAKE cli'
 
 ## check: all tests that need no network: unit, kernel, programs, fuzzing corpora, lint; a few minutes
@@ -116,7 +126,8 @@ SUITE := 'unit=$$MAKE unit' 'kernel=$$MAKE kernel' 'cli=$$MAKE cli'
 check:
 	@$(INSTALL_DEPS) check
 	@$(MAKE) --no-print-directory -j$(JOBS) check-build
-	@$(RUN_CHECK) $(SUITE) 'fuzz-regress=$$MAKE fuzz-regress' 'lint=$$MAKE lint-basic'
+	@$(RUN_CHECK) $(SUITE) 'fuzz-regress=$$MAKE fuzz-regress' $(if $(SANITIZE),,$(RELEASE_CHECKS)) \
+	    'lint=$$MAKE lint-basic'
 
 ## suite: unit, kernel and program tests alone, for any SANITIZE=, CC= and CFLAGS=
 .PHONY: suite
@@ -158,6 +169,32 @@ cli: all tools
 sanitize:
 	@$(RUN_CHECK) 'asan=$$MAKE suite fuzz-regress SANITIZE=address,undefined BUILD=$$BUILD/asan' \
 	    'tsan=$$MAKE suite SANITIZE=thread BUILD=$$BUILD/tsan'
+
+## hardening: what the program is protected with, by readelf
+.PHONY: hardening
+hardening: all
+	@HARDENING='$(HARDENING)' tests/fault/hardening.sh $(BUILD)/llavamed-apply $(call objects,src/io/input_file.c)
+
+# Preloaded before the program, so never with a sanitizer, whose run-time has to come first.
+FAULT_SHIM := $(BUILD)/fault/shim.so
+$(FAULT_SHIM): $(FAULT_SRC) tests/fault/shim.h
+	@mkdir -p $(@D)
+	$(if $(V),,@echo '  LINK  $@')
+	$(Q)$(CC) -std=c11 -D_GNU_SOURCE $(WARNINGS) -O2 -g -fno-builtin -fPIC -shared -pthread -o $@ $(FAULT_SRC) -ldl
+FAULT_RUN = nice -n 10 $(PYTHON) -B tests/fault/$(1) --program $(BUILD)/llavamed-apply --shim $(FAULT_SHIM) \
+            --synth $(BUILD)/tools/synth
+
+## fault: a sample of torture, seconds
+.PHONY: fault
+fault: all tools $(FAULT_SHIM)
+	@$(call FAULT_RUN,torture.py) --sample 1 --quick
+	@$(call FAULT_RUN,changes.py) --moments 1
+
+## torture: every call that can fail fails once, in merges of all forms; inputs that change while they are read; an hour
+.PHONY: torture
+torture: all tools $(FAULT_SHIM)
+	@$(RUN_CHECK) 'faults=$(call FAULT_RUN,torture.py) --stride $(TORTURE_STRIDE)' \
+	    'changes=$(call FAULT_RUN,changes.py)'
 
 ## fuzz: each fuzzer for FUZZ_SECONDS (20), from its corpus; needs clang
 .PHONY: fuzz

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "integrity/digest.h"
 
+#include <errno.h>
 #include <openssl/crypto.h>
+#include <openssl/err.h>
 #include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,9 +30,27 @@ static void write_hex(const unsigned char *digest, size_t n_bytes, char *hex)
     hex[2 * n_bytes] = '\0';
 }
 
+/*
+ * Whether what failed last was an allocation. One that leaves nothing in the queue had no memory for that either; one
+ * that made an algorithm seem unsupported has left its errno, which callers set to 0 before.
+ */
+static bool lacked_memory(void)
+{
+    int errno_value = errno;
+    unsigned long code = ERR_get_error();
+    bool lacked = code == 0 || errno_value == ENOMEM;
+    for (; code != 0; code = ERR_get_error()) {
+        lacked = lacked || ERR_GET_REASON(code) == ERR_R_MALLOC_FAILURE;
+    }
+    return lacked;
+}
+
 /* libcrypto fails only for lack of memory or, in a FIPS set-up, of the algorithm. */
 static enum llavamed_status fail_library(const struct algorithm *algorithm, struct llavamed_error *error)
 {
+    if (lacked_memory()) {
+        return llavamed_fail(error, LLAVAMED_STATUS_NO_MEMORY, "out of memory for %s (libcrypto)", algorithm->name);
+    }
     enum llavamed_status status = llavamed_fail(
         error, algorithm->optional ? LLAVAMED_STATUS_INPUT_UNSUPPORTED : LLAVAMED_STATUS_INTERNAL,
         "%s is not available from OpenSSL %s", algorithm->name, digest_library_version());
@@ -43,7 +63,9 @@ static enum llavamed_status fail_library(const struct algorithm *algorithm, stru
 static enum llavamed_status context_create(const struct algorithm *algorithm, EVP_MD_CTX **out,
                                            struct llavamed_error *error)
 {
-    EVP_MD_CTX *context = EVP_MD_CTX_new();
+    errno = 0;
+    /* Without memory for its own state at the first use, libcrypto 3.0 would use that state all the same, and crash. */
+    EVP_MD_CTX *context = OSSL_LIB_CTX_get0_global_default() == NULL ? NULL : EVP_MD_CTX_new();
     if (context == NULL) {
         return llavamed_fail_memory(error, sizeof(void *), "a hash");
     }
@@ -58,6 +80,7 @@ static enum llavamed_status context_create(const struct algorithm *algorithm, EV
 static enum llavamed_status context_update(const struct algorithm *algorithm, EVP_MD_CTX *context, const void *bytes,
                                            size_t n_bytes, struct llavamed_error *error)
 {
+    errno = 0;
     bool ok = n_bytes == 0 || EVP_DigestUpdate(context, bytes, n_bytes) == 1;
     return ok ? LLAVAMED_OK : fail_library(algorithm, error);
 }
@@ -67,6 +90,7 @@ static enum llavamed_status context_finish(const struct algorithm *algorithm, EV
 {
     unsigned char digest[EVP_MAX_MD_SIZE];
     unsigned int n_bytes = 0;
+    errno = 0;
     if (EVP_DigestFinal_ex(context, digest, &n_bytes) != 1 || n_bytes != algorithm->n_bytes) {
         return fail_library(algorithm, error);
     }

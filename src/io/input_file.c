@@ -38,11 +38,34 @@ struct input_file {
     size_t n_runs;
 };
 
-static enum llavamed_status fail_open(struct llavamed_error *error, int errno_value, const char *path)
+enum llavamed_status input_file_fail_open(struct llavamed_error *error, int errno_value, const char *path)
 {
-    bool missing = errno_value == ENOENT || errno_value == ENOTDIR;
-    return llavamed_fail_errno(error, missing ? LLAVAMED_STATUS_INPUT_MISSING : LLAVAMED_STATUS_INPUT_UNREADABLE,
-                               errno_value, "%s: cannot open for reading", path);
+    enum llavamed_status status;
+    switch (errno_value) {
+    case ENOENT:
+    case ENOTDIR:
+        status = LLAVAMED_STATUS_INPUT_MISSING;
+        break;
+    case EIO:
+    case ESTALE:
+    case EMFILE:
+    case ENFILE:
+        status = LLAVAMED_STATUS_IO;
+        break;
+    case ENOMEM:
+        status = LLAVAMED_STATUS_NO_MEMORY;
+        break;
+    default:
+        status = LLAVAMED_STATUS_INPUT_UNREADABLE;
+        break;
+    }
+    return llavamed_fail_errno(error, status, errno_value, "%s: cannot open for reading", path);
+}
+
+bool input_file_is_failure(enum llavamed_status status)
+{
+    return status == LLAVAMED_STATUS_IO || status == LLAVAMED_STATUS_NO_MEMORY ||
+           status == LLAVAMED_STATUS_INPUT_CHANGED;
 }
 
 static enum llavamed_status check_regular(const char *path, const struct stat *info, struct llavamed_error *error)
@@ -85,7 +108,7 @@ static enum llavamed_status open_regular(const char *path, int *out, struct stat
         if (fd >= 0) {
             (void)close(fd);
         }
-        return fail_open(error, open_errno, path);
+        return input_file_fail_open(error, open_errno, path);
     }
     enum llavamed_status status = check_regular(path, info, error);
     if (status != LLAVAMED_OK) {

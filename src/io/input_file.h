@@ -14,10 +14,19 @@ struct input_file; /* opaque */
 
 /*
  * Opens `path` for reading; *out is owned by the caller. INPUT_MISSING, INPUT_UNREADABLE (also for a directory, a
- * device, a FIFO: opened O_NONBLOCK and refused unless regular).
+ * device, a FIFO: opened O_NONBLOCK and refused unless regular), IO or NO_MEMORY.
  */
 enum llavamed_status input_file_open(const char *path, struct input_file **out,
                                      struct llavamed_error *error) LLAVAMED_CHECK;
+
+/* The failure of opening `path`, or of looking at it, by its errno: one of those of input_file_open(). */
+enum llavamed_status input_file_fail_open(struct llavamed_error *error, int errno_value, const char *path);
+
+/*
+ * Whether reading failed by what happened to this run (IO, NO_MEMORY, INPUT_CHANGED), not by what the file is. Whoever
+ * does without a file that is missing or of no use must not do without one for that.
+ */
+bool input_file_is_failure(enum llavamed_status status);
 
 /*
  * The bytes [offset, offset + n_bytes) of the file at `path`, seen as a file of their own that is called `name`: a

@@ -22,7 +22,8 @@ struct output_file {
     char *path;
     uint64_t n_bytes; /* announced at creation */
     _Atomic uint64_t written_bytes;
-    atomic_bool start_writing; /* false once sync_file_range has failed: the file system does not know it */
+    atomic_bool start_writing;          /* false once sync_file_range has failed: the file system does not know it */
+    atomic_int writing_errno;           /* the error of write-back that sync_file_range told, else 0 */
     struct block_tally *written_blocks; /* NULL: write-back is left to the system */
     pthread_mutex_t mutex;              /* over the two below */
     struct block_run in_flight[BLOCKS_IN_FLIGHT];
@@ -106,6 +107,7 @@ enum llavamed_status output_file_create(const char *path, uint64_t n_bytes, stru
     file->n_bytes = n_bytes;
     atomic_init(&file->written_bytes, 0);
     atomic_init(&file->start_writing, true);
+    atomic_init(&file->writing_errno, 0);
     file->written_blocks = n_bytes >= BLOCK_TALLY_BYTES ? block_tally_create(n_bytes) : NULL;
     (void)pthread_mutex_init(&file->mutex, NULL); /* cannot fail with default attributes on Linux */
     *out = file;
@@ -162,21 +164,31 @@ static struct block_run exchange_in_flight(struct output_file *file, struct bloc
     return oldest;
 }
 
+/* Linux tells an error of write-back once for each open file: what is told here, fsync does not tell again. */
+static bool sync_range(struct output_file *file, struct block_run block, unsigned flags)
+{
+    if (sync_file_range(file->fd, (off_t)block.offset, (off_t)block.n_bytes, flags) == 0) {
+        return true;
+    }
+    if (errno == EIO || is_out_of_space(errno)) {
+        atomic_store(&file->writing_errno, errno);
+    }
+    atomic_store_explicit(&file->start_writing, false, memory_order_relaxed);
+    return false;
+}
+
 /*
  * Starts write-back of a finished block, and gives back the pages of one written a while ago. So dirty pages never pile
- * up, the fsync at the end finds little left, and the page cache of the machine's other users stays theirs. Errors of
- * write-back are not lost here: fsync reports them.
+ * up, the fsync at the end finds little left, and the page cache of the machine's other users stays theirs.
  */
 static void start_block(struct output_file *file, struct block_run block)
 {
-    if (sync_file_range(file->fd, (off_t)block.offset, (off_t)block.n_bytes, SYNC_FILE_RANGE_WRITE) != 0) {
-        atomic_store_explicit(&file->start_writing, false, memory_order_relaxed);
+    if (!sync_range(file, block, SYNC_FILE_RANGE_WRITE)) {
         return;
     }
     struct block_run oldest = exchange_in_flight(file, block);
-    if (oldest.n_bytes > 0) {
-        (void)sync_file_range(file->fd, (off_t)oldest.offset, (off_t)oldest.n_bytes,
-                              SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER);
+    if (oldest.n_bytes > 0 &&
+        sync_range(file, oldest, SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER)) {
         (void)posix_fadvise(file->fd, (off_t)oldest.offset, (off_t)oldest.n_bytes, POSIX_FADV_DONTNEED);
     }
 }
@@ -216,7 +228,8 @@ enum llavamed_status output_file_write(struct output_file *file, uint64_t offset
         atomic_fetch_add(&file->written_bytes, (uint64_t)put);
     }
     write_behind(file, offset, n_bytes);
-    return LLAVAMED_OK;
+    int writing_errno = atomic_load(&file->writing_errno);
+    return writing_errno == 0 ? LLAVAMED_OK : fail_write(file, writing_errno, 0, error);
 }
 
 enum llavamed_status output_file_finish(struct output_file *file, struct llavamed_error *error)
@@ -226,8 +239,9 @@ enum llavamed_status output_file_finish(struct output_file *file, struct llavame
     do {
         result = fsync(file->fd);
     } while (result != 0 && errno == EINTR);
-    if (result != 0) {
-        status = fail_write(file, errno, 0, error);
+    int errno_value = result != 0 ? errno : atomic_load(&file->writing_errno);
+    if (errno_value != 0) {
+        status = fail_write(file, errno_value, 0, error);
     }
     /* A network file system may tell only now that the quota is reached. EINTR has closed it all the same. */
     if (close(file->fd) != 0 && errno != EINTR && status == LLAVAMED_OK) {

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "core/json.h"
+#include "io/input_file.h"
 #include "merge/model_order.h"
 
 #define SMALL_FILE_BYTES_MAX (1 << 20)
@@ -46,16 +47,27 @@ static const struct source_small_file *find_file(const struct base_signs_side *s
     return NULL;
 }
 
-/* A JSON object in a small file, or NULL: here it only helps, and whoever needs the file words its faults. */
-static struct json *read_object(const struct source_small_file *file)
+/*
+ * A JSON object in a small file, or NULL: here it only helps, and whoever needs the file words its faults. What
+ * happened to this run is noted in *failure, which is of LLAVAMED_OK until then.
+ */
+static struct json *read_object(const struct source_small_file *file, struct llavamed_error *failure)
 {
     char *text = NULL;
     size_t n_bytes = 0;
     struct json *json = NULL;
-    if (file == NULL || source_small_file_read(file, SMALL_FILE_BYTES_MAX, &text, &n_bytes, NULL) != LLAVAMED_OK) {
+    struct llavamed_error error;
+    if (file == NULL) {
         return NULL;
     }
-    if (json_parse(file->path, text, n_bytes, false, &json, NULL) != LLAVAMED_OK) {
+    enum llavamed_status status = source_small_file_read(file, SMALL_FILE_BYTES_MAX, &text, &n_bytes, &error);
+    if (status == LLAVAMED_OK) {
+        status = json_parse(file->path, text, n_bytes, false, &json, &error);
+    }
+    if (input_file_is_failure(status)) {
+        *failure = error;
+    }
+    if (status != LLAVAMED_OK) {
         json = NULL;
     } else if (json_kind_of(json_root(json)) != JSON_OBJECT) {
         json_free(json);
@@ -129,15 +141,15 @@ static void fill_meta(struct model_config *config, const struct json_value *root
     config->ffn_multiplier = is_given(root, "ffn_dim_multiplier");
 }
 
-static struct model_config read_config(const struct base_signs_side *side)
+static struct model_config read_config(const struct base_signs_side *side, struct llavamed_error *failure)
 {
     struct model_config config = {.file_name = "config.json"};
-    config.json = read_object(find_file(side, config.file_name));
+    config.json = read_object(find_file(side, config.file_name), failure);
     if (config.json != NULL) {
         fill_hugging_face(&config, json_root(config.json));
         return config;
     }
-    config.json = read_object(find_file(side, "params.json"));
+    config.json = read_object(find_file(side, "params.json"), failure);
     if (config.json != NULL) {
         config.file_name = "params.json";
         fill_meta(&config, json_root(config.json));
@@ -150,6 +162,7 @@ static struct model_config read_config(const struct base_signs_side *side)
 struct judgement {
     const struct base_signs_side *base;
     const struct base_signs_side *delta;
+    struct llavamed_error *failure; /* of reading a file that helps */
     struct model_config base_config;
     struct model_config delta_config;
     struct warnings *warnings;
@@ -256,7 +269,7 @@ static void judge_rows(struct judgement *judgement)
                  LLAMA1_ROWS);
         return;
     }
-    struct json *added = read_object(find_file(judgement->base, "added_tokens.json"));
+    struct json *added = read_object(find_file(judgement->base, "added_tokens.json"), judgement->failure);
     if (added != NULL && json_member(json_root(added), "[PAD]") != NULL) {
         warnings_add(judgement->warnings, "base: its added_tokens.json has [PAD], which LLaMA-1 has not and Vicuna v0 "
                                           "and Alpaca have: is it one of them?");
@@ -320,7 +333,7 @@ static enum llavamed_status refuse_llava(const struct judgement *judgement, stru
 {
     const struct model_config *config = &judgement->base_config;
     bool exchanged = !is_llava_config(&judgement->delta_config) && !holds_projector(judgement->delta->set);
-    const char *what = config->llava_key != NULL ? config->llava_key
+    const char *what = config->llava_key != NULL                                               ? config->llava_key
                        : config->model_type != NULL && holds_word(config->model_type, "llava") ? config->model_type
                                                                                                : config->architecture;
     (void)llavamed_fail(error, LLAVAMED_STATUS_PAIR_BASE_MERGED,
@@ -342,13 +355,15 @@ static enum llavamed_status refuse(const struct judgement *judgement, struct lla
     const uint64_t *base_shape = embeddings_of(judgement->base->set);
     const uint64_t *delta_shape = embeddings_of(judgement->delta->set);
     if (base_shape != NULL && delta_shape != NULL && delta_shape[0] < base_shape[0]) {
-        llavamed_hint(error, "the delta has fewer rows of embeddings (%llu) than the base (%llu): were base and delta "
-                             "exchanged? --base takes the original LLaMA, for example huggyllama/llama-7b",
+        llavamed_hint(error,
+                      "the delta has fewer rows of embeddings (%llu) than the base (%llu): were base and delta "
+                      "exchanged? --base takes the original LLaMA, for example huggyllama/llama-7b",
                       (unsigned long long)delta_shape[0], (unsigned long long)base_shape[0]);
         return LLAVAMED_STATUS_PAIR_BASE_OTHER;
     }
-    llavamed_hint(error, "give the original LLaMA of the delta's size, for example huggyllama/llama-7b; if only the "
-                         "base's %s is foreign, correct that file",
+    llavamed_hint(error,
+                  "give the original LLaMA of the delta's size, for example huggyllama/llama-7b; if only the "
+                  "base's %s is foreign, correct that file",
                   judgement->base_config.file_name);
     return LLAVAMED_STATUS_PAIR_BASE_OTHER;
 }
@@ -380,17 +395,23 @@ static enum llavamed_status judge(struct judgement *judgement, struct llavamed_e
 enum llavamed_status base_signs_check(const struct base_signs_side *base, const struct base_signs_side *delta,
                                       struct warnings *warnings, struct warnings *notes, struct llavamed_error *error)
 {
+    struct llavamed_error failure = {.status = LLAVAMED_OK};
     struct judgement judgement = {
         .base = base,
         .delta = delta,
-        .base_config = read_config(base),
-        .delta_config = read_config(delta),
+        .base_config = read_config(base, &failure),
+        .delta_config = read_config(delta, &failure),
+        .failure = &failure,
         .warnings = warnings,
         .notes = notes,
     };
     enum llavamed_status status = judge(&judgement, error);
     json_free(judgement.base_config.json);
     json_free(judgement.delta_config.json);
+    if (status == LLAVAMED_OK && failure.status != LLAVAMED_OK) {
+        *error = failure;
+        return failure.status;
+    }
     if (status == LLAVAMED_OK) {
         status = warnings_status(warnings, error);
     }

@@ -142,22 +142,27 @@ out:
 }
 
 /* Only looked at: a file that is wrong is copied all the same, with a warning. */
-static void look_at_added_tokens(struct documents *documents, const struct source_small_file *file,
-                                 const struct model_facts *facts)
+static enum llavamed_status look_at_added_tokens(struct documents *documents, const struct source_small_file *file,
+                                                 const struct model_facts *facts, struct llavamed_error *error)
 {
     char *text = NULL;
     size_t n_bytes = 0;
     struct json *json = NULL;
-    if (source_small_file_read(file, DOCUMENTS_CONFIG_BYTES_MAX, &text, &n_bytes, NULL) == LLAVAMED_OK &&
-        json_parse(file->path, text, n_bytes, false, &json, NULL) == LLAVAMED_OK &&
-        json_kind_of(json_root(json)) == JSON_OBJECT) {
+    enum llavamed_status status = source_small_file_read(file, DOCUMENTS_CONFIG_BYTES_MAX, &text, &n_bytes, error);
+    if (status == LLAVAMED_OK) {
+        status = json_parse(file->path, text, n_bytes, false, &json, error);
+    }
+    bool is_wrong = status == LLAVAMED_STATUS_JSON_INVALID || status == LLAVAMED_STATUS_JSON_DUPLICATE_KEY ||
+                    status == LLAVAMED_STATUS_INPUT_LIMIT;
+    if (status == LLAVAMED_OK && json_kind_of(json_root(json)) == JSON_OBJECT) {
         added_tokens_check("added_tokens.json", json_root(json), facts, &documents->warnings);
-    } else {
+    } else if (status == LLAVAMED_OK || is_wrong) {
         warnings_add(&documents->warnings, "added_tokens.json: not a JSON object of at most %d bytes",
                      DOCUMENTS_CONFIG_BYTES_MAX);
     }
     json_free(json);
     free(text);
+    return is_wrong ? LLAVAMED_OK : status;
 }
 
 static enum llavamed_status prepare_files(struct documents *documents, const struct source_small_file *small_files,
@@ -176,7 +181,10 @@ static enum llavamed_status prepare_files(struct documents *documents, const str
             return status;
         }
         if (strcmp(small_files[i].name, "added_tokens.json") == 0) {
-            look_at_added_tokens(documents, &small_files[i], &facts);
+            status = look_at_added_tokens(documents, &small_files[i], &facts, error);
+            if (status != LLAVAMED_OK) {
+                return status;
+            }
         }
     }
     return LLAVAMED_OK;
@@ -281,6 +289,9 @@ static enum llavamed_status copy_from_disk(const struct copied_file *copied, str
     }
     if (status == LLAVAMED_OK) {
         status = copy_bytes(input, document, error);
+    }
+    if (status == LLAVAMED_OK) {
+        status = input_file_check_unchanged(input, error);
     }
     input_file_close(input);
     return status;

@@ -243,5 +243,10 @@ enum llavamed_status hash_files_read_back(const char *directory, const struct ha
     free(files);
     free(text);
     free(path);
+    /* These are no inputs: what keeps them from being read is an error of the storage. */
+    if (status == LLAVAMED_STATUS_INPUT_UNREADABLE) {
+        error->status = LLAVAMED_STATUS_IO;
+        status = LLAVAMED_STATUS_IO;
+    }
     return status;
 }

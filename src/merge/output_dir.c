@@ -387,9 +387,10 @@ static enum llavamed_status remove_old(const char *old_path, struct llavamed_err
     if (claim == NULL) {
         return llavamed_fail_memory(error, strlen(old_path), "a path");
     }
-    enum llavamed_status status = claim_write(claim, error);
+    /* The claim is for an interruption. Without room for one the old directory goes all the same. */
+    bool claimed = claim_write(claim, error) == LLAVAMED_OK;
     free(claim);
-    return status == LLAVAMED_OK ? remove_claimed(old_path, error) : status;
+    return claimed ? remove_claimed(old_path, error) : directory_remove_flat(old_path, error);
 }
 
 /* Looks once more at OUT, since the work took its time, and gives the new directory the permissions of the old. */

@@ -273,22 +273,25 @@ enum llavamed_status output_place_check_parent(const char *out, const struct out
 
 /* ---- What is there ---- */
 
-static bool is_manifest(const char *path)
+/* Fails only for what happened to this run: what cannot be read otherwise is no manifest. */
+static enum llavamed_status is_manifest(const char *path, bool *ours, struct llavamed_error *error)
 {
     char *text = NULL;
     size_t n_bytes = 0;
     struct json *json = NULL;
-    bool ours = false;
-    if (input_file_read_whole(path, READ_BACK_BYTES_MAX, &text, &n_bytes, NULL) == LLAVAMED_OK &&
-        json_parse(path, text, n_bytes, false, &json, NULL) == LLAVAMED_OK &&
-        json_kind_of(json_root(json)) == JSON_OBJECT) {
+    *ours = false;
+    enum llavamed_status status = input_file_read_whole(path, READ_BACK_BYTES_MAX, &text, &n_bytes, error);
+    if (status == LLAVAMED_OK) {
+        status = json_parse(path, text, n_bytes, false, &json, error);
+    }
+    if (status == LLAVAMED_OK && json_kind_of(json_root(json)) == JSON_OBJECT) {
         const struct json_value *format = json_member(json_root(json), "format");
         const char *name = format == NULL ? NULL : json_string(format);
-        ours = name != NULL && strcmp(name, MANIFEST_FORMAT) == 0;
+        *ours = name != NULL && strcmp(name, MANIFEST_FORMAT) == 0;
     }
     json_free(json);
     free(text);
-    return ours;
+    return input_file_is_failure(status) ? status : LLAVAMED_OK;
 }
 
 static bool is_plain_file(const char *directory, const char *name)
@@ -332,7 +335,11 @@ static enum llavamed_status check_nothing_added(const char *out, const char *dir
     if (sums_path == NULL) {
         return llavamed_fail_memory(error, strlen(directory), "a path");
     }
-    if (input_file_read_whole(sums_path, READ_BACK_BYTES_MAX, &sums, &sums_bytes, NULL) != LLAVAMED_OK) {
+    status = input_file_read_whole(sums_path, READ_BACK_BYTES_MAX, &sums, &sums_bytes, error);
+    if (input_file_is_failure(status)) {
+        goto out;
+    }
+    if (status != LLAVAMED_OK) {
         status = llavamed_fail(error, LLAVAMED_STATUS_OUT_EXISTS,
                                "%s: exists, and its " SUMS_FILE_NAME " cannot be read, so it is not replaced", out);
         goto out;
@@ -362,7 +369,10 @@ static enum llavamed_status look_inside(const char *out, const char *path, bool 
                                         struct llavamed_error *error)
 {
     struct directory_listing listing = {0};
-    enum llavamed_status status = directory_list(path, &listing, NULL);
+    enum llavamed_status status = directory_list(path, &listing, error);
+    if (status == LLAVAMED_STATUS_NO_MEMORY) {
+        return status;
+    }
     if (status != LLAVAMED_OK) {
         return llavamed_fail(error, LLAVAMED_STATUS_OUT_EXISTS, "%s: exists and cannot be looked into", out);
     }
@@ -376,7 +386,12 @@ static enum llavamed_status look_inside(const char *out, const char *path, bool 
         status = llavamed_fail_memory(error, strlen(path), "a path");
         goto out;
     }
-    if (!is_manifest(manifest)) {
+    bool ours = false;
+    status = is_manifest(manifest, &ours, error);
+    if (status != LLAVAMED_OK) {
+        goto out;
+    }
+    if (!ours) {
         status =
             llavamed_fail(error, LLAVAMED_STATUS_OUT_EXISTS,
                           "%s: exists, and was not written by this program (it holds no " MANIFEST_FILE_NAME ")", out);

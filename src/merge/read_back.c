@@ -56,6 +56,11 @@ enum llavamed_status read_back_open(const char *directory, const struct plan *pl
     }
     *made = (struct read_back){.plan = plan, .shard = &plan->shards[shard], .written = written};
     status = input_file_open(path, &made->file, error);
+    if (status == LLAVAMED_STATUS_INPUT_UNREADABLE || status == LLAVAMED_STATUS_INPUT_MISSING) {
+        /* It is no input: this run has written it a moment ago. */
+        error->status = LLAVAMED_STATUS_IO;
+        status = LLAVAMED_STATUS_IO;
+    }
     if (status == LLAVAMED_OK) {
         status = sha256_create(&made->sha256, error);
     }

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "core/json.h"
+#include "io/input_file.h"
 #include "source/recognise.h"
 #include "source/source_parts.h"
 
@@ -123,16 +124,20 @@ enum llavamed_status source_check_kind(struct source *source, struct llavamed_er
 {
     char *config = NULL;
     size_t config_bytes = 0;
+    enum llavamed_status status = LLAVAMED_OK;
     for (size_t i = 0; i < source->n_small_files; i++) {
-        if (strcmp(source->small_files[i].name, "config.json") == 0 &&
-            source_small_file_read(&source->small_files[i], CONFIG_BYTES_MAX, &config, &config_bytes, NULL) !=
-                LLAVAMED_OK) {
-            config = NULL; /* it only helps here */
+        if (strcmp(source->small_files[i].name, "config.json") == 0) {
+            status = source_small_file_read(&source->small_files[i], CONFIG_BYTES_MAX, &config, &config_bytes, error);
         }
     }
+    if (input_file_is_failure(status)) {
+        return status;
+    }
+    if (status != LLAVAMED_OK) {
+        config = NULL; /* it only helps here */
+    }
     bool config_is_quantised = false;
-    enum llavamed_status status =
-        recognise_tensors(source->spec, &source->set, config, config_bytes, &config_is_quantised, error);
+    status = recognise_tensors(source->spec, &source->set, config, config_bytes, &config_is_quantised, error);
     free(config);
     if (status == LLAVAMED_OK && config_is_quantised) {
         status = source_remark(source, true, error,

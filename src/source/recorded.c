@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "source/recorded.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -79,39 +80,58 @@ void recorded_parse_pointer(const char *text, struct recorded_hashes *recorded)
     }
 }
 
-static void look_at_metadata(const char *directory, const char *name, const char *path,
-                             struct recorded_hashes *recorded)
+/* A file that nobody gave: *text is NULL when there is none that can be used. A record is not passed over for less. */
+static enum llavamed_status read_record(const char *path, size_t max_bytes, char **text, size_t *n_bytes,
+                                        struct llavamed_error *error)
 {
-    char *folder = path_join(directory, ".cache/huggingface/download");
+    enum llavamed_status status = input_file_read_whole(path, max_bytes, text, n_bytes, error);
+    if (status == LLAVAMED_OK || input_file_is_failure(status)) {
+        return status;
+    }
+    *text = NULL;
+    *n_bytes = 0;
+    return LLAVAMED_OK;
+}
+
+static enum llavamed_status look_at_metadata(const char *directory, const char *name, const char *path,
+                                             struct recorded_hashes *recorded, struct llavamed_error *error)
+{
     char *file = NULL;
     char *text = NULL;
     size_t n_bytes = 0;
     struct stat info;
-    if (folder == NULL || asprintf(&file, "%s/%s.metadata", folder, name) < 0) {
-        file = NULL;
+    if (asprintf(&file, "%s/.cache/huggingface/download/%s.metadata", directory, name) < 0) {
+        return llavamed_fail_memory(error, strlen(directory) + strlen(name), "a path");
     }
-    if (file != NULL && stat(path, &info) == 0 &&
-        input_file_read_whole(file, METADATA_BYTES_MAX, &text, &n_bytes, NULL) == LLAVAMED_OK) {
-        recorded_parse_metadata(text, (double)info.st_mtime, recorded);
+    enum llavamed_status status = read_record(file, METADATA_BYTES_MAX, &text, &n_bytes, error);
+    if (status == LLAVAMED_OK && text != NULL) {
+        if (stat(path, &info) == 0) {
+            recorded_parse_metadata(text, (double)info.st_mtime, recorded);
+        } else {
+            status = input_file_fail_open(error, errno, path);
+        }
     }
     free(text);
     free(file);
-    free(folder);
+    return status;
 }
 
-static void look_at_pointer(const char *path, struct recorded_hashes *recorded)
+static enum llavamed_status look_at_pointer(const char *path, struct recorded_hashes *recorded,
+                                            struct llavamed_error *error)
 {
     char *file = NULL;
     char *text = NULL;
     size_t n_bytes = 0;
     if (asprintf(&file, "%s.lfs", path) < 0) {
-        return;
+        return llavamed_fail_memory(error, strlen(path), "a path");
     }
-    if (input_file_read_whole(file, METADATA_BYTES_MAX, &text, &n_bytes, NULL) == LLAVAMED_OK) {
+    enum llavamed_status status = read_record(file, METADATA_BYTES_MAX, &text, &n_bytes, error);
+    if (status == LLAVAMED_OK && text != NULL) {
         recorded_parse_pointer(text, recorded);
     }
     free(text);
     free(file);
+    return status;
 }
 
 /* The lines of a SHA256SUMS, kept as text; `scratch` holds one name. */
@@ -142,14 +162,14 @@ static enum llavamed_status load_sums(struct sums_text *sums, const char *direct
     enum llavamed_status status = LLAVAMED_OK;
     if (path == NULL || sums->directory == NULL) {
         status = llavamed_fail_memory(error, strlen(directory), "a path");
-    } else if (input_file_read_whole(path, SUMS_BYTES_MAX, &sums->text, &sums->n_bytes, NULL) == LLAVAMED_OK) {
+    } else {
+        status = read_record(path, SUMS_BYTES_MAX, &sums->text, &sums->n_bytes, error);
+    }
+    if (status == LLAVAMED_OK && sums->text != NULL) {
         sums->scratch = malloc(sums->n_bytes + 1);
         if (sums->scratch == NULL) {
             status = llavamed_fail_memory(error, sums->n_bytes, "a name");
         }
-    } else {
-        sums->text = NULL;
-        sums->n_bytes = 0;
     }
     free(path);
     return status;
@@ -188,9 +208,13 @@ static enum llavamed_status look_up(const struct source *source, const char *pat
     if (source->repository != NULL && hub_cache_blob_hash(source->repository, path, blob)) {
         take_hash(blob, RECORDED_BLOB_NAME, recorded);
     }
-    look_at_metadata(directory, name, path, recorded);
-    look_at_pointer(path, recorded);
-    enum llavamed_status status = load_sums(sums, directory, error);
+    enum llavamed_status status = look_at_metadata(directory, name, path, recorded, error);
+    if (status == LLAVAMED_OK) {
+        status = look_at_pointer(path, recorded, error);
+    }
+    if (status == LLAVAMED_OK) {
+        status = load_sums(sums, directory, error);
+    }
     if (status == LLAVAMED_OK) {
         look_at_sums(sums, name, recorded->sha256[RECORDED_SUMS]);
     }

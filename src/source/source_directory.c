@@ -4,11 +4,13 @@
  * round trip on a network file system; what the chosen files hold is then told by their content. Only where there are
  * two sets the first one is looked at for Git LFS pointers.
  */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "core/checked.h"
+#include "io/input_file.h"
 #include "source/archive.h"
 #include "source/hub_cache.h"
 #include "source/lfs_pointer.h"
@@ -509,6 +511,25 @@ static bool is_small_file_name(const char *name)
     return name[0] != '.' && !is_training_state(name);
 }
 
+/* Adds a file of a directory. `name` and `path` are taken over, or given back when it is not a file to add. */
+static enum llavamed_status add_small_file(struct source *source, char **name, char **path,
+                                           struct llavamed_error *error)
+{
+    struct stat info;
+    if (stat(*path, &info) != 0) {
+        /* A link to nothing is no file. Whatever cannot be looked at might be one that the result needs. */
+        return errno == ENOENT || errno == ENOTDIR || errno == ELOOP ? LLAVAMED_OK
+                                                                     : input_file_fail_open(error, errno, *path);
+    }
+    if (S_ISREG(info.st_mode)) {
+        source->small_files[source->n_small_files++] =
+            (struct source_small_file){.name = *name, .path = *path, .n_bytes = (uint64_t)info.st_size};
+        *name = NULL;
+        *path = NULL;
+    }
+    return LLAVAMED_OK;
+}
+
 enum llavamed_status directory_find_small_files(struct source *source, const char *directory,
                                                 const struct directory_listing *listing, struct llavamed_error *error)
 {
@@ -528,8 +549,6 @@ enum llavamed_status directory_find_small_files(struct source *source, const cha
             free(name);
             return llavamed_fail_memory(error, strlen(listing->names[i]), "the name of a file");
         }
-        /* What cannot be looked at is left out here; a file that a result needs is missed by whoever needs it. */
-        struct stat info;
         if (directory == NULL) {
             source->small_files[source->n_small_files++] = (struct source_small_file){
                 .name = name,
@@ -537,12 +556,13 @@ enum llavamed_status directory_find_small_files(struct source *source, const cha
                 .n_bytes = archive_entry(source->archive, name)->n_bytes,
                 .archive = source->archive,
             };
-        } else if (stat(path, &info) == 0 && S_ISREG(info.st_mode)) {
-            source->small_files[source->n_small_files++] =
-                (struct source_small_file){.name = name, .path = path, .n_bytes = (uint64_t)info.st_size};
-        } else {
-            free(path);
-            free(name);
+            continue;
+        }
+        enum llavamed_status status = add_small_file(source, &name, &path, error);
+        free(path);
+        free(name);
+        if (status != LLAVAMED_OK) {
+            return status;
         }
     }
     return LLAVAMED_OK;

@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What torture.py and changes.py share: the models they merge, a place to work, runs under the shim, and their judgement."""
+import hashlib
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+DATA = ROOT / "tests" / "data"
+TIMEOUT_SECONDS = 20
+DOCUMENTED = {0, 1, 2, 3, 4, 5, 6}
+OLD_TIME = 1600000000  # of every input, so that any change of one has another time
+
+
+class Case:
+    """One command: its inputs (paths below the scratch inputs), options, and whether it replaces an old OUT."""
+
+    def __init__(self, name, base, delta, *options, force=False):
+        self.name, self.base, self.delta = name, base, delta
+        self.options = list(options) + (["--force"] if force else [])
+        self.force = force
+        self.dry = "-n" in options
+        self.json = "--json" in options
+
+
+CASES = [
+    Case("safetensors", "cli/base", "cli/delta-safetensors", "--json", "-j2"),
+    Case("bin", "cli/base-bin", "cli/delta", "-j1", "--max-shard-size", "4KB"),
+    Case("meta", "meta/two/13B", "meta/delta", "-j2", "--json"),
+    Case("strided", "cli_forms/base-legacy.bin", "cli_forms/delta-transposed.bin", "-j1"),
+    Case("zip", "cli/base", "cli_archives/delta-deflated.zip", "-j2", "--json"),
+    Case("full", "cli/base", "cli/delta", "-j2", "--verify", "full", "--json"),
+    Case("force", "cli/base", "cli/delta", "-j2", force=True),
+    Case("dry-run", "cli/base", "cli/delta", "-n", "--json"),
+    Case("large", "large/base", "large/delta", "-j2", "--max-memory", "16MiB"),
+]
+
+
+def digest_tree(directory):
+    """One digest of all names and bytes of a directory without directories; None when it does not exist."""
+    if not directory.exists():
+        return None
+    total = hashlib.sha256()
+    for path in sorted(directory.iterdir()):
+        total.update(f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    return total.hexdigest()
+
+
+class Result:
+    """How a run ended. `report` is the shim's, empty when the process did not come to its end."""
+
+    def __init__(self, status, stdout, stderr, report):
+        self.status, self.stdout, self.stderr, self.report = status, stdout, stderr, report
+
+    @property
+    def fired(self):
+        return int(self.report.get("fired", 0))
+
+    @property
+    def where(self):
+        """Function and path of the call that failed."""
+        function, _, path = self.report.get("where", "").partition(" ")
+        return function, path
+
+
+class Bench:
+    """A scratch directory: copies of the inputs, and per worker a directory in which OUT is made."""
+
+    def __init__(self, program, shim, scratch):
+        self.shim = shim
+        self.scratch = pathlib.Path(scratch).resolve()
+        self.inputs = self.scratch / "inputs"
+        self.program = self.scratch / "llavamed-apply"
+        shutil.copy(program, self.program)
+        for case in CASES:
+            for name in (case.base, case.delta):
+                self.copy_input(name)
+
+    def copy_input(self, name):
+        source, target = DATA / name, self.inputs / name
+        if target.exists() or not source.exists():
+            return
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, target)
+        else:
+            shutil.copy(source, target)
+        self.age(target)
+
+    @staticmethod
+    def age(path):
+        for each in [path, *path.rglob("*")] if path.is_dir() else [path]:
+            os.utime(each, (OLD_TIME, OLD_TIME))
+
+    def make_large(self, synth):
+        """Large enough that write-back is started early and the page cache is asked about."""
+        subprocess.run([synth, "--out", self.inputs / "large", "--scale", "0.003", "--max-shard-size", "1GB"], check=True,
+                       stdout=subprocess.DEVNULL)
+
+    def command(self, case, inputs=None):
+        inputs = inputs or self.inputs
+        return [str(self.program), "--base", str(inputs / case.base), "--delta", str(inputs / case.delta), "--out", "out",
+                *case.options]
+
+    def environment(self, directory, fault, path=None):
+        environment = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "HOME": str(self.scratch), "MALLOC_PERTURB_": "165"}
+        if fault is not None:
+            environment |= {"LD_PRELOAD": str(self.shim), "FAULT": fault, "FAULT_REPORT": str(directory / "report")}
+        if path is not None:
+            environment["FAULT_PATH"] = path
+        return environment
+
+    def run(self, case, directory, fault=None, path=None, inputs=None):
+        """Runs the case in `directory`; `fault` and `path` are what shim.h says. Status None: it did not end in time."""
+        (directory / "report").unlink(missing_ok=True)
+        try:
+            ended = subprocess.run(self.command(case, inputs), cwd=directory, env=self.environment(directory, fault, path),
+                                   capture_output=True, timeout=TIMEOUT_SECONDS, stdin=subprocess.DEVNULL, check=False)
+        except subprocess.TimeoutExpired:
+            return Result(None, "", "", {})
+        return Result(ended.returncode, ended.stdout.decode(), ended.stderr.decode(), read_report(directory))
+
+    def fresh(self, directory):
+        """An empty directory of that name."""
+        shutil.rmtree(directory, ignore_errors=True)
+        directory.mkdir(parents=True)
+        return directory
+
+
+def read_report(directory):
+    try:
+        text = (directory / "report").read_text()
+    except OSError:
+        return {}
+    return dict(line.split(" ", 1) for line in text.splitlines())
+
+
+def complaints_about_messages(case, result):
+    """What is wrong with stdout and stderr of a run that ended."""
+    bad = []
+    lines = result.stderr.splitlines()
+    n_errors = sum(line.startswith("llavamed-apply: error: ") for line in lines)
+    if n_errors != (0 if result.status == 0 else 1):
+        bad.append(f"{n_errors} error lines with status {result.status}")
+    bad += [f"a line of stderr that is no message: {line}" for line in lines if not line.startswith("llavamed-apply: ")]
+    if case.json:
+        try:
+            document = json.loads(result.stdout)
+            if document["status"] != result.status:
+                bad.append(f"--json says status {document['status']}, the exit status is {result.status}")
+        except (ValueError, KeyError) as error:
+            bad.append(f"--json printed no document: {error}")
+    elif result.stdout and not case.dry:
+        bad.append("something on stdout")
+    return bad
+
+
+def error_line(result):
+    return next((line for line in result.stderr.splitlines() if line.startswith("llavamed-apply: error: ")), "")

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Threads ("thread", "lock"), the clock ("clock") and hashes ("digest"). */
+#include "shim.h"
+
+#include <time.h>
+
+/* These give the error back instead of setting errno. */
+static int shim_pthread_create(void *thread, const void *attributes, void *(*start)(void *), void *argument)
+{
+    return fault_due("thread", "pthread_create", NULL, -1)
+               ? fault_kind
+               : NEXT(int (*)(void *, const void *, void *(*)(void *), void *), pthread_create)(thread, attributes,
+                                                                                                start, argument);
+}
+EXPORT(pthread_create, shim_pthread_create);
+
+static int shim_pthread_mutex_init(void *mutex, const void *attributes)
+{
+    return fault_due("lock", "pthread_mutex_init", NULL, -1)
+               ? fault_kind
+               : NEXT(int (*)(void *, const void *), pthread_mutex_init)(mutex, attributes);
+}
+EXPORT(pthread_mutex_init, shim_pthread_mutex_init);
+
+static int shim_pthread_cond_init(void *condition, const void *attributes)
+{
+    return fault_due("lock", "pthread_cond_init", NULL, -1)
+               ? fault_kind
+               : NEXT(int (*)(void *, const void *), pthread_cond_init)(condition, attributes);
+}
+EXPORT(pthread_cond_init, shim_pthread_cond_init);
+
+static int shim_pthread_condattr_init(void *attributes)
+{
+    return fault_due("lock", "pthread_condattr_init", NULL, -1)
+               ? fault_kind
+               : NEXT(int (*)(void *), pthread_condattr_init)(attributes);
+}
+EXPORT(pthread_condattr_init, shim_pthread_condattr_init);
+
+static int shim_clock_gettime(clockid_t clock, struct timespec *now)
+{
+    return fault_fails("clock", "clock_gettime", NULL, -1)
+               ? -1
+               : NEXT(int (*)(clockid_t, struct timespec *), clock_gettime)(clock, now);
+}
+EXPORT(clock_gettime, shim_clock_gettime);
+
+/* ---- libcrypto ---- */
+
+static void *shim_md_ctx_new(void)
+{
+    return fault_due("digest", "EVP_MD_CTX_new", NULL, -1) ? NULL : NEXT(void *(*)(void), EVP_MD_CTX_new)();
+}
+EXPORT(EVP_MD_CTX_new, shim_md_ctx_new);
+
+static int shim_digest_init(void *context, const void *type, void *engine)
+{
+    return fault_due("digest", "EVP_DigestInit_ex", NULL, -1)
+               ? 0
+               : NEXT(int (*)(void *, const void *, void *), EVP_DigestInit_ex)(context, type, engine);
+}
+EXPORT(EVP_DigestInit_ex, shim_digest_init);
+
+static int shim_digest_update(void *context, const void *bytes, size_t n_bytes)
+{
+    return fault_due("digest", "EVP_DigestUpdate", NULL, -1)
+               ? 0
+               : NEXT(int (*)(void *, const void *, size_t), EVP_DigestUpdate)(context, bytes, n_bytes);
+}
+EXPORT(EVP_DigestUpdate, shim_digest_update);
+
+static int shim_digest_final(void *context, unsigned char *digest, unsigned *n_bytes)
+{
+    return fault_due("digest", "EVP_DigestFinal_ex", NULL, -1)
+               ? 0
+               : NEXT(int (*)(void *, unsigned char *, unsigned *), EVP_DigestFinal_ex)(context, digest, n_bytes);
+}
+EXPORT(EVP_DigestFinal_ex, shim_digest_final);
