@@ -191,8 +191,8 @@ static enum llavamed_status take_line(struct input_hashes *hashes, const char *s
     if (fits[INPUT_BASE] && fits[INPUT_DELTA]) {
         (void)llavamed_fail(error, LLAVAMED_STATUS_USAGE, "%s: %.200s fits a file of the base and one of the delta",
                             sums_path, name);
-        llavamed_hint(error, "write the names as paths from the directory of that file, those of files in an archive as "
-                             "ARCHIVE/FOLDER/NAME");
+        llavamed_hint(error,
+                      "write the names as paths from the directory of that file; in archives ARCHIVE/FOLDER/NAME");
         return LLAVAMED_STATUS_USAGE;
     }
     return LLAVAMED_OK;
@@ -233,8 +233,8 @@ static enum llavamed_status take_lines(struct input_hashes *hashes, const char *
         }
     }
     if (status == LLAVAMED_OK && n_fitting == 0) {
-        status = llavamed_fail(error, LLAVAMED_STATUS_INPUT_UNSUPPORTED, "%s: no name in it fits an input file",
-                               sums_path);
+        status =
+            llavamed_fail(error, LLAVAMED_STATUS_INPUT_UNSUPPORTED, "%s: no name in it fits an input file", sums_path);
         llavamed_hint(error, "names are paths from the directory of that file, or names of the weights files");
     }
     free(directory);
@@ -242,7 +242,7 @@ static enum llavamed_status take_lines(struct input_hashes *hashes, const char *
     return status;
 }
 
-/* Of an archive and its members one or the others say all: the others, as soon as one of them is named. */
+/* Either an archive is to be named or each of its members. */
 static void warn_of_unnamed(const struct input_hashes *hashes, struct warnings *warnings)
 {
     bool archive_named[INPUT_ROLES] = {false};
@@ -342,8 +342,8 @@ enum llavamed_status input_hashes_identify(struct input_hashes *hashes, const ch
             return refuse_known(item, row, error);
         }
         if (item->is_weights && (row != NULL || !item->is_archive)) {
-            bool fits = row != NULL && (first[item->role] == NULL ||
-                                        strcmp(first[item->role]->release, row->release) == 0);
+            bool fits =
+                row != NULL && (first[item->role] == NULL || strcmp(first[item->role]->release, row->release) == 0);
             one_release[item->role] = one_release[item->role] && fits;
             first[item->role] = first[item->role] == NULL ? row : first[item->role];
         }
