@@ -11,7 +11,10 @@
 
 /* Its tasks are chunks, so that a run of large files stops soon. */
 struct reader {
-    struct input_file *file; /* NULL: between files */
+    bool is_open;                        /* else between files */
+    struct read_through_content content; /* of state NULL unless it reads one */
+    struct input_file *file;             /* NULL unless it reads a file on disk */
+    uint64_t n_bytes;
     size_t index;
     uint64_t offset;
     uint8_t *chunk;
@@ -30,7 +33,7 @@ static enum crew_turn take_locked(void *state, unsigned number)
     struct reading *reading = state;
     const struct read_through *job = reading->job;
     struct reader *reader = &reading->readers[number];
-    if (reader->file != NULL) {
+    if (reader->is_open) {
         return CREW_TASK;
     }
     while (reading->next < job->n_files && job->path(job->state, reading->next) == NULL) {
@@ -47,29 +50,54 @@ static enum crew_turn take_locked(void *state, unsigned number)
 static enum llavamed_status open_file(const struct read_through *job, struct reader *reader, unsigned number,
                                       struct llavamed_error *error)
 {
-    enum llavamed_status status = input_file_open(job->path(job->state, reader->index), &reader->file, error);
+    enum llavamed_status status = LLAVAMED_OK;
+    if (job->open != NULL) {
+        status = job->open(job->state, reader->index, &reader->content, error);
+    }
+    if (status == LLAVAMED_OK && reader->content.state == NULL) {
+        status = input_file_open(job->path(job->state, reader->index), &reader->file, error);
+    }
     if (status != LLAVAMED_OK) {
         return status;
     }
-    if (job->from_storage) {
+    if (job->from_storage && reader->file != NULL) {
         input_file_drop_cache(reader->file);
     }
-    return job->begin(job->state, number, reader->index, input_file_bytes(reader->file), error);
+    reader->is_open = true;
+    reader->n_bytes = reader->file != NULL ? input_file_bytes(reader->file) : reader->content.n_bytes;
+    return job->begin(job->state, number, reader->index, reader->n_bytes, error);
+}
+
+static void close_file(struct reader *reader)
+{
+    if (reader->content.state != NULL) {
+        reader->content.close(reader->content.state);
+    }
+    input_file_close(reader->file);
+    reader->content = (struct read_through_content){0};
+    reader->file = NULL;
+    reader->is_open = false;
 }
 
 static enum llavamed_status read_chunk(struct reading *reading, struct reader *reader, unsigned number,
                                        struct llavamed_error *error)
 {
     const struct read_through *job = reading->job;
-    size_t n = (size_t)min_u64(job->chunk_bytes, input_file_bytes(reader->file) - reader->offset);
-    enum llavamed_status status = job->keep_cached
-                                      ? input_file_read_near(reader->file, reader->offset, reader->chunk, n, error)
-                                      : input_file_read(reader->file, reader->offset, reader->chunk, n, error);
+    size_t n = (size_t)min_u64(job->chunk_bytes, reader->n_bytes - reader->offset);
+    uint64_t n_taken = n;
+    enum llavamed_status status;
+    if (reader->file == NULL) {
+        status = reader->content.read(reader->content.state, reader->chunk, n, &n_taken, error);
+    } else if (job->keep_cached) {
+        status = input_file_read_near(reader->file, reader->offset, reader->chunk, n, error);
+    } else {
+        status = input_file_read(reader->file, reader->offset, reader->chunk, n, error);
+    }
     if (status == LLAVAMED_OK) {
         status = job->feed(job->state, number, reader->chunk, n, error);
     }
     reader->offset += n;
-    atomic_fetch_add(&reading->done_bytes, n);
+    atomic_fetch_add(&reading->done_bytes, n_taken);
     return status;
 }
 
@@ -78,16 +106,18 @@ static enum llavamed_status work(void *state, unsigned number, struct llavamed_e
     struct reading *reading = state;
     const struct read_through *job = reading->job;
     struct reader *reader = &reading->readers[number];
-    enum llavamed_status status = reader->file == NULL ? open_file(job, reader, number, error) : LLAVAMED_OK;
-    if (status == LLAVAMED_OK && reader->offset < input_file_bytes(reader->file)) {
+    enum llavamed_status status = reader->is_open ? LLAVAMED_OK : open_file(job, reader, number, error);
+    if (status == LLAVAMED_OK && reader->offset < reader->n_bytes) {
         status = read_chunk(reading, reader, number, error);
     }
-    if (status != LLAVAMED_OK || reader->offset < input_file_bytes(reader->file)) {
+    if (status != LLAVAMED_OK || reader->offset < reader->n_bytes) {
         return status;
     }
-    status = input_file_check_unchanged(reader->file, error);
-    input_file_close(reader->file);
-    reader->file = NULL;
+    uint64_t n_taken = 0;
+    status = reader->file == NULL ? reader->content.finish(reader->content.state, &n_taken, error)
+                                  : input_file_check_unchanged(reader->file, error);
+    atomic_fetch_add(&reading->done_bytes, n_taken);
+    close_file(reader);
     return status == LLAVAMED_OK ? job->end(job->state, number, reader->index, error) : status;
 }
 
@@ -144,7 +174,7 @@ enum llavamed_status read_through(const struct read_through *job, struct llavame
     tick(&reading);
     enum llavamed_status status = crew_run(&crew_job, error);
     for (unsigned i = 0; i < job->n_readers; i++) {
-        input_file_close(reading.readers[i].file);
+        close_file(&reading.readers[i]);
     }
     free(chunks);
     return status;

@@ -10,6 +10,21 @@
 
 #define READ_THROUGH_READERS_MAX 8
 
+/*
+ * How a file is read whose bytes are not those of a file on disk, such as one that lies in an archive. One reader at a
+ * time; close() is called once, after whatever happened.
+ */
+struct read_through_content {
+    void *state;      /* given to every call; not NULL */
+    uint64_t n_bytes; /* of the content */
+    /* The next n_bytes. *n_taken becomes the bytes read from storage meanwhile, as in finish(): for the observer. */
+    enum llavamed_status (*read)(void *state, void *buffer, size_t n_bytes, uint64_t *n_taken,
+                                 struct llavamed_error *error);
+    /* After all of them: that they are sound, and that what they came from did not change. */
+    enum llavamed_status (*finish)(void *state, uint64_t *n_taken, struct llavamed_error *error);
+    void (*close)(void *state);
+};
+
 struct read_through {
     void *state; /* of the caller, given to every call; readers are numbered from 0 */
     size_t n_files;
@@ -24,6 +39,12 @@ struct read_through {
 
     /* NULL: this file is not to be read. */
     const char *(*path)(void *state, size_t file);
+    /*
+     * May be NULL: every file is opened by its path. Else it opens a file that is read in another way, and leaves
+     * content->state NULL for those that are not. On the reader's thread.
+     */
+    enum llavamed_status (*open)(void *state, size_t file, struct read_through_content *content,
+                                 struct llavamed_error *error);
     /* On the reader's thread, in this order for each file. end() comes after all bytes; the file did not change. */
     enum llavamed_status (*begin)(void *state, unsigned reader, size_t file, uint64_t n_bytes,
                                   struct llavamed_error *error);

@@ -77,6 +77,67 @@ static const char *path_of(void *state, size_t file)
     return hashing->tasks[file].path;
 }
 
+/* ---- Files in archives ---- */
+
+struct member {
+    struct input_file *archive; /* borrowed */
+    struct zip_member *member;  /* owned */
+};
+
+static enum llavamed_status read_member(void *state, void *buffer, size_t n_bytes, uint64_t *n_taken,
+                                        struct llavamed_error *error)
+{
+    struct member *member = state;
+    uint64_t before = zip_member_bytes_read(member->member);
+    enum llavamed_status status = zip_member_read(member->member, buffer, n_bytes, NULL, error);
+    *n_taken = zip_member_bytes_read(member->member) - before;
+    return status;
+}
+
+static enum llavamed_status finish_member(void *state, uint64_t *n_taken, struct llavamed_error *error)
+{
+    struct member *member = state;
+    uint64_t before = zip_member_bytes_read(member->member);
+    enum llavamed_status status = zip_member_finish(member->member, true, error);
+    *n_taken = zip_member_bytes_read(member->member) - before;
+    return status == LLAVAMED_OK ? input_file_check_unchanged(member->archive, error) : status;
+}
+
+static void close_member(void *state)
+{
+    struct member *member = state;
+    zip_member_close(member->member);
+    free(member);
+}
+
+static enum llavamed_status open_member(void *state, size_t file, struct read_through_content *content,
+                                        struct llavamed_error *error)
+{
+    const struct hashing *hashing = state;
+    const struct hash_files_task *task = &hashing->tasks[file];
+    if (task->archive == NULL) {
+        return LLAVAMED_OK;
+    }
+    struct member *member = calloc(1, sizeof *member);
+    if (member == NULL) {
+        return llavamed_fail_memory(error, sizeof *member, "a file of an archive");
+    }
+    member->archive = archive_file(task->archive);
+    enum llavamed_status status = archive_open_member(task->archive, task->member, &member->member, error);
+    if (status != LLAVAMED_OK) {
+        free(member);
+        return status;
+    }
+    *content = (struct read_through_content){.state = member,
+                                             .n_bytes = zip_member_bytes(member->member),
+                                             .read = read_member,
+                                             .finish = finish_member,
+                                             .close = close_member};
+    return LLAVAMED_OK;
+}
+
+/* ---- Hashing ---- */
+
 static enum llavamed_status begin(void *state, unsigned reader, size_t file, uint64_t n_bytes,
                                   struct llavamed_error *error)
 {
@@ -119,6 +180,7 @@ enum llavamed_status hash_files(const struct hash_files_task *tasks, size_t n_ta
         .check = options->check,
         .total_bytes = options->n_bytes,
         .path = path_of,
+        .open = open_member,
         .begin = begin,
         .feed = feed,
         .end = end,

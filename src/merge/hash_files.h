@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Hashes of whole files, a few at once, with fixed memory (256 KiB a thread). */
+/* Hashes of whole files, a few at once, with fixed memory (256 KiB a thread, for a file in an archive 600). */
 #ifndef MERGE_HASH_FILES_H
 #define MERGE_HASH_FILES_H
 
 #include "integrity/digest.h"
+#include "source/archive.h"
 
 #define HASH_FILES_THREADS_MAX 4
 
 struct hash_files_task {
     const char *path;
+    const struct archive *archive; /* NULL: the file at `path`; else the member of it that is called `member` */
+    const char *member;
     char *hex;     /* NULL, or SHA256_HEX_BYTES, written on success */
     char *git_hex; /* NULL, or GIT_BLOB_HEX_BYTES, written on success */
 };
@@ -20,10 +23,10 @@ struct hash_files_options {
     bool keep_cached;  /* pages stay in the cache: the same files will be read again at once */
     const struct llavamed_observer *observer; /* may be NULL; told about `check` */
     const char *check; /* as in struct llavamed_progress; static */
-    uint64_t n_bytes;  /* of all files, for the observer */
+    uint64_t n_bytes;  /* of all files, for the observer; of a member what is stored in the archive */
 };
 
-/* Blocks until all are hashed, or one failed: the first error. What read_through() gives. */
+/* Blocks until all are hashed, or one failed: the first error. What read_through() and zip_member.h give. */
 enum llavamed_status hash_files(const struct hash_files_task *tasks, size_t n_tasks,
                                 const struct hash_files_options *options, struct llavamed_error *error) LLAVAMED_CHECK;
 

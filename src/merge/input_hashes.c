@@ -21,9 +21,12 @@ static const char *const role_names[] = {[INPUT_BASE] = "base", [INPUT_DELTA] = 
 struct input_item {
     const char *path; /* borrowed from its source */
     const char *name;
+    const struct archive *archive; /* in which it lies, borrowed; NULL: a file of its own */
     enum input_role role;
     bool is_weights;
-    uint64_t n_bytes;
+    bool is_archive;     /* its members are items themselves, as weights files right behind it */
+    uint64_t n_bytes;    /* of the content */
+    uint64_t read_bytes; /* from storage, when it is hashed */
     struct recorded_hashes recorded;
     char computed[SHA256_HEX_BYTES]; /* empty until hashed, as the next */
     char computed_git[GIT_BLOB_HEX_BYTES];
@@ -44,28 +47,42 @@ static bool is_used(enum input_role role, const char *name)
            (role == INPUT_DELTA && small_file_target(name) != NULL);
 }
 
+static uint64_t read_bytes_of(const struct archive *archive, const char *name, uint64_t n_bytes)
+{
+    return archive == NULL ? n_bytes : archive_entry(archive, name)->stored_bytes;
+}
+
 static void add_items(struct input_hashes *hashes, struct source *source, enum input_role role)
 {
     const struct source_file *files;
     size_t n_files = source_files(source, &files);
     for (size_t i = 0; i < n_files; i++) {
-        hashes->items[hashes->n_items++] = (struct input_item){.path = source_file_path(source, i),
-                                                               .name = files[i].name,
-                                                               .role = role,
-                                                               .is_weights = true,
-                                                               .n_bytes = files[i].n_bytes,
-                                                               .recorded = files[i].recorded};
+        bool is_archive = i == 0 && n_files > 1 && files[1].archive != NULL;
+        hashes->items[hashes->n_items++] = (struct input_item){
+            .path = source_file_path(source, i),
+            .name = files[i].name,
+            .archive = files[i].archive,
+            .role = role,
+            .is_weights = true,
+            .is_archive = is_archive,
+            .n_bytes = files[i].n_bytes,
+            .read_bytes = read_bytes_of(files[i].archive, files[i].name, files[i].n_bytes),
+            .recorded = files[i].recorded,
+        };
     }
     const struct source_small_file *small;
     size_t n_small = source_small_files(source, &small);
     for (size_t i = 0; i < n_small; i++) {
-        /* One inside an archive has no bytes of its own on disk. */
-        if (small[i].archive == NULL && is_used(role, small[i].name)) {
-            hashes->items[hashes->n_items++] = (struct input_item){.path = small[i].path,
-                                                                   .name = small[i].name,
-                                                                   .role = role,
-                                                                   .n_bytes = small[i].n_bytes,
-                                                                   .recorded = small[i].recorded};
+        if (is_used(role, small[i].name)) {
+            hashes->items[hashes->n_items++] = (struct input_item){
+                .path = small[i].path,
+                .name = small[i].name,
+                .archive = small[i].archive,
+                .role = role,
+                .n_bytes = small[i].n_bytes,
+                .read_bytes = read_bytes_of(small[i].archive, small[i].name, small[i].n_bytes),
+                .recorded = small[i].recorded,
+            };
         }
         if (role == INPUT_DELTA && strcmp(small[i].name, "config.json") == 0) {
             hashes->delta_config = &small[i];
@@ -134,6 +151,29 @@ static bool is_same_file(const char *path, const struct path_identity *identity)
            other.inode == identity->inode;
 }
 
+/* What one line fits, by role: files of their own (as `identity`, or else by name), then those in archives. */
+static size_t take_sum(struct input_hashes *hashes, const char *name, const struct path_identity *identity,
+                       const char *hex, bool fits[INPUT_ROLES])
+{
+    size_t n_fitting = 0;
+    for (int in_archive = 0; in_archive <= 1; in_archive++) {
+        if (in_archive && identity != NULL && n_fitting > 0) {
+            break; /* it is the sum of that file, whatever names there are in an archive */
+        }
+        for (size_t i = 0; i < hashes->n_items; i++) {
+            struct input_item *item = &hashes->items[i];
+            bool by_name = in_archive || identity == NULL;
+            if ((item->archive != NULL) == (in_archive != 0) &&
+                (by_name ? is_tail(item->path, name) : is_same_file(item->path, identity))) {
+                memcpy(item->recorded.sha256[RECORDED_GIVEN], hex, SHA256_HEX_BYTES);
+                fits[item->role] = true;
+                n_fitting++;
+            }
+        }
+    }
+    return n_fitting;
+}
+
 static enum llavamed_status take_line(struct input_hashes *hashes, const char *sums_path, const char *directory,
                                       const char *name, const char *hex, size_t *n_fitting,
                                       struct llavamed_error *error)
@@ -146,19 +186,13 @@ static enum llavamed_status take_line(struct input_hashes *hashes, const char *s
     struct path_identity identity;
     bool is_there = path_identity_of(path, &identity, NULL) == LLAVAMED_OK;
     bool fits[INPUT_ROLES] = {false};
-    for (size_t i = 0; i < hashes->n_items; i++) {
-        struct input_item *item = &hashes->items[i];
-        if (is_there ? is_same_file(item->path, &identity) : is_tail(item->path, bare)) {
-            memcpy(item->recorded.sha256[RECORDED_GIVEN], hex, SHA256_HEX_BYTES);
-            fits[item->role] = true;
-            (*n_fitting)++;
-        }
-    }
+    *n_fitting += take_sum(hashes, bare, is_there ? &identity : NULL, hex, fits);
     free(path);
     if (fits[INPUT_BASE] && fits[INPUT_DELTA]) {
         (void)llavamed_fail(error, LLAVAMED_STATUS_USAGE, "%s: %.200s fits a file of the base and one of the delta",
                             sums_path, name);
-        llavamed_hint(error, "write the names as paths from the directory of that file");
+        llavamed_hint(error,
+                      "write the names as paths from the directory of that file; in archives ARCHIVE/FOLDER/NAME");
         return LLAVAMED_STATUS_USAGE;
     }
     return LLAVAMED_OK;
@@ -199,13 +233,36 @@ static enum llavamed_status take_lines(struct input_hashes *hashes, const char *
         }
     }
     if (status == LLAVAMED_OK && n_fitting == 0) {
-        status = llavamed_fail(error, LLAVAMED_STATUS_INPUT_UNSUPPORTED, "%s: no name in it fits an input file",
-                               sums_path);
+        status =
+            llavamed_fail(error, LLAVAMED_STATUS_INPUT_UNSUPPORTED, "%s: no name in it fits an input file", sums_path);
         llavamed_hint(error, "names are paths from the directory of that file, or names of the weights files");
     }
     free(directory);
     free(name);
     return status;
+}
+
+/* Either an archive is to be named or each of its members. */
+static void warn_of_unnamed(const struct input_hashes *hashes, struct warnings *warnings)
+{
+    bool archive_named[INPUT_ROLES] = {false};
+    bool member_named[INPUT_ROLES] = {false};
+    for (size_t i = 0; i < hashes->n_items; i++) {
+        const struct input_item *item = &hashes->items[i];
+        bool is_named = item->is_weights && item->recorded.sha256[RECORDED_GIVEN][0] != '\0';
+        archive_named[item->role] |= is_named && item->is_archive;
+        member_named[item->role] |= is_named && item->archive != NULL;
+    }
+    for (size_t i = 0; i < hashes->n_items; i++) {
+        const struct input_item *item = &hashes->items[i];
+        bool is_told = item->is_archive        ? member_named[item->role]
+                       : item->archive != NULL ? archive_named[item->role] || !member_named[item->role]
+                                               : false;
+        if (item->is_weights && !is_told && item->recorded.sha256[RECORDED_GIVEN][0] == '\0') {
+            warnings_add(warnings, "%s: %s is not named in the file given by --sums", role_names[item->role],
+                         item->name);
+        }
+    }
 }
 
 enum llavamed_status input_hashes_add_sums(struct input_hashes *hashes, const char *sums_path,
@@ -218,12 +275,8 @@ enum llavamed_status input_hashes_add_sums(struct input_hashes *hashes, const ch
         status = take_lines(hashes, sums_path, text, n_bytes, error);
     }
     free(text);
-    for (size_t i = 0; status == LLAVAMED_OK && i < hashes->n_items; i++) {
-        const struct input_item *item = &hashes->items[i];
-        if (item->is_weights && item->recorded.sha256[RECORDED_GIVEN][0] == '\0') {
-            warnings_add(warnings, "%s: %s is not named in the file given by --sums", role_names[item->role],
-                         item->name);
-        }
+    if (status == LLAVAMED_OK) {
+        warn_of_unnamed(hashes, warnings);
     }
     return status == LLAVAMED_OK ? warnings_status(warnings, error) : status;
 }
@@ -288,9 +341,9 @@ enum llavamed_status input_hashes_identify(struct input_hashes *hashes, const ch
         if (row != NULL && row->kind != (item->role == INPUT_BASE ? KNOWN_LLAMA1 : KNOWN_DELTA)) {
             return refuse_known(item, row, error);
         }
-        if (item->is_weights) {
-            bool fits = row != NULL && (first[item->role] == NULL ||
-                                        strcmp(first[item->role]->release, row->release) == 0);
+        if (item->is_weights && (row != NULL || !item->is_archive)) {
+            bool fits =
+                row != NULL && (first[item->role] == NULL || strcmp(first[item->role]->release, row->release) == 0);
             one_release[item->role] = one_release[item->role] && fits;
             first[item->role] = first[item->role] == NULL ? row : first[item->role];
         }
@@ -327,7 +380,7 @@ size_t input_hashes_wanted(const struct input_hashes *hashes, const struct input
     for (size_t i = 0; i < hashes->n_items; i++) {
         if (wants_sha256(&hashes->items[i], job) || wants_git_blob(&hashes->items[i])) {
             n++;
-            *n_bytes += hashes->items[i].n_bytes;
+            *n_bytes += hashes->items[i].read_bytes;
         }
     }
     return n;
@@ -365,6 +418,8 @@ enum llavamed_status input_hashes_verify(struct input_hashes *hashes, const stru
         struct input_item *item = &hashes->items[i];
         struct hash_files_task task = {
             .path = item->path,
+            .archive = item->archive,
+            .member = item->name,
             .hex = wants_sha256(item, job) ? item->computed : NULL,
             .git_hex = wants_git_blob(item) ? item->computed_git : NULL,
         };

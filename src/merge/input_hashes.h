@@ -16,8 +16,9 @@ struct input_hashes; /* opaque */
 enum input_role { INPUT_BASE, INPUT_DELTA, INPUT_ROLES };
 
 /*
- * Weights files of both sources, and the small files that a merge uses: config.json of both, what is copied from the
- * delta. Both sources are borrowed until input_hashes_free(). *out is owned by the caller.
+ * Weights files of both sources (an archive, and the files in it, each on its own), and the small files that a merge
+ * uses: config.json of both, what is copied from the delta. Both sources are borrowed until input_hashes_free(). *out
+ * is owned by the caller.
  */
 enum llavamed_status input_hashes_create(struct source *base, struct source *delta, struct input_hashes **out,
                                          struct llavamed_error *error) LLAVAMED_CHECK;
@@ -25,16 +26,18 @@ void input_hashes_free(struct input_hashes *hashes); /* NULL is fine */
 
 /*
  * Takes the sums of a SHA256SUMS file. A name is a path from the file's own directory; where nothing is there, it is a
- * name (or the last parts of the path) of an input file. INPUT_UNSUPPORTED for a line that is none, or when no name
- * fits an input; USAGE when one fits a file of both inputs. Weights files that are not named are told as a warning.
+ * name (or the last parts of the path) of an input file. A file in an archive is known by the last parts of
+ * "ARCHIVE/FOLDER/NAME" alone, when no other input is at that path. INPUT_UNSUPPORTED for a line that is none, or when
+ * no name fits an input; USAGE when one fits a file of both inputs. Weights files that are not named are told as a
+ * warning; of an archive either it or all of its members are to be named.
  */
 enum llavamed_status input_hashes_add_sums(struct input_hashes *hashes, const char *sums_path,
                                            struct warnings *warnings, struct llavamed_error *error) LLAVAMED_CHECK;
 
 /*
  * What the hashes that are known by now say: PAIR_KNOWN_WRONG when a weights file is published as another kind of
- * thing than its role wants. identities[role] is NULL unless all weights files are those of one release; static or
- * owned by `hashes`.
+ * thing than its role wants. identities[role] is NULL unless all weights files are those of one release (an archive is
+ * what its members are); static or owned by `hashes`.
  */
 enum llavamed_status input_hashes_identify(struct input_hashes *hashes, const char *identities[INPUT_ROLES],
                                            struct llavamed_error *error) LLAVAMED_CHECK;
@@ -44,7 +47,7 @@ struct input_hashes_job {
     struct hash_files_options options;
 };
 
-/* Files and bytes that the job would read. */
+/* Files that the job would read, and bytes from storage. */
 size_t input_hashes_wanted(const struct input_hashes *hashes, const struct input_hashes_job *job, uint64_t *n_bytes);
 
 /* Hashes and compares with every record. HASH_MISMATCH (file, got, want, where), INTERRUPTED, IO, NO_MEMORY. */

@@ -100,6 +100,10 @@ static void append_input(struct buffer *out, const char *role, const struct docu
     for (size_t i = 0; i < input->n_files; i++) {
         buffer_printf(out, "%s        {\"name\": ", comma(i));
         json_append_ascii(out, input->files[i].name);
+        if (input->files[i].archive != NULL) {
+            buffer_append_text(out, ", \"archive\": ");
+            json_append_ascii(out, input->files[0].name);
+        }
         buffer_printf(out, ", \"bytes\": %llu", (unsigned long long)input->files[i].n_bytes);
         if (input->digests != NULL && input->digests[i].sha256 != NULL) {
             buffer_printf(out, ", \"sha256\": \"%s\", \"sha256_is\": \"%s\"", input->digests[i].sha256,

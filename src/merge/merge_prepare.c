@@ -118,14 +118,21 @@ static void settle_geometry(struct merge_run *run)
 /* One weights file that both sources share is enough: nobody splits a checkpoint between a base and its delta. */
 static enum llavamed_status check_not_same(const struct merge_run *run, struct llavamed_error *error)
 {
-    const struct source_file *files;
-    size_t n_base = source_files(run->base, &files);
-    size_t n_delta = source_files(run->delta, &files);
+    const struct source_file *base_files;
+    const struct source_file *delta_files;
+    size_t n_base = source_files(run->base, &base_files);
+    size_t n_delta = source_files(run->delta, &delta_files);
     for (size_t i = 0; i < n_base; i++) {
         struct path_identity base;
+        if (base_files[i].archive != NULL) {
+            continue; /* the archive itself stands for its members */
+        }
         enum llavamed_status status = path_identity_of(source_file_path(run->base, i), &base, error);
         for (size_t j = 0; status == LLAVAMED_OK && j < n_delta; j++) {
             struct path_identity delta;
+            if (delta_files[j].archive != NULL) {
+                continue;
+            }
             status = path_identity_of(source_file_path(run->delta, j), &delta, error);
             if (status == LLAVAMED_OK && base.device == delta.device && base.inode == delta.inode) {
                 (void)llavamed_fail(error, LLAVAMED_STATUS_PAIR_SAME,
@@ -180,7 +187,9 @@ static enum llavamed_status open_output_dir(struct merge_run *run, struct llavam
     for (size_t i = 0; i < 2; i++) {
         inputs[n++] = (struct output_dir_input){roles[i], source_spec(sources[i])};
         for (size_t j = 0; j < source_files(sources[i], &files); j++) {
-            inputs[n++] = (struct output_dir_input){roles[i], source_file_path(sources[i], j)};
+            if (files[j].archive == NULL) {
+                inputs[n++] = (struct output_dir_input){roles[i], source_file_path(sources[i], j)};
+            }
         }
     }
     enum llavamed_status status =

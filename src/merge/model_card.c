@@ -58,6 +58,10 @@ static void append_input_rows(struct buffer *out, const char *role, const struct
 {
     for (size_t i = 0; i < input->n_files; i++) {
         buffer_printf(out, "| %s | ", role);
+        if (input->files[i].archive != NULL) {
+            append_plain(out, input->files[0].name);
+            buffer_append_text(out, ": ");
+        }
         append_plain(out, input->files[i].name);
         buffer_printf(out, " | %s | %llu |\n", input->format, (unsigned long long)input->files[i].n_bytes);
     }

@@ -109,6 +109,13 @@ static enum llavamed_status check_n_shards(const struct plan *plan, size_t n_inp
     return status;
 }
 
+/* Files that the source keeps open: a compressed archive is one, whatever it holds. */
+static size_t open_files_of(const struct source *source)
+{
+    const struct source_file *files;
+    return source_streams(source) > 0 ? 1 : source_files(source, &files);
+}
+
 enum llavamed_status pipeline_stream_check(const struct plan *plan, const struct source *base,
                                            const struct source *delta, struct llavamed_error *error)
 {
@@ -128,8 +135,7 @@ enum llavamed_status pipeline_stream_check(const struct plan *plan, const struct
                               error);
         }
     }
-    const struct source_file *files;
-    return check_n_shards(plan, source_files(base, &files) + source_files(delta, &files), error);
+    return check_n_shards(plan, open_files_of(base) + open_files_of(delta), error);
 }
 
 /* ---- Choosing a task ----------------------------------------------------------------------------------------- */

@@ -322,6 +322,18 @@ enum llavamed_status archive_open_stored(const struct archive *archive, const ch
     return status;
 }
 
+enum llavamed_status archive_open_member(const struct archive *archive, const char *name, struct zip_member **out,
+                                         struct llavamed_error *error)
+{
+    char *path = archive_member_path(archive, name);
+    if (path == NULL) {
+        return llavamed_fail_memory(error, strlen(name), "a path");
+    }
+    enum llavamed_status status = zip_member_open(archive->file, archive_entry(archive, name), path, out, error);
+    free(path);
+    return status;
+}
+
 enum llavamed_status archive_read_whole(const struct archive *archive, const char *name, size_t max_bytes,
                                         char **bytes, size_t *n_bytes, struct llavamed_error *error)
 {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A zip archive of a checkpoint's directory, as the LLaVA-Med deltas were released: read in place, never unpacked to
- * disk. The checkpoint is in one folder of it; what macOS adds ("__MACOSX/", "._name") is not seen. For src/source.
+ * disk. The checkpoint is in one folder of it; what macOS adds ("__MACOSX/", "._name") is not seen. For src/source, and
+ * for whoever hashes what lies in one.
  */
 #ifndef SOURCE_ARCHIVE_H
 #define SOURCE_ARCHIVE_H
@@ -46,8 +47,12 @@ enum llavamed_status archive_check_file(const struct zip_entry *entry, const cha
 enum llavamed_status archive_open_stored(const struct archive *archive, const char *name, struct input_file **out,
                                          struct llavamed_error *error) LLAVAMED_CHECK;
 
+/* A file of the folder, stored or deflated, from front to back. The archive is borrowed until it is closed. */
+enum llavamed_status archive_open_member(const struct archive *archive, const char *name, struct zip_member **out,
+                                         struct llavamed_error *error) LLAVAMED_CHECK;
+
 /* All of a small file, stored or deflated. *bytes is owned by the caller, NUL-terminated. INPUT_LIMIT, CRC_MISMATCH. */
-enum llavamed_status archive_read_whole(const struct archive *archive, const char *name, size_t max_bytes,
-                                        char **bytes, size_t *n_bytes, struct llavamed_error *error) LLAVAMED_CHECK;
+enum llavamed_status archive_read_whole(const struct archive *archive, const char *name, size_t max_bytes, char **bytes,
+                                        size_t *n_bytes, struct llavamed_error *error) LLAVAMED_CHECK;
 
 #endif

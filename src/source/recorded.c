@@ -9,6 +9,7 @@
 
 #include "integrity/sums.h"
 #include "io/input_file.h"
+#include "source/archive.h"
 #include "source/hub_cache.h"
 #include "source/source_parts.h"
 
@@ -196,6 +197,22 @@ static void look_at_sums(const struct sums_text *sums, const char *name, char he
     }
 }
 
+/* Of the files of an archive's folder only SHA256SUMS is looked at; a damaged one is a damaged archive. */
+static enum llavamed_status load_archive_sums(struct sums_text *sums, const struct archive *archive,
+                                              struct llavamed_error *error)
+{
+    if (archive == NULL || archive_entry(archive, SUMS_FILE_NAME) == NULL) {
+        return LLAVAMED_OK;
+    }
+    enum llavamed_status status =
+        archive_read_whole(archive, SUMS_FILE_NAME, SUMS_BYTES_MAX, &sums->text, &sums->n_bytes, error);
+    if (status == LLAVAMED_OK) {
+        sums->scratch = malloc(sums->n_bytes + 1);
+        status = sums->scratch == NULL ? llavamed_fail_memory(error, sums->n_bytes, "a name") : LLAVAMED_OK;
+    }
+    return status;
+}
+
 static enum llavamed_status look_up(const struct source *source, const char *path, const char *name,
                                     struct sums_text *sums, struct recorded_hashes *recorded,
                                     struct llavamed_error *error)
@@ -225,18 +242,25 @@ static enum llavamed_status look_up(const struct source *source, const char *pat
 enum llavamed_status source_find_recorded(struct source *source, struct llavamed_error *error)
 {
     struct sums_text sums = {0};
-    enum llavamed_status status = LLAVAMED_OK;
+    struct sums_text archive_sums = {0};
+    enum llavamed_status status = load_archive_sums(&archive_sums, source->archive, error);
     for (size_t i = 0; status == LLAVAMED_OK && i < source->n_files; i++) {
         struct source_file *file = &source->files[i];
+        if (file->archive != NULL) {
+            look_at_sums(&archive_sums, file->name, file->recorded.sha256[RECORDED_SUMS]);
+            continue;
+        }
         status = look_up(source, source->file_paths[i], file->name, &sums, &file->recorded, error);
     }
     for (size_t i = 0; status == LLAVAMED_OK && i < source->n_small_files; i++) {
         struct source_small_file *file = &source->small_files[i];
         if (file->archive != NULL) {
-            continue; /* what is recorded of the archive is recorded of all in it */
+            look_at_sums(&archive_sums, file->name, file->recorded.sha256[RECORDED_SUMS]);
+            continue;
         }
         status = look_up(source, file->path, file->name, &sums, &file->recorded, error);
     }
+    sums_text_deinit(&archive_sums);
     sums_text_deinit(&sums);
     return status;
 }

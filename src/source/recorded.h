@@ -13,7 +13,7 @@ enum recorded_in {
     RECORDED_BLOB_NAME, /* the file is a blob of a hub cache, which are named by their hash */
     RECORDED_METADATA,  /* .cache/huggingface/download/NAME.metadata of `hf download --local-dir` */
     RECORDED_LFS,       /* a Git LFS pointer kept as NAME.lfs */
-    RECORDED_SUMS,      /* SHA256SUMS in the same directory */
+    RECORDED_SUMS,      /* SHA256SUMS in the same directory, or folder of an archive */
     RECORDED_GIVEN,     /* the file given by --sums; filled by whoever has it */
     RECORDED_COUNT
 };

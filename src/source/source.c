@@ -44,16 +44,41 @@ char *source_member_path(const struct source *source, const char *name)
     return source->archive != NULL ? archive_member_path(source->archive, name) : path_join(source->spec, name);
 }
 
+/* The archive itself, which is held against OUT, and its n weights files: all of these can be recorded and hashed. */
+static enum llavamed_status note_archive(struct source *source, const char *const *names, size_t n,
+                                         struct llavamed_error *error)
+{
+    enum llavamed_status status = source_reserve_files(source, n + 1, error);
+    for (size_t i = 0; status == LLAVAMED_OK && i <= n; i++) {
+        const char *name = i == 0 ? source->spec : names[i - 1];
+        struct source_file *file = &source->files[i];
+        file->archive = i == 0 ? NULL : source->archive;
+        file->name = path_base_name(name);
+        file->n_bytes =
+            i == 0 ? input_file_bytes(archive_file(source->archive)) : archive_entry(source->archive, name)->n_bytes;
+        source->file_paths[i] = i == 0 ? path_join(name, NULL) : archive_member_path(source->archive, name);
+        source->n_files++;
+        if (source->file_paths[i] == NULL || file->name == NULL) {
+            status = llavamed_fail_memory(error, strlen(name), "a path");
+        }
+    }
+    return status;
+}
+
 /* Opens n weights files of the directory or of the archive. */
 static enum llavamed_status open_members(struct source *source, const char *const *names, size_t n,
                                          struct llavamed_error *error)
 {
-    bool deflated = false;
-    for (size_t i = 0; source->archive != NULL && i < n; i++) {
-        deflated = deflated || archive_entry(source->archive, names[i])->deflated;
-    }
     if (source->archive == NULL) {
         return plain_open(source, source->spec, names, n, error);
+    }
+    bool deflated = false;
+    for (size_t i = 0; i < n; i++) {
+        deflated = deflated || archive_entry(source->archive, names[i])->deflated;
+    }
+    enum llavamed_status status = note_archive(source, names, n, error);
+    if (status != LLAVAMED_OK) {
+        return status;
     }
     return deflated ? archive_stream_open(source, names, n, error) : plain_open_stored(source, names, n, error);
 }
@@ -110,30 +135,11 @@ static enum llavamed_status open_directory(struct source *source, struct llavame
     return status;
 }
 
-/* The only file of the source is the archive itself: that is what is hashed, recorded and held against OUT. */
-static enum llavamed_status note_archive(struct source *source, struct llavamed_error *error)
-{
-    enum llavamed_status status = source_reserve_files(source, 1, error);
-    if (status != LLAVAMED_OK) {
-        return status;
-    }
-    source->file_paths[0] = path_join(source->spec, NULL);
-    source->files[0].name = path_base_name(source->spec);
-    source->files[0].n_bytes = input_file_bytes(archive_file(source->archive));
-    source->n_files = 1;
-    return source->file_paths[0] != NULL && source->files[0].name != NULL
-               ? LLAVAMED_OK
-               : llavamed_fail_memory(error, strlen(source->spec), "a path");
-}
-
 static enum llavamed_status open_archive(struct source *source, struct llavamed_error *error)
 {
     const struct directory_listing *listing = archive_listing(source->archive);
     struct directory_choice choice = {0};
-    enum llavamed_status status = note_archive(source, error);
-    if (status == LLAVAMED_OK) {
-        status = directory_choose(source, listing, &choice, error);
-    }
+    enum llavamed_status status = directory_choose(source, listing, &choice, error);
     if (status == LLAVAMED_OK && choice.is_meta) {
         (void)llavamed_fail(error, LLAVAMED_STATUS_INPUT_UNSUPPORTED,
                             "%s: Meta's original files inside an archive, which cannot be read in place", source->spec);

@@ -20,10 +20,14 @@ struct source_options {
     const struct llavamed_observer *observer; /* NULL, or told how far source_finish() is with whole files */
 };
 
-/* One weights file of the source. */
+/*
+ * One weights file of the source. A source inside an archive has the archive first, and behind it its weights files:
+ * members, whose bytes are a part of the archive's.
+ */
 struct source_file {
-    char *name;      /* owned: file name without directory */
+    char *name; /* owned: file name without directory */
     uint64_t n_bytes;
+    const struct archive *archive; /* of a member: borrowed from the source; else NULL */
     struct recorded_hashes recorded;
 };
 
@@ -63,7 +67,10 @@ const char *source_format(const struct source *source); /* static: "safetensors"
 size_t source_files(const struct source *source, const struct source_file **files);
 size_t source_small_files(const struct source *source, const struct source_small_file **files);
 
-/* The path of weights file i, for identity checks (device and inode). Borrowed. */
+/*
+ * The path of weights file i, for messages and for identity checks (device and inode): "ARCHIVE/FOLDER/NAME" of a
+ * member, which is nothing on disk. Borrowed.
+ */
 const char *source_file_path(const struct source *source, size_t i);
 
 /* Remarks made while opening: notes (choices) and warnings (a CRC that is absent...). Borrowed. */

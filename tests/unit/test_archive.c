@@ -491,8 +491,12 @@ static void the_folder_nearest_to_the_root_is_taken(void)
         EXPECT_U64(source_small_files(source, &files), 1);
         EXPECT_TEXT(files[0].name, "config.json");
         EXPECT(strstr(files[0].path, "/made.zip/top/config.json") != NULL);
-        EXPECT_U64(source_files(source, &weights), 1);
+        EXPECT_U64(source_files(source, &weights), 2);
         EXPECT_TEXT(weights[0].name, "made.zip");
+        EXPECT(weights[0].archive == NULL);
+        EXPECT_TEXT(weights[1].name, "model.safetensors");
+        EXPECT(weights[1].archive != NULL && weights[1].n_bytes == n_bytes);
+        EXPECT(strstr(source_file_path(source, 1), "/made.zip/top/model.safetensors") != NULL);
         char *bytes = NULL;
         size_t n = 0;
         EXPECT(source_small_file_read(&files[0], 1, &bytes, &n, &error) == LLAVAMED_STATUS_INPUT_LIMIT);

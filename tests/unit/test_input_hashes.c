@@ -8,6 +8,7 @@
 #include <signal.h>
 
 #include "unit/harness.h"
+#include "unit/make_zip.h"
 #include "unit/temp_dir.h"
 
 #define BASE_HASH "4613c8d3526a80900b80f160686b6b03f726be77746c4297fefb1d28c932217c"
@@ -59,13 +60,15 @@ static void make_pair(void)
     }
 }
 
+static const char *delta_name = "delta";
+
 static void open_pair(void)
 {
     const struct source_options base_options = {.role = "base"};
     const struct source_options delta_options = {.role = "delta"};
     memset(&error, 0, sizeof error);
     bool opened = source_open(temp_path(&dir, "base"), &base_options, &base, &error) == LLAVAMED_OK &&
-                  source_open(temp_path(&dir, "delta"), &delta_options, &delta, &error) == LLAVAMED_OK &&
+                  source_open(temp_path(&dir, "%s", delta_name), &delta_options, &delta, &error) == LLAVAMED_OK &&
                   input_hashes_create(base, delta, &hashes, &error) == LLAVAMED_OK;
     temp_dir_require(opened, error.message);
 }
@@ -292,6 +295,151 @@ static void releases(void)
     end();
 }
 
+/* ---- In archives ---- */
+
+#define SHARD_1 "pytorch_model-00001-of-00002.bin"
+#define SHARD_2 "pytorch_model-00002-of-00002.bin"
+
+/* delta.zip: what a merge needs of the fixture in a folder "in", the second shard stored unless level is above 5. */
+static void pack_delta(const char *sums, int level)
+{
+    static const char *const names[] = {"pytorch_model.bin.index.json", SHARD_1, SHARD_2, "tokenizer.model"};
+    struct make_zip zip = {0};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        char path[200];
+        char name[100];
+        size_t n_bytes = 0;
+        (void)snprintf(path, sizeof path, "tests/data/cli/delta/%s", names[i]);
+        (void)snprintf(name, sizeof name, "in/%s", names[i]);
+        char *bytes = temp_read(path, &n_bytes);
+        temp_dir_require(bytes != NULL, path);
+        make_zip_add(&zip, name, bytes, n_bytes, i == 2 && level <= 5 ? 0 : level);
+        free(bytes);
+    }
+    if (sums != NULL) {
+        make_zip_add(&zip, "in/SHA256SUMS", sums, strlen(sums), level);
+    }
+    make_zip_end(&zip);
+    temp_write(temp_path(&dir, "delta.zip"), zip.bytes, zip.n_bytes);
+    free(zip.bytes);
+}
+
+static void members(void)
+{
+    delta_name = "delta.zip";
+    for (int level = 0; level <= 9; level += 3) {
+        make_pair();
+        pack_delta(NULL, level);
+        open_pair();
+        uint64_t n_bytes = 0;
+        const struct input_hashes_job all = {.all = true};
+        /* Base and its config.json; archive, two shards and tokenizer. */
+        EXPECT_U64(input_hashes_wanted(hashes, &all, &n_bytes), 6);
+        EXPECT(level > 0 || n_bytes > 2 * (7353 + 7499 + 256));
+        EXPECT(verify(true, NULL) == LLAVAMED_OK);
+        EXPECT(hash_of(INPUT_DELTA, 0, true) != NULL);
+        EXPECT_TEXT(hash_of(INPUT_DELTA, 1, true), SHARD_1_HASH);
+        EXPECT_TEXT(hash_of(INPUT_DELTA, 2, true), SHARD_2_HASH);
+        close_pair();
+        /* A right list inside the folder, then a wrong one of a small file, then of a shard. */
+        pack_delta(SHARDS(SHARD_1_HASH, SHARD_2_HASH), level);
+        open_pair();
+        EXPECT(hash_of(INPUT_DELTA, 0, false) == NULL);
+        EXPECT_TEXT(hash_of(INPUT_DELTA, 2, false), SHARD_2_HASH);
+        EXPECT(verify(false, NULL) == LLAVAMED_OK);
+        EXPECT_TEXT(hash_of(INPUT_DELTA, 2, true), SHARD_2_HASH);
+        close_pair();
+        pack_delta(ZEROS "  tokenizer.model\n", level);
+        open_pair();
+        EXPECT(verify(false, NULL) == LLAVAMED_STATUS_HASH_MISMATCH);
+        EXPECT(strstr(error.message, "/delta.zip/in/tokenizer.model: the SHA-256 differs") != NULL);
+        close_pair();
+        pack_delta(SHARDS(SHARD_1_HASH, ZEROS), level);
+        open_pair();
+        EXPECT(verify(false, NULL) == LLAVAMED_STATUS_HASH_MISMATCH);
+        EXPECT(strstr(error.message, "/delta.zip/in/" SHARD_2 ": the SHA-256 differs") != NULL);
+        end();
+    }
+}
+
+static void members_in_given_sums(void)
+{
+    static const struct {
+        const char *text;
+        size_t n_warnings; /* of the delta: the base is always one more */
+        bool first;        /* whether shard 1 gets the sum */
+    } cases[] = {
+        {SHARD_1_HASH "  " SHARD_1 "\n", 1, true},
+        {SHARD_1_HASH "  in/" SHARD_1 "\n" SHARD_2_HASH " *./" SHARD_2 "\n", 0, true},
+        {SHARD_1_HASH "  delta.zip/in/" SHARD_1 "\n", 1, true},
+        {ZEROS "  delta.zip\n", 0, false},
+        {ZEROS "  delta.zip\n" SHARD_1_HASH "  " SHARD_1 "\n", 0, true},
+        {ZEROS "  tokenizer.model\n", 1, false},
+        /* Something else lies where that name leads: the archive is still meant. */
+        {SHARD_1_HASH "  delta/" SHARD_1 "\n" ZEROS "  delta.zip\n", 0, false},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        make_pair();
+        pack_delta(NULL, 6);
+        open_pair();
+        EXPECT(add_sums(cases[i].text) == LLAVAMED_OK);
+        EXPECT_U64(warnings.n_texts, cases[i].n_warnings + 1);
+        const char *first = hash_of(INPUT_DELTA, 1, false);
+        EXPECT(cases[i].first ? first != NULL && strcmp(first, SHARD_1_HASH) == 0 : first == NULL);
+        end();
+    }
+    make_pair();
+    pack_delta(NULL, 6);
+    open_pair();
+    EXPECT(add_sums(ZEROS "  ytorch_model-00001-of-00002.bin\n") == LLAVAMED_STATUS_INPUT_UNSUPPORTED);
+    end();
+}
+
+static void releases_in_archives(void)
+{
+    const char *identities[INPUT_ROLES] = {"x", "x"};
+    make_pair();
+    pack_delta(SHARDS(DELTA_SHARD_1, DELTA_SHARD_2), 6);
+    open_pair();
+    EXPECT(input_hashes_identify(hashes, identities, &error) == LLAVAMED_OK);
+    EXPECT(identities[INPUT_DELTA] != NULL && strstr(identities[INPUT_DELTA], "LLaVA-Med v1 7B delta") != NULL);
+    close_pair();
+    pack_delta(SHARDS(DELTA_SHARD_1, ZEROS), 6);
+    open_pair();
+    EXPECT(input_hashes_identify(hashes, identities, &error) == LLAVAMED_OK && identities[INPUT_DELTA] == NULL);
+    close_pair();
+    pack_delta(SHARDS(SHARD_1_HASH, VICUNA_7B_SHARD_1), 6);
+    open_pair();
+    EXPECT(input_hashes_identify(hashes, identities, &error) == LLAVAMED_STATUS_PAIR_KNOWN_WRONG);
+    EXPECT(strstr(error.message, "/delta.zip/in/" SHARD_2 ": the delta is Vicuna 7B v1.1, not a delta") != NULL);
+    end();
+}
+
+/* A signal, and an archive that is damaged after it was opened. */
+static void members_that_fail(void)
+{
+    volatile int stop_signal = SIGTERM;
+    make_pair();
+    pack_delta(SHARDS(SHARD_1_HASH, SHARD_2_HASH), 6);
+    open_pair();
+    EXPECT(verify(false, &stop_signal) == LLAVAMED_STATUS_INTERRUPTED);
+    close_pair();
+    open_pair();
+    size_t n_bytes = 0;
+    char *bytes = temp_read(temp_path(&dir, "delta.zip"), &n_bytes);
+    FILE *file = fopen(temp_path(&dir, "delta.zip"), "r+b");
+    temp_dir_require(bytes != NULL && file != NULL, "delta.zip");
+    for (size_t i = n_bytes / 2; i < n_bytes / 2 + 64; i++) {
+        bytes[i] = (char)~bytes[i];
+    }
+    temp_dir_require(fwrite(bytes, 1, n_bytes, file) == n_bytes && fclose(file) == 0, "delta.zip");
+    free(bytes);
+    enum llavamed_status status = verify(false, NULL);
+    EXPECT(status == LLAVAMED_STATUS_ZIP_INVALID || status == LLAVAMED_STATUS_CRC_MISMATCH ||
+           status == LLAVAMED_STATUS_INPUT_CHANGED);
+    end();
+}
+
 int main(void)
 {
     CASE(nothing_recorded);
@@ -299,5 +447,9 @@ int main(void)
     CASE(wrong_sums);
     CASE(mismatches);
     CASE(releases);
+    CASE(members);
+    CASE(members_in_given_sums);
+    CASE(releases_in_archives);
+    CASE(members_that_fail);
     return harness_end();
 }

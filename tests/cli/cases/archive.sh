@@ -274,3 +274,107 @@ test_archive_wrong_base_late()
     want_status 4
     want_lines stderr 1 '^llavamed-apply: problem: .*layers.1.self_attn.v_proj'
 }
+
+# want_member_hashes DIRECTORY: those of its weights files are in the manifest, computed, as of members of an archive
+want_member_hashes()
+{
+    want python3 -c 'import glob, hashlib, json, os, sys
+first, *members = json.load(open("out/llavamed-manifest.json"))["inputs"]["delta"]["files"]
+want = [
+    {"name": os.path.basename(path), "archive": first["name"], "bytes": os.path.getsize(path),
+     "sha256": hashlib.sha256(open(path, "rb").read()).hexdigest(), "sha256_is": "computed"}
+    for path in sorted(glob.glob(sys.argv[1] + "/pytorch_model-*.bin"))]
+assert len(want) == 2 and members == want and "archive" not in first' "$1"
+}
+
+# A list made inside the directory, before it was packed, or one of the archive.
+test_archive_sums_given()
+{
+    local name zip zeros
+    zeros=$(printf '%064d' 0)
+    (cd "$DATA/delta" && sha256sum -- *.bin) >bins
+    for name in deflated stored mixed; do
+        zip=$ARCHIVES/delta-$name.zip
+        merge_archive "delta-$name.zip" delta --sums bins -v
+        want_lines stderr 1 'is not named in the file given by --sums'
+        want_stderr '*base: model.safetensors is not named in the file given by --sums*'
+        want_stderr '*checking the hashes of 2 input files*'
+        want_member_hashes "$DATA/delta"
+        sha256sum "$zip" >sums
+        merge_archive "delta-$name.zip" delta --sums sums
+        want_lines stderr 1 'is not named in the file given by --sums'
+        printf '%s  pytorch_model-00002-of-00002.bin\n' "$zeros" >sums
+        rm -rf out
+        apply --base "$DATA/base" --delta "$zip" --out out --sums sums
+        want_failure 1 "*delta-$name.zip/*/pytorch_model-00002-of-00002.bin: the SHA-256 differs from the file given*"
+        want_stderr '*delta: pytorch_model-00001-of-00002.bin is not named*'
+    done
+    # The directory lies there too, and the list in it: what was packed from it has its sums.
+    cp -r "$DATA/delta" delta
+    mv bins delta/bins
+    merge_archive delta-deflated.zip delta --sums delta/bins
+    want_member_hashes delta
+}
+
+test_archive_sums_inside()
+{
+    local part
+    cp -r "$DATA/delta" delta
+    (cd delta && sha256sum -- *.bin config.json tokenizer.model README.md >SHA256SUMS)
+    zip_directory delta
+    apply --base "$DATA/base" --delta delta.zip --out out -v
+    want_status 0
+    want_expected delta
+    want_stderr '*checking the hashes of 5 input files*'
+    want_member_hashes delta
+    # Weights and small files: none differs unnoticed.
+    for part in pytorch_model-00001-of-00002.bin config.json tokenizer.model; do
+        rm -rf out delta.zip
+        printf '%064d  ./%s\n' 0 "$part" >delta/SHA256SUMS
+        zip_directory delta
+        apply --base "$DATA/base" --delta delta.zip --out out
+        want_failure 1 "*delta.zip/delta/$part: the SHA-256 differs from the SHA256SUMS beside it*"
+        apply --base "$DATA/base" --delta delta.zip --out out --json
+        want_json 'r["code"] == "HASH_MISMATCH"'
+        apply --base "$DATA/base" --delta delta.zip --out out --verify none
+        want_status 0
+    done
+}
+
+# What a release holds is known whether it is packed or not.
+test_archive_identified()
+{
+    cp -r "$DATA/delta" delta
+    printf '%s  pytorch_model-%05d-of-00002.bin\n' \
+        09431ba834a30e9c5d86ef2bf0765cd64f852f4a351bcc0976ba9f3df320de2b 1 \
+        41d5c871c253afbee3eb6dcb389f9248c5b2e53162a45c068337f7824aac81cd 2 >sums
+    cp sums delta/SHA256SUMS
+    zip_directory delta
+    apply --base "$DATA/base" --delta delta.zip --out out -n -v
+    want_status 0
+    want_stderr '*the delta is LLaVA-Med v1 7B delta (*) by its recorded SHA-256*'
+    # It only claims to be.
+    apply --base "$DATA/base" --delta delta.zip --out out
+    want_failure 1 '*delta.zip/delta/pytorch_model-0000*: the SHA-256 differs from the SHA256SUMS beside it*'
+    apply --base "$DATA/base" --delta "$ARCHIVES/delta-deflated.zip" --out out -n -v --sums sums
+    want_stderr '*the delta is LLaVA-Med v1 7B delta (*) by its recorded SHA-256*'
+    printf '%s  llama/model-00001-of-00002.safetensors\n' \
+        5ed572be140240b212049a3e791271eed8a04c40bc732c91a4da4b1469db23b1 >sums
+    apply --base "$ARCHIVES/base-deflated.zip" --delta "$DATA/delta" --out out --sums sums
+    want_failure 4 '*base-deflated.zip/llama/model-00001-*: the base is Vicuna 7B v1.1, not the original LLaMA*'
+}
+
+# Everything that is used is hashed, the archive too, stored or deflated.
+test_archive_verify_full()
+{
+    local name
+    for name in deflated stored mixed; do
+        merge_archive "delta-$name.zip" delta --verify full -v -j 4
+        want_member_hashes "$DATA/delta"
+        want_stderr '*checking the hashes of 13 input files*'
+        want grep -q "$(sha256sum <"$ARCHIVES/delta-$name.zip" | cut -d' ' -f1)" out/llavamed-manifest.json
+    done
+    apply --base "$DATA/base" --delta "$ARCHIVES/damaged.zip" --out other --verify full
+    want_status 3
+    want test ! -e other
+}
