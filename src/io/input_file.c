@@ -238,6 +238,11 @@ uint64_t input_file_inode(const struct input_file *file)
     return file->inode;
 }
 
+uint64_t input_file_modified_ns(const struct input_file *file)
+{
+    return (uint64_t)file->modified.tv_sec * 1000000000u + (uint64_t)file->modified.tv_nsec;
+}
+
 static void drop_behind(const struct input_file *file, uint64_t offset, uint64_t n_bytes)
 {
     /* Blocks are those of the opened file: one that a part shares with its neighbours never fills up and stays. */

@@ -58,6 +58,8 @@ const char *input_file_path(const struct input_file *file); /* or its name; live
 uint64_t input_file_bytes(const struct input_file *file);   /* size when opened */
 uint64_t input_file_device(const struct input_file *file);  /* of a part: those of the file it is in; */
 uint64_t input_file_inode(const struct input_file *file);   /* in memory: 0 */
+/* When it was last modified, at opening: ns since 1970 modulo 2^64. Of a part, in memory: as above. */
+uint64_t input_file_modified_ns(const struct input_file *file);
 
 /*
  * Reads exactly n_bytes at `offset`, retrying short reads and EINTR. Thread-safe. INPUT_TRUNCATED when the range

@@ -4,11 +4,15 @@
  * same command can keep them. It lies in OUT.partial while the run works and is not part of OUT.
  *
  *   file   = header | entry...
- *   header = magic "LMJOURN1" | u32 n_parts | n_parts x (label, SHA-256 of the part) | u32 CRC-32 of all before
- *   entry  = one written tile: tensor, first element, number of elements, CRC-32 of the bytes in the output, counts,
- *            CRC-32 notes of the input records that were read for it | u32 CRC-32 of the entry
+ *   header = magic "LMJOURN1" | u32 n_parts | n_parts x (label of 8 bytes, SHA-256 of the part as 64 hex digits)
+ *            | u32 CRC-32 of all before
+ *   entry  = u64 tensor | u64 first element | u64 number of elements | u32 CRC-32 of the bytes in the output
+ *            | u32 n_notes | u64 counts: NaN, infinite, rounded, delta zero, added, overflow
+ *            | n_notes x (u32 role, u32 CRC-32, u64 record, u64 offset, u64 n_bytes)
+ *            | u32 CRC-32 of the entry, continued from the header's
  *
- * Integers are little-endian. Entries are appended with one write each, after the tile's own write. A killed process
+ * One entry is one written tile; notes are what the input records that were read for it had as CRC-32. Integers are
+ * little-endian. Entries are appended with one write each, after the tile's own write. A killed process
  * loses at most the tiles it was at. After a power failure anything may be missing or torn on storage, the entries
  * included: reading stops at the first entry that is not whole, and an entry is only a claim. Whoever keeps a tile has
  * read it back from the output and found its CRC-32.
@@ -24,16 +28,19 @@
 /* What makes a run the same, in parts so that a difference can be named. */
 enum journal_part { JOURNAL_TOOL, JOURNAL_OPTIONS, JOURNAL_BASE, JOURNAL_DELTA, JOURNAL_PLAN, JOURNAL_PARTS };
 
+/* "the version of the tool", "the options", "the base"...: what is another one now, for messages; static storage. */
+const char *journal_part_text(enum journal_part part);
+
 struct journal_key {
-    uint8_t sha256[JOURNAL_PARTS][32];
+    char sha256[JOURNAL_PARTS][SHA256_HEX_BYTES]; /* merge/run_key.h fills it */
 };
 
 /* A piece of an input's record (a torch storage) as it was read for a tile: see source/record_crc.h. */
 struct journal_note {
-    uint32_t role;   /* 0 base, 1 delta */
+    uint32_t role; /* 0 base, 1 delta */
     uint32_t crc32;
-    uint64_t record; /* index of the record in its source */
-    uint64_t offset; /* in the record */
+    uint64_t record; /* index of the record in its source; of a loaded note still to be held against the source's */
+    uint64_t offset; /* in the record; the end fits 64 bits */
     uint64_t n_bytes;
 };
 
@@ -42,17 +49,17 @@ struct journal_note {
 struct journal_entry {
     uint64_t tensor; /* of the plan */
     uint64_t first_elem;
-    uint64_t n_elems;
-    struct pipeline_tensor tally; /* crc32 of these bytes in the output; counts */
-    uint32_t n_notes;
-    struct journal_note notes[JOURNAL_NOTES_MAX];
+    uint64_t n_elems;                 /* at least one */
+    struct pipeline_tensor tally;     /* crc32 of these bytes in the output; counts, none above what n_elems allows */
+    uint32_t n_notes;                 /* at most JOURNAL_NOTES_MAX */
+    const struct journal_note *notes; /* borrowed: from the caller when appended, from the journal when loaded */
 };
 
 struct journal; /* opaque */
 
 /*
- * Starts a new journal at `path`, which must not exist, and writes its header. *out is owned by the caller. OUT_SPACE,
- * OUT_UNWRITABLE.
+ * Starts a new journal at `path`, which must not exist, and writes its header. *out is owned by the caller. OUT_EXISTS,
+ * OUT_SPACE, OUT_UNWRITABLE (nothing is left behind), NO_MEMORY.
  */
 enum llavamed_status journal_create(const char *path, const struct journal_key *key, struct journal **out,
                                     struct llavamed_error *error) LLAVAMED_CHECK;
@@ -61,35 +68,55 @@ enum llavamed_status journal_create(const char *path, const struct journal_key *
 enum journal_state {
     JOURNAL_SAME,      /* it can be continued */
     JOURNAL_MISSING,   /* there is none */
-    JOURNAL_DAMAGED,   /* its header cannot be read */
+    JOURNAL_DAMAGED,   /* its header cannot be read, or it is no regular file */
     JOURNAL_DIFFERENT, /* *part is the first that differs */
 };
 
+/* What an entry may speak of. */
+struct journal_bounds {
+    const uint64_t *n_elems; /* of each tensor of the plan; borrowed for the call */
+    size_t n_tensors;
+};
+
+struct journal_found {
+    enum journal_state state;
+    enum journal_part part;  /* for JOURNAL_DIFFERENT */
+    struct journal *journal; /* for JOURNAL_SAME, owned by the caller; else NULL */
+    uint64_t cut_bytes;      /* for JOURNAL_SAME: what was behind the last whole entry */
+};
+
 /*
- * Reads the journal at `path` and goes on with it when it is of the same run: entries that are whole are loaded (of
- * several for the same elements the last one counts), what follows them is cut off. `n_tensors` and `n_elems[]` of the
- * plan bound what an entry may say. Memory is O(file), which is refused above JOURNAL_BYTES_MAX as JOURNAL_DAMAGED.
- * *out is set for JOURNAL_SAME alone. IO, NO_MEMORY, OUT_UNWRITABLE.
+ * Reads the journal at `path` and goes on with it when it is of the same run. Entries are loaded up to the first that
+ * is not whole or leaves the bounds; what follows is cut off. An entry whose elements a later one has too, all or some,
+ * does not count. Links are not followed. Memory and time are O(file), which is refused above JOURNAL_BYTES_MAX as
+ * JOURNAL_DAMAGED. IO, NO_MEMORY, OUT_SPACE, OUT_UNWRITABLE.
  */
-#define JOURNAL_BYTES_MAX 1073741824
-enum llavamed_status journal_continue(const char *path, const struct journal_key *key, const uint64_t *n_elems,
-                                      size_t n_tensors, struct journal **out, enum journal_state *state,
-                                      enum journal_part *part, struct llavamed_error *error) LLAVAMED_CHECK;
+#define JOURNAL_BYTES_MAX 268435456
+enum llavamed_status journal_continue(const char *path, const struct journal_key *key,
+                                      const struct journal_bounds *bounds, struct journal_found *found,
+                                      struct llavamed_error *error) LLAVAMED_CHECK;
 
 void journal_close(struct journal *journal); /* NULL is fine; the file stays */
 
+/* All loaded entries, by tensor and first element, without overlap. Borrowed; thread-safe: they do not change. */
+size_t journal_entries(const struct journal *journal, const struct journal_entry **entries);
+
 /*
- * The loaded entry that begins at first_elem of a tensor, or NULL; *next_elem becomes where the next loaded entry of
- * that tensor begins (UINT64_MAX: none). Borrowed. Thread-safe: loaded entries do not change.
+ * The loaded entry that begins at first_elem of a tensor, or NULL; *next_elem becomes where the first loaded entry
+ * behind first_elem begins (UINT64_MAX: none in that tensor). Borrowed. Thread-safe. O(log n).
  */
 const struct journal_entry *journal_find(const struct journal *journal, uint64_t tensor, uint64_t first_elem,
                                          uint64_t *next_elem);
 
-/* Appends an entry with one write. Thread-safe. OUT_SPACE, OUT_UNWRITABLE. */
+/*
+ * Appends an entry with one write. Thread-safe. After a failure the journal ends where it ended before. An entry that
+ * would make the file larger than JOURNAL_BYTES_MAX is left out: its tile is computed again, should it come to that.
+ * OUT_SPACE, OUT_UNWRITABLE.
+ */
 enum llavamed_status journal_append(struct journal *journal, const struct journal_entry *entry,
                                     struct llavamed_error *error) LLAVAMED_CHECK;
 
-/* Waits until all that was appended is on storage. */
+/* Waits until all that was appended before is on storage. Thread-safe. OUT_SPACE, OUT_UNWRITABLE. */
 enum llavamed_status journal_sync(struct journal *journal, struct llavamed_error *error) LLAVAMED_CHECK;
 
 #endif

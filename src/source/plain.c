@@ -84,6 +84,7 @@ enum llavamed_status source_add_file(struct source *source, struct weights *weig
     }
     const struct weights_file *added = &weights->files[weights->n_files - 1];
     file->n_bytes = input_file_bytes(added->file);
+    file->modified_ns = input_file_modified_ns(added->file);
     if (weights->check_crc && added->n_without_crc > 0) {
         return source_remark(source, true, error, "%s: %s: %zu of %zu records carry no CRC-32 and cannot be checked",
                              source->role, name, added->n_without_crc, added->n_records);

@@ -56,6 +56,7 @@ static enum llavamed_status note_archive(struct source *source, const char *cons
         file->name = path_base_name(name);
         file->n_bytes =
             i == 0 ? input_file_bytes(archive_file(source->archive)) : archive_entry(source->archive, name)->n_bytes;
+        file->modified_ns = input_file_modified_ns(archive_file(source->archive));
         source->file_paths[i] = i == 0 ? path_join(name, NULL) : archive_member_path(source->archive, name);
         source->n_files++;
         if (source->file_paths[i] == NULL || file->name == NULL) {

@@ -27,6 +27,7 @@ struct source_options {
 struct source_file {
     char *name; /* owned: file name without directory */
     uint64_t n_bytes;
+    uint64_t modified_ns; /* at opening: since 1970, modulo 2^64 */
     const struct archive *archive; /* of a member: borrowed from the source; else NULL */
     struct recorded_hashes recorded;
 };

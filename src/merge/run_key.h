@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What makes two runs the same, so that one may keep what the other wrote: the key of a journal (merge/journal.h). */
+#ifndef MERGE_RUN_KEY_H
+#define MERGE_RUN_KEY_H
+
+#include "merge/journal.h"
+#include "merge/plan.h"
+#include "source/source.h"
+
+/* All borrowed for the call. */
+struct run_key_input {
+    const char *version; /* of the tool: LLAVAMED_VERSION */
+    const struct plan_options *options;
+    const struct source *base;
+    const struct source *delta;
+    const struct plan *plan;
+};
+
+/*
+ * Fills the key. Its parts:
+ *   tool     the version, and the number of this way to make keys
+ *   options  all of struct plan_options
+ *   base,    format; name, size and modification time (as they were when it was opened) of each weights file; name,
+ *   delta    dtype and shape of each tensor in the checkpoint's order; of Meta's layout also the content of
+ *            params.json, which says how rows are ordered. Neither directory nor device nor inode: a source may be
+ *            moved, or mounted elsewhere
+ *   plan     name, dtype, shape and action of each result tensor, and the shards: name, size, what lies where
+ * Reads nothing but params.json. INPUT_* for that; NO_MEMORY.
+ */
+enum llavamed_status run_key_fill(const struct run_key_input *input, struct journal_key *key,
+                                  struct llavamed_error *error) LLAVAMED_CHECK;
+
+#endif
