@@ -53,6 +53,7 @@ SEEDS = {
     "overlaps": (MEND, entry(2, 0, 100) + entry(2, 200, 100) + entry(2, 50, 200) + entry(2, 0, 10) + entry(3, 5, 1)),
     "nested": (MEND, entry(2, 10, 10) + entry(2, 0, 1000) + entry(2, 500, 1) + entry(2, 999, 2)),
     "last-element": (MEND, entry(3, 2**64 - 2, 1) + entry(3, 0, 2**64 - 1) + entry(3, 2**64 - 3, 2)),
+    "beyond-64-bits": (MEND, entry(3, 0, 1) + entry(3, 2**64 - 1, 2)),
     "outside": (MEND, entry(0, 0, 1024) + entry(0, 1024, 1) + entry(1, 0, 2)),
     "many-notes": (MEND, entry(2, 0, 64, 5, notes=[(i % 2, i, i, 100 * i, 100) for i in range(64)])),
     "crc": (0, b"".join(SMALL[:2]) + SMALL[2][:-1] + b"\0"),

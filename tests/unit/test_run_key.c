@@ -1,0 +1,338 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "merge/run_key.h"
+
+#include <fcntl.h>
+
+#include "unit/fake_source.h"
+#include "unit/harness.h"
+#include "unit/temp_dir.h"
+
+#define PART(part) (1u << JOURNAL_##part)
+
+static struct llavamed_error error;
+
+/* Two sources with two files each, and their plan, of two shards. */
+struct scene {
+    struct fake_source base;
+    struct fake_source delta;
+    struct source_file base_files[2];
+    struct source_file delta_files[2];
+    struct plan_options options;
+    struct plan plan;
+    char version[8];
+    char names[2][2][8];
+    struct run_key_input input;
+    struct journal_key key; /* of the scene as it was made */
+};
+
+static void put_tensors(struct source *source)
+{
+    tensor_set_init(&source->set);
+    set_put(&source->set, "model.embed_tokens.weight", DTYPE_F16, 2, 10, 8);
+    set_put(&source->set, "model.norm.weight", DTYPE_F16, 1, 8, 0);
+    set_put(&source->set, "lm_head.weight", DTYPE_F16, 2, 10, 8);
+}
+
+static void name_files(struct source *source, struct source_file *files, char names[2][8])
+{
+    for (size_t i = 0; i < 2; i++) {
+        (void)snprintf(names[i], 8, "%zu.st", i);
+        files[i] = (struct source_file){.name = names[i], .n_bytes = 100 + i, .modified_ns = 1700000000000000000u + i};
+    }
+    source->format = "safetensors";
+    source->files = files;
+    source->n_files = 2;
+}
+
+static struct scene *make_scene(void)
+{
+    struct scene *scene = calloc(1, sizeof *scene);
+    make_set_require(scene != NULL);
+    put_tensors(&scene->base.source);
+    put_tensors(&scene->delta.source);
+    fake_source_seal(&scene->base, "base", 0, 1);
+    fake_source_seal(&scene->delta, "delta", 0, 1);
+    name_files(&scene->base.source, scene->base_files, scene->names[0]);
+    name_files(&scene->delta.source, scene->delta_files, scene->names[1]);
+    scene->options = (struct plan_options){.max_shard_bytes = 200};
+    (void)snprintf(scene->version, sizeof scene->version, "0.1.0");
+    make_set_require(plan_build(&scene->base.source.set, "base", &scene->delta.source.set, "delta", &scene->options,
+                                &scene->plan, &error) == LLAVAMED_OK);
+    scene->input = (struct run_key_input){scene->version, &scene->options, &scene->base.source, &scene->delta.source,
+                                          &scene->plan};
+    make_set_require(run_key_fill(&scene->input, &scene->key, &error) == LLAVAMED_OK);
+    return scene;
+}
+
+static void free_scene(struct scene *scene)
+{
+    plan_deinit(&scene->plan);
+    fake_source_free(&scene->base);
+    fake_source_free(&scene->delta);
+    free(scene);
+}
+
+static unsigned changed_parts(const struct journal_key *a, const struct journal_key *b)
+{
+    unsigned parts = 0;
+    for (unsigned i = 0; i < JOURNAL_PARTS; i++) {
+        parts |= strcmp(a->sha256[i], b->sha256[i]) != 0 ? 1u << i : 0;
+    }
+    return parts;
+}
+
+static struct journal_key key_of(const struct run_key_input *input)
+{
+    struct journal_key key = {0};
+    EXPECT(run_key_fill(input, &key, &error) == LLAVAMED_OK);
+    return key;
+}
+
+/* Flips the lowest bit of a number or of a letter, and sets it right again. */
+static void expect_change(struct scene *scene, void *field, unsigned parts, const char *what)
+{
+    uint8_t *byte = field;
+    *byte ^= 1;
+    struct journal_key key = key_of(&scene->input);
+    *byte ^= 1;
+    if (!EXPECT(changed_parts(&scene->key, &key) == parts)) {
+        printf("    %s changes %x (want %x)\n", what, changed_parts(&scene->key, &key), parts);
+    }
+}
+
+/* One less of a list. */
+static void expect_less(struct scene *scene, size_t *count, unsigned parts)
+{
+    --*count;
+    struct journal_key key = key_of(&scene->input);
+    ++*count;
+    EXPECT(changed_parts(&scene->key, &key) == parts);
+}
+
+#define EXPECT_CHANGE(field, parts) expect_change(scene, (field), (parts), #field)
+
+static void the_same_gives_the_same(void)
+{
+    struct scene *a = make_scene();
+    struct scene *b = make_scene();
+    EXPECT(changed_parts(&a->key, &b->key) == 0);
+    for (unsigned i = 0; i < JOURNAL_PARTS; i++) {
+        EXPECT(strspn(a->key.sha256[i], "0123456789abcdef") == 64 && a->key.sha256[i][64] == '\0');
+        for (unsigned k = 0; k < i; k++) {
+            /* Base and delta are alike here: which is which is told by the part. */
+            bool alike = k == JOURNAL_BASE && i == JOURNAL_DELTA;
+            EXPECT((strcmp(a->key.sha256[i], a->key.sha256[k]) == 0) == alike);
+        }
+    }
+    free_scene(a);
+    free_scene(b);
+}
+
+static void each_change_of_tool_and_options(void)
+{
+    struct scene *scene = make_scene();
+    EXPECT_CHANGE(&scene->version[4], PART(TOOL));
+    EXPECT_CHANGE(&scene->options.format, PART(OPTIONS));
+    EXPECT_CHANGE(&scene->options.dtype, PART(OPTIONS));
+    EXPECT_CHANGE(&scene->options.inv_freq, PART(OPTIONS));
+    EXPECT_CHANGE(&scene->options.max_shard_bytes, PART(OPTIONS));
+    free_scene(scene);
+}
+
+static void expect_source_changes(struct scene *scene, struct fake_source *fake, struct source_file *files,
+                                  unsigned part)
+{
+    struct tensor *tensors = fake->source.set.tensors;
+    for (size_t i = 0; i < 2; i++) {
+        EXPECT_CHANGE(&files[i].name[0], part);
+        EXPECT_CHANGE(&files[i].n_bytes, part);
+        EXPECT_CHANGE(&files[i].modified_ns, part);
+        EXPECT_CHANGE(&files[i].recorded.sha256[0][0], 0);
+    }
+    for (size_t i = 0; i < fake->source.set.n_tensors; i++) {
+        EXPECT_CHANGE(&tensors[i].name[1], part);
+        EXPECT_CHANGE(&tensors[i].dtype, part);
+        EXPECT_CHANGE(&tensors[i].rank, part);
+        EXPECT_CHANGE(&tensors[i].shape[0], part);
+    }
+    EXPECT_CHANGE(&tensors[0].shape[1], part);
+    expect_less(scene, &fake->source.n_files, part);
+    expect_less(scene, &fake->source.set.n_tensors, part);
+    EXPECT_CHANGE(fake->source.spec, 0); /* it may have been moved */
+    fake->source.format = "torch";
+    struct journal_key key = key_of(&scene->input);
+    EXPECT(changed_parts(&scene->key, &key) == part);
+    fake->source.format = "safetensors";
+}
+
+static void each_change_of_a_source(void)
+{
+    struct scene *scene = make_scene();
+    expect_source_changes(scene, &scene->base, scene->base_files, PART(BASE));
+    expect_source_changes(scene, &scene->delta, scene->delta_files, PART(DELTA));
+    free_scene(scene);
+}
+
+/* Where one text ends and the next begins is told. */
+static void texts_do_not_run_together(void)
+{
+    struct scene *scene = make_scene();
+    char left[8] = "0.stx";
+    char right[8] = "1.st";
+    struct journal_key keys[2];
+    scene->base_files[0].name = left;
+    scene->base_files[1].name = right;
+    scene->base_files[1].n_bytes = scene->base_files[0].n_bytes;
+    scene->base_files[1].modified_ns = scene->base_files[0].modified_ns;
+    keys[0] = key_of(&scene->input);
+    (void)snprintf(left, sizeof left, "0.st");
+    (void)snprintf(right, sizeof right, "x1.st");
+    keys[1] = key_of(&scene->input);
+    EXPECT(changed_parts(&keys[0], &keys[1]) == PART(BASE));
+    free_scene(scene);
+}
+
+static void each_change_of_the_plan(void)
+{
+    struct scene *scene = make_scene();
+    struct plan *plan = &scene->plan;
+    EXPECT_U64(plan->n_shards, 2);
+    EXPECT_CHANGE(&plan->format, PART(PLAN));
+    EXPECT_CHANGE(&plan->model_dtype, PART(PLAN));
+    for (size_t i = 0; i < plan->n_tensors; i++) {
+        struct plan_tensor *tensor = &plan->tensors[i];
+        EXPECT_CHANGE(&tensor->out.name[1], PART(PLAN));
+        EXPECT_CHANGE(&tensor->out.dtype, PART(PLAN));
+        EXPECT_CHANGE(&tensor->out.shape[0], PART(PLAN));
+        EXPECT_CHANGE(&tensor->action, PART(PLAN));
+    }
+    for (size_t i = 0; i < plan->n_shards; i++) {
+        struct plan_shard *shard = &plan->shards[i];
+        /* The layout lends its list as const. */
+        uint64_t *offsets = shard->layout.as.safetensors.file_offsets;
+        EXPECT_CHANGE(&shard->name[0], PART(PLAN));
+        EXPECT_CHANGE(&shard->layout.file_bytes, PART(PLAN));
+        for (size_t k = 0; k < shard->n_tensors; k++) {
+            EXPECT_CHANGE(&shard->tensors[k], PART(PLAN));
+            EXPECT_CHANGE(&offsets[k], PART(PLAN));
+        }
+    }
+    expect_less(scene, &plan->n_shards, PART(PLAN));
+    expect_less(scene, &plan->n_tensors, PART(PLAN));
+    EXPECT_CHANGE(&plan->warnings, 0);
+    free_scene(scene);
+}
+
+/* ---- real files ---- */
+
+static void copy_file(const char *from, const char *to)
+{
+    size_t n_bytes = 0;
+    char *bytes = temp_read(from, &n_bytes);
+    temp_dir_require(bytes != NULL, from);
+    temp_write(to, bytes, n_bytes);
+    free(bytes);
+}
+
+static void set_modified(const char *path, time_t seconds, long nanoseconds)
+{
+    const struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_sec = seconds, .tv_nsec = nanoseconds}};
+    temp_dir_require(utimensat(AT_FDCWD, path, times, 0) == 0, path);
+}
+
+static struct source *open_source(const char *path)
+{
+    const struct source_options options = {.role = "base", .check_crc = true};
+    struct source *source = NULL;
+    if (!EXPECT(source_open(path, &options, &source, &error) == LLAVAMED_OK)) {
+        printf("    %s\n", error.message);
+        abort();
+    }
+    return source;
+}
+
+/* The key of the scene with the base at `path`. */
+static struct journal_key key_with_base(struct scene *scene, const char *path)
+{
+    struct run_key_input input = scene->input;
+    struct source *source = open_source(path);
+    input.base = source;
+    struct journal_key key = key_of(&input);
+    source_close(source);
+    return key;
+}
+
+static void files_are_known_by_size_and_time(void)
+{
+    struct temp_dir dir;
+    struct scene *scene = make_scene();
+    temp_dir_make(&dir);
+    temp_mkdir(temp_path(&dir, "a"));
+    temp_mkdir(temp_path(&dir, "b"));
+    const char *first = temp_path(&dir, "a/w.safetensors");
+    const char *second = temp_path(&dir, "b/w.safetensors");
+    copy_file("tests/data/source/single.safetensors", first);
+    copy_file(first, second);
+    set_modified(first, 1700000000, 5);
+    set_modified(second, 1700000000, 5);
+    struct journal_key key = key_with_base(scene, first);
+    EXPECT(changed_parts(&scene->key, &key) == PART(BASE));
+    struct journal_key moved = key_with_base(scene, second);
+    EXPECT(changed_parts(&key, &moved) == 0);
+    set_modified(second, 1700000000, 6);
+    struct journal_key touched = key_with_base(scene, second);
+    EXPECT(changed_parts(&key, &touched) == PART(BASE));
+    set_modified(second, -1, 5);
+    struct journal_key ancient = key_with_base(scene, second);
+    EXPECT(changed_parts(&key, &ancient) == PART(BASE));
+
+    /* What counts is the file that was opened, not what lies there by now. */
+    struct run_key_input input = scene->input;
+    struct source *source = open_source(first);
+    input.base = source;
+    copy_file("tests/data/source/single.safetensors", second);
+    temp_dir_require(rename(second, first) == 0, "rename");
+    struct journal_key replaced = key_of(&input);
+    EXPECT(changed_parts(&key, &replaced) == 0);
+    source_close(source);
+    temp_dir_remove(&dir);
+    free_scene(scene);
+}
+
+/* The number of heads is in params.json alone. */
+static void params_of_meta_count(void)
+{
+    struct temp_dir dir;
+    struct scene *scene = make_scene();
+    temp_dir_make(&dir);
+    const char *params = temp_path(&dir, "params.json");
+    copy_file("tests/data/meta/one/consolidated.00.pth", temp_path(&dir, "consolidated.00.pth"));
+    copy_file("tests/data/meta/one/params.json", params);
+    struct journal_key key = key_with_base(scene, dir.path);
+    char *text = temp_read(params, NULL);
+    char *heads = strstr(text, "\"n_heads\": ");
+    temp_dir_require(heads != NULL, "n_heads");
+    struct journal_key again = key_with_base(scene, dir.path);
+    EXPECT(changed_parts(&key, &again) == 0);
+    char *digit = heads + strlen("\"n_heads\": ");
+    EXPECT(*digit == '2');
+    *digit = '4';
+    temp_write_text(params, text);
+    struct journal_key other = key_with_base(scene, dir.path);
+    EXPECT(changed_parts(&key, &other) == PART(BASE));
+    free(text);
+    temp_dir_remove(&dir);
+    free_scene(scene);
+}
+
+int main(void)
+{
+    CASE(the_same_gives_the_same);
+    CASE(each_change_of_tool_and_options);
+    CASE(each_change_of_a_source);
+    CASE(texts_do_not_run_together);
+    CASE(each_change_of_the_plan);
+    CASE(files_are_known_by_size_and_time);
+    CASE(params_of_meta_count);
+    return harness_end();
+}
