@@ -91,7 +91,7 @@ struct journal_found {
  * does not count. Links are not followed. Memory and time are O(file), which is refused above JOURNAL_BYTES_MAX as
  * JOURNAL_DAMAGED. IO, NO_MEMORY, OUT_SPACE, OUT_UNWRITABLE.
  */
-#define JOURNAL_BYTES_MAX 268435456
+#define JOURNAL_BYTES_MAX 134217728
 enum llavamed_status journal_continue(const char *path, const struct journal_key *key,
                                       const struct journal_bounds *bounds, struct journal_found *found,
                                       struct llavamed_error *error) LLAVAMED_CHECK;

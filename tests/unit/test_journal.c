@@ -7,6 +7,8 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "core/bytes.h"
+#include "integrity/crc32.h"
 #include "merge/journal_parts.h"
 #include "unit/harness.h"
 #include "unit/temp_dir.h"
@@ -328,6 +330,42 @@ static void entries_stay_in_the_bounds(void)
     }
 }
 
+/* Numbers that journal_append() would never write, with a right CRC-32. */
+static void impossible_numbers_are_refused(void)
+{
+    static const struct {
+        size_t offset; /* in the entry; of a number of 8 bytes */
+        uint64_t possible;
+        uint64_t impossible;
+    } rows[] = {
+        {8, 24, 25},
+        {16, 1000, 0},
+        {32, 1000, 1001},
+        {40, 1000, 1001},
+        {48, 1000, 1001},
+        {56, 1000, 1001},
+        {64, 1000, 1001},
+        {72, 2000, 2001},
+        {80, 1, 2},
+        {80, 0, 7},
+        {96, UINT64_MAX - 2000, UINT64_MAX - 1999},
+    };
+    struct journal_entry entry = small[0];
+    entry.first_elem = 24;
+    for (size_t i = 0; i < 2 * sizeof rows / sizeof rows[0]; i++) {
+        uint8_t bytes[JOURNAL_ENTRY_BYTES_MAX];
+        struct journal_note notes[JOURNAL_NOTES_MAX];
+        struct journal_entry decoded;
+        const uint64_t bound[] = {0, 1024};
+        const struct journal_bounds tight = {bound, 2};
+        const size_t n = journal_encode_entry(&entry, 5, bytes);
+        store_le64(bytes + rows[i / 2].offset, i % 2 == 0 ? rows[i / 2].possible : rows[i / 2].impossible);
+        store_le32(bytes + n - 4, crc32_update(5, bytes, n - 4));
+        const struct journal_text text = {bytes, n, 5};
+        EXPECT_U64(journal_decode_entry(&text, 0, &tight, &decoded, notes), i % 2 == 0 ? n : 0);
+    }
+}
+
 /* ---- several entries for the same elements ---- */
 
 static bool overlap(const struct journal_entry *a, const struct journal_entry *b)
@@ -494,6 +532,31 @@ static void no_room(void)
     temp_dir_remove(&dir);
 }
 
+/* At the largest size that is read nothing more is written, so that a later run can still read it. */
+static void a_full_journal_stays_readable(void)
+{
+    temp_dir_make(&dir);
+    const char *path = temp_path(&dir, "journal");
+    const struct journal_note notes[JOURNAL_NOTES_MAX] = {{0}};
+    struct journal_entry large = plain_entry(2, 0, 1, 0);
+    large.n_notes = JOURNAL_NOTES_MAX;
+    large.notes = notes;
+    const size_t n_fitting = (JOURNAL_BYTES_MAX - JOURNAL_HEADER_BYTES) / JOURNAL_ENTRY_BYTES_MAX;
+    struct journal *journal = create(path);
+    for (size_t i = 0; i < n_fitting + 2; i++) {
+        large.tally.crc32 = (uint32_t)i;
+        append(journal, &large);
+    }
+    journal_close(journal);
+    EXPECT_U64(size_of(path), JOURNAL_HEADER_BYTES + n_fitting * JOURNAL_ENTRY_BYTES_MAX);
+    struct journal_found found = open_old(path);
+    const struct journal_entry *entries;
+    EXPECT(found.state == JOURNAL_SAME && found.cut_bytes == 0 && journal_entries(found.journal, &entries) == 1);
+    EXPECT_U64(entries[0].tally.crc32, n_fitting - 1);
+    journal_close(found.journal);
+    temp_dir_remove(&dir);
+}
+
 int main(void)
 {
     fill_key();
@@ -505,8 +568,10 @@ int main(void)
     CASE(every_flipped_bit);
     CASE(lost_and_foreign_pages);
     CASE(entries_stay_in_the_bounds);
+    CASE(impossible_numbers_are_refused);
     CASE(the_last_of_overlapping_entries_counts);
     CASE(eight_threads_append);
     CASE(no_room);
+    CASE(a_full_journal_stays_readable);
     return harness_end();
 }
