@@ -88,7 +88,7 @@ static struct journal_found open_old(const char *path)
 /* The first n of `small` and nothing else. */
 static bool holds_small(const struct journal *journal, size_t n)
 {
-    const struct journal_entry *entries;
+    const struct journal_entry *entries = NULL;
     uint64_t next;
     bool holds = journal_entries(journal, &entries) == n;
     for (size_t i = 0; holds && i < n; i++) {
@@ -473,7 +473,7 @@ static void eight_threads_append(void)
     }
     journal_close(journal);
     struct journal_found found = open_old(path);
-    const struct journal_entry *entries;
+    const struct journal_entry *entries = NULL;
     EXPECT_U64(journal_entries(found.journal, &entries), THREADS * ENTRIES_PER_THREAD);
     EXPECT_U64(found.cut_bytes, 0);
     for (uint64_t i = 0; i < THREADS * ENTRIES_PER_THREAD; i++) {
@@ -522,7 +522,7 @@ static void no_room(void)
         append(journal, &small[2]);
         journal_close(journal);
         struct journal_found found = open_old(path);
-        const struct journal_entry *entries;
+        const struct journal_entry *entries = NULL;
         EXPECT_U64(journal_entries(found.journal, &entries), 2);
         EXPECT(same_entry(&entries[0], &small[1]) && same_entry(&entries[1], &small[2]));
         EXPECT_U64(size_of(path), JOURNAL_HEADER_BYTES + 2 * JOURNAL_ENTRY_BYTES_MIN + JOURNAL_NOTE_BYTES);
@@ -550,9 +550,9 @@ static void a_full_journal_stays_readable(void)
     journal_close(journal);
     EXPECT_U64(size_of(path), JOURNAL_HEADER_BYTES + n_fitting * JOURNAL_ENTRY_BYTES_MAX);
     struct journal_found found = open_old(path);
-    const struct journal_entry *entries;
+    const struct journal_entry *entries = NULL;
     EXPECT(found.state == JOURNAL_SAME && found.cut_bytes == 0 && journal_entries(found.journal, &entries) == 1);
-    EXPECT_U64(entries[0].tally.crc32, n_fitting - 1);
+    EXPECT(entries != NULL && entries[0].tally.crc32 == n_fitting - 1);
     journal_close(found.journal);
     temp_dir_remove(&dir);
 }
