@@ -2,6 +2,13 @@
 /*
  * The claim file of a directory in which a run works: who it is, so that a later run can tell a dead one from a live
  * one. No lock, which network file systems do not all know and which says nothing after a crash.
+ *
+ * A claim is a small JSON object: host, boot id, pid namespace, pid and start time of the process, and a random nonce
+ * that makes every claim unlike any other. Its modification time is the owner's heartbeat.
+ *
+ * Who may go on is decided by creating a file that must not exist yet, which every file system does for one alone: the
+ * claim itself, or, where a dead claim lies, its successor, whose name is made from the dead claim's bytes. A successor
+ * that died in its turn has successors too. The live one at the end of that chain is renamed over the dead claim.
  */
 #ifndef MERGE_CLAIM_H
 #define MERGE_CLAIM_H
@@ -9,25 +16,63 @@
 #include "core/error.h"
 
 #define CLAIM_BYTES_MAX 4096
+#define CLAIM_HEARTBEAT_S 2  /* a claim is touched this often at most... */
+#define CLAIM_PATIENCE_S 120 /* ...and one of which nothing else can be known counts as dead after this */
 
 enum claim_owner {
     CLAIM_NONE,    /* no claim file */
     CLAIM_ALIVE,   /* the process runs on this host */
-    CLAIM_DEAD,    /* it ran on this host and is gone: no such process, another one with its number, another boot */
-    CLAIM_UNKNOWN, /* another host, another pid namespace, or a claim that cannot be read */
+    CLAIM_DEAD,    /* it ran on this host and is gone (no such process, another one with its number), or it let go */
+    CLAIM_REBOOT,  /* it ran on a host of this name before another boot; dead, unless two hosts have one name */
+    CLAIM_REMOTE,  /* another host or another pid namespace: only its heartbeat tells */
+    CLAIM_FOREIGN, /* not a claim of this program */
 };
 
 struct claim {
     enum claim_owner owner;
     uint64_t pid;               /* 0 when unknown */
     char host[256];             /* printable; empty when unknown */
+    int64_t beat_ns;            /* modification time, by the file system's clock */
+    size_t n_bytes;
     char text[CLAIM_BYTES_MAX]; /* the file's bytes, NUL-terminated; empty when unreadable */
 };
 
-/* Reads and judges the claim file at `path`. An unreadable one is CLAIM_UNKNOWN, not an error. NO_MEMORY. */
+/*
+ * Reads and judges the claim file at `path`. What a power failure leaves of a claim (nothing, or zeros) is
+ * CLAIM_REMOTE, anything else that is not a claim is CLAIM_FOREIGN; neither is an error. NO_MEMORY.
+ */
 enum llavamed_status claim_read(const char *path, struct claim *claim, struct llavamed_error *error) LLAVAMED_CHECK;
 
-/* Creates the claim file of this process. OUT_EXISTS when somebody else's is there; OUT_SPACE, OUT_UNWRITABLE. */
-enum llavamed_status claim_write(const char *path, struct llavamed_error *error) LLAVAMED_CHECK;
+/*
+ * Creates the claim file of this process, complete from the first instant where the file system knows hard links.
+ * text[CLAIM_BYTES_MAX] becomes its bytes, by which claim_is() knows it again. OUT_EXISTS when somebody else's is
+ * there; OUT_SPACE, OUT_UNWRITABLE. Uses names that begin with `path` without its ".json".
+ */
+enum llavamed_status claim_write(const char *path, char *text, struct llavamed_error *error) LLAVAMED_CHECK;
+
+/*
+ * Puts a claim of this process in the place of a dead one. Of all that find the same dead claim one alone succeeds; the
+ * others get OUT_BUSY and in *seen the claim that is in their way (CLAIM_NONE: it is gone again).
+ */
+enum llavamed_status claim_replace(const char *path, const struct claim *dead, char *text, struct claim *seen,
+                                   struct llavamed_error *error) LLAVAMED_CHECK;
+
+/*
+ * The age of a claim's heartbeat in seconds, by the clock of the file system: that of a file made for it beside the
+ * claim, which is gone again afterwards. Negative for a time to come. false when no file can be made there.
+ */
+bool claim_age(const char *path, const struct claim *claim, double *seconds);
+
+/* Waits for a sign of life: true as soon as the claim changes or vanishes, false after somewhat more than a beat. */
+bool claim_watch(const char *path, const struct claim *claim);
+
+/* Touches a claim of this process. */
+void claim_beat(const char *path);
+
+/* Lets go of a claim that stays: whoever comes next need not wait for its heartbeat to grow old. */
+void claim_release(const char *path);
+
+/* Whether the file at `path` is the claim with these bytes. */
+bool claim_is(const char *path, const char *text);
 
 #endif

@@ -183,7 +183,7 @@ static enum llavamed_status publish(struct merge_run *run, struct llavamed_error
 static enum llavamed_status work(struct merge_run *run, struct llavamed_error *error)
 {
     bool removed_leftovers = false;
-    enum llavamed_status status = output_dir_begin(run->dir, &removed_leftovers, error);
+    enum llavamed_status status = output_dir_begin(run->dir, false, &removed_leftovers, error);
     if (status != LLAVAMED_OK) {
         return status;
     }

@@ -2,38 +2,28 @@
 #include "merge/output_dir.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "core/checked.h"
+#include "core/clock.h"
 #include "io/directory.h"
-#include "merge/claim.h"
-#include "merge/output_place.h"
+#include "merge/output_dir_parts.h"
 
-#define NEXT_CLAIM_NAME ".llavamed-claim.next.json"
 #define GB 1e9
-
-struct output_dir {
-    char *out; /* as given, for messages */
-    struct output_place place;
-    char *claim;      /* in OUT.partial */
-    char *next_claim; /* there too, while a dead claim is replaced */
-    bool force;
-    bool begun;
-    uint64_t leftover_bytes; /* of a dead run's OUT.partial */
-};
 
 void output_dir_free(struct output_dir *dir)
 {
     if (dir != NULL) {
         output_place_deinit(&dir->place);
+        (void)pthread_mutex_destroy(&dir->mutex);
         free(dir->claim);
-        free(dir->next_claim);
+        free(dir->publishing);
+        free(dir->replacing);
+        free(dir->replaced);
         free(dir->out);
         free(dir);
     }
@@ -46,24 +36,46 @@ const char *output_dir_partial(const struct output_dir *dir)
 
 /* ---- OUT.partial of another run ---- */
 
-static enum llavamed_status fail_busy(const struct output_dir *dir, const struct claim *claim,
+/* When nothing but the heartbeat can tell: how old it is, and from when on it counts as none. */
+static void describe_heartbeat(const char *path, const struct claim *claim, char *age_text, size_t age_bytes,
+                               char *wait_text, size_t wait_bytes)
+{
+    double seconds = 0;
+    (void)snprintf(age_text, age_bytes, "of unknown age");
+    (void)snprintf(wait_text, wait_bytes, "two minutes after its last heartbeat it is taken over");
+    if (claim_age(path, claim, &seconds)) {
+        (void)snprintf(age_text, age_bytes, "%.0f s old", seconds > 0 ? seconds : 0);
+        if (seconds < CLAIM_PATIENCE_S) {
+            (void)snprintf(wait_text, wait_bytes, "without another one it can be taken over in %.0f s",
+                           CLAIM_PATIENCE_S - (seconds > 0 ? seconds : 0));
+        }
+    }
+}
+
+static enum llavamed_status fail_busy(const struct output_dir *dir, const char *path, const struct claim *claim,
                                       struct llavamed_error *error)
 {
     const char *partial = dir->place.partial;
+    char age[64];
+    char wait[96];
     if (claim->owner == CLAIM_ALIVE) {
         (void)llavamed_fail(error, LLAVAMED_STATUS_OUT_BUSY, "%s: another run is writing it (process %llu)", dir->out,
                             (unsigned long long)claim->pid);
         llavamed_hint(error, "wait for it, or choose another --out");
-    } else if (claim->pid != 0) {
-        (void)llavamed_fail(error, LLAVAMED_STATUS_OUT_BUSY,
-                            "%s: another run may be writing it (process %llu on host '%s', which cannot be asked from "
-                            "here)",
-                            dir->out, (unsigned long long)claim->pid, claim->host);
-        llavamed_hint(error, "when that run is over: rm -r -- '%s'", partial);
-    } else {
+    } else if (claim->owner == CLAIM_FOREIGN) {
         (void)llavamed_fail(error, LLAVAMED_STATUS_OUT_BUSY,
                             "%s: another run may be writing it (the claim in %s cannot be read)", dir->out, partial);
         llavamed_hint(error, "when no other run uses it: rm -r -- '%s'", partial);
+    } else if (claim->owner == CLAIM_REMOTE) {
+        describe_heartbeat(path, claim, age, sizeof age, wait, sizeof wait);
+        (void)llavamed_fail(error, LLAVAMED_STATUS_OUT_BUSY,
+                            "%s: another run may be writing it (process %llu on host '%s', which cannot be asked from "
+                            "here; its heartbeat is %s)",
+                            dir->out, (unsigned long long)claim->pid, claim->host, age);
+        llavamed_hint(error, "%s; when that run is known to be over: rm -r -- '%s'", wait, partial);
+    } else {
+        (void)llavamed_fail(error, LLAVAMED_STATUS_OUT_BUSY, "%s: another run was quicker", dir->out);
+        llavamed_hint(error, "look whether it is still there, or choose another --out");
     }
     return LLAVAMED_STATUS_OUT_BUSY;
 }
@@ -89,49 +101,158 @@ static uint64_t bytes_on_disk(const char *directory, const struct directory_list
     return total;
 }
 
-enum partial_state { PARTIAL_MISSING, PARTIAL_EMPTY, PARTIAL_DEAD };
+enum partial_state {
+    PARTIAL_MISSING,
+    PARTIAL_EMPTY,
+    PARTIAL_DEAD,      /* leftovers of a dead run, with its claim */
+    PARTIAL_PUBLISHED, /* a run died while it published: its claim lies beside OUT */
+};
 
-/* What OUT.partial is, `claim` being its claim; OUT_BUSY or OUT_EXISTS when this run must leave it alone. */
-static enum llavamed_status look_at_partial(struct output_dir *dir, enum partial_state *state, struct claim *claim,
-                                            struct llavamed_error *error)
+/* Whether a run must leave alone what this claim is of. One that can only be known to be dead by watching is not. */
+static bool is_in_the_way(const char *path, const struct claim *claim)
 {
-    struct stat info;
-    dir->leftover_bytes = 0;
-    if (lstat(dir->place.partial, &info) != 0) {
-        if (errno == ENOENT) {
-            *state = PARTIAL_MISSING;
-            return LLAVAMED_OK;
+    double seconds;
+    switch (claim->owner) {
+    case CLAIM_ALIVE:
+    case CLAIM_FOREIGN:
+        return true;
+    case CLAIM_REMOTE:
+        /* A heartbeat far in the time to come is that of a clock that nobody can wait for: watching has to tell. */
+        return !claim_age(path, claim, &seconds) || (seconds < CLAIM_PATIENCE_S && seconds > -CLAIM_PATIENCE_S);
+    case CLAIM_NONE:
+    case CLAIM_DEAD:
+    case CLAIM_REBOOT:
+        break;
+    }
+    return false;
+}
+
+/* OUT_BUSY when somebody lives whose claim could not be known to be dead by a look. */
+static enum llavamed_status watch(const struct output_dir *dir, const char *path, struct claim *claim,
+                                  struct llavamed_error *error)
+{
+    if ((claim->owner != CLAIM_REMOTE && claim->owner != CLAIM_REBOOT) || !claim_watch(path, claim)) {
+        return LLAVAMED_OK;
+    }
+    enum llavamed_status status = claim_read(path, claim, error);
+    if (status != LLAVAMED_OK) {
+        return status;
+    }
+    claim->owner = claim->owner == CLAIM_REBOOT ? CLAIM_REMOTE : claim->owner;
+    return fail_busy(dir, path, claim, error);
+}
+
+/* The claim of a run that publishes, and where it is. */
+static enum llavamed_status read_beside(const struct output_dir *dir, const char **path, struct claim *claim,
+                                        struct llavamed_error *error)
+{
+    *path = dir->publishing;
+    enum llavamed_status status = claim_read(*path, claim, error);
+    if (status == LLAVAMED_OK && claim->owner == CLAIM_NONE) {
+        *path = dir->replacing;
+        status = claim_read(*path, claim, error);
+    }
+    return status;
+}
+
+/* Whether there is nothing but drafts of claims, as a run leaves them that dies before it has one. */
+static bool is_empty(const struct directory_listing *listing)
+{
+    for (size_t i = 0; i < listing->n_names; i++) {
+        if (strncmp(listing->names[i], CLAIM_NAME_STEM ".", sizeof CLAIM_NAME_STEM) != 0) {
+            return false;
         }
-        return llavamed_fail_errno(error, LLAVAMED_STATUS_OUT_UNWRITABLE, errno, "%s: cannot look at it",
-                                   dir->place.partial);
     }
-    if (!S_ISDIR(info.st_mode)) {
-        return fail_not_ours(dir, "is not a directory", error);
+    return true;
+}
+
+/* OUT.partial is a directory without a claim. */
+static enum llavamed_status look_at_unclaimed(const struct output_dir *dir, const struct directory_listing *listing,
+                                              enum partial_state *state, struct llavamed_error *error)
+{
+    struct claim claim;
+    *state = PARTIAL_EMPTY;
+    if (is_empty(listing)) {
+        return LLAVAMED_OK;
     }
+    /* The claim may have moved while we looked. */
+    const char *beside;
+    enum llavamed_status status = read_beside(dir, &beside, &claim, error);
+    if (status == LLAVAMED_OK && claim.owner != CLAIM_NONE) {
+        return fail_busy(dir, beside, &claim, error);
+    }
+    return status != LLAVAMED_OK
+               ? status
+               : fail_not_ours(dir, "was not made by this program (it holds files and no claim)", error);
+}
+
+static enum llavamed_status look_into_partial(struct output_dir *dir, enum partial_state *state, struct claim *claim,
+                                              struct llavamed_error *error)
+{
+    struct directory_listing listing = {0};
     enum llavamed_status status = claim_read(dir->claim, claim, error);
     if (status != LLAVAMED_OK) {
         return status;
     }
-    if (claim->owner == CLAIM_ALIVE || claim->owner == CLAIM_UNKNOWN) {
-        return fail_busy(dir, claim, error);
+    if (is_in_the_way(dir->claim, claim)) {
+        return fail_busy(dir, dir->claim, claim, error);
     }
-    struct directory_listing listing = {0};
     if (directory_list(dir->place.partial, &listing, NULL) != LLAVAMED_OK) {
         return fail_not_ours(dir, "cannot be looked into", error);
     }
-    if (claim->owner == CLAIM_DEAD) {
-        *state = PARTIAL_DEAD;
+    if (claim->owner != CLAIM_NONE || *state == PARTIAL_PUBLISHED) {
+        *state = *state == PARTIAL_PUBLISHED ? PARTIAL_PUBLISHED : PARTIAL_DEAD;
         dir->leftover_bytes = bytes_on_disk(dir->place.partial, &listing);
-    } else if (listing.n_names == 0) {
-        *state = PARTIAL_EMPTY;
     } else {
-        status = fail_not_ours(dir, "was not made by this program (it holds files and no claim)", error);
+        status = look_at_unclaimed(dir, &listing, state, error);
     }
     directory_listing_deinit(&listing);
     return status;
 }
 
+/*
+ * What OUT.partial is; OUT_BUSY or OUT_EXISTS when this run must leave it alone. `claim` is its claim, or for
+ * PARTIAL_PUBLISHED the one beside OUT.
+ */
+static enum llavamed_status look_at_partial(struct output_dir *dir, enum partial_state *state, struct claim *claim,
+                                            struct llavamed_error *error)
+{
+    struct stat info;
+    struct claim inside;
+    dir->leftover_bytes = 0;
+    const char *beside;
+    enum llavamed_status status = read_beside(dir, &beside, claim, error);
+    if (status != LLAVAMED_OK) {
+        return status;
+    }
+    if (is_in_the_way(beside, claim)) {
+        return fail_busy(dir, beside, claim, error);
+    }
+    *state = claim->owner == CLAIM_NONE ? PARTIAL_MISSING : PARTIAL_PUBLISHED;
+    if (lstat(dir->place.partial, &info) != 0) {
+        return errno == ENOENT ? LLAVAMED_OK
+                               : llavamed_fail_errno(error, LLAVAMED_STATUS_OUT_UNWRITABLE, errno,
+                                                     "%s: cannot look at it", dir->place.partial);
+    }
+    if (!S_ISDIR(info.st_mode)) {
+        return fail_not_ours(dir, "is not a directory", error);
+    }
+    return look_into_partial(dir, state, *state == PARTIAL_PUBLISHED ? &inside : claim, error);
+}
+
 /* ---- Before the work ---- */
+
+static char *sibling_name(const struct output_dir *dir, const char *suffix)
+{
+    size_t n_bytes = strlen(dir->place.path);
+    size_t suffix_bytes = strlen(suffix) + 1;
+    char *name = malloc(n_bytes + suffix_bytes);
+    if (name != NULL) {
+        memcpy(name, dir->place.path, n_bytes);
+        memcpy(name + n_bytes, suffix, suffix_bytes);
+    }
+    return name;
+}
 
 static enum llavamed_status check_place(struct output_dir *dir, const struct output_dir_input *inputs, size_t n_inputs,
                                         struct llavamed_error *error)
@@ -152,8 +273,10 @@ static enum llavamed_status check_place(struct output_dir *dir, const struct out
         return status;
     }
     dir->claim = path_join(dir->place.partial, OUTPUT_DIR_CLAIM_NAME);
-    dir->next_claim = path_join(dir->place.partial, NEXT_CLAIM_NAME);
-    if (dir->claim == NULL || dir->next_claim == NULL) {
+    dir->publishing = sibling_name(dir, ".publishing.json");
+    dir->replacing = sibling_name(dir, ".replacing.json");
+    dir->replaced = sibling_name(dir, ".replaced");
+    if (dir->claim == NULL || dir->publishing == NULL || dir->replacing == NULL || dir->replaced == NULL) {
         return llavamed_fail_memory(error, strlen(dir->place.partial), "a path");
     }
     enum partial_state state;
@@ -168,6 +291,7 @@ enum llavamed_status output_dir_open(const char *out, bool force, const struct o
     if (made != NULL) {
         made->out = strdup(out);
         made->force = force;
+        (void)pthread_mutex_init(&made->mutex, NULL); /* cannot fail with default attributes on Linux */
     }
     if (made == NULL || made->out == NULL) {
         output_dir_free(made);
@@ -210,54 +334,121 @@ enum llavamed_status output_dir_check_space(const struct output_dir *dir, uint64
     return LLAVAMED_STATUS_OUT_SPACE;
 }
 
-/* Somebody was quicker: says who. */
-static enum llavamed_status fail_claimed(const struct output_dir *dir, struct llavamed_error *error)
+/* ---- Claiming ---- */
+
+static enum llavamed_status claim_fresh(struct output_dir *dir, struct llavamed_error *error)
 {
     struct claim claim;
-    enum llavamed_status status = claim_read(dir->claim, &claim, error);
-    return status != LLAVAMED_OK ? status : fail_busy(dir, &claim, error);
+    enum llavamed_status status = claim_write(dir->claim, dir->text, error);
+    if (status != LLAVAMED_STATUS_OUT_EXISTS) {
+        return status;
+    }
+    status = claim_read(dir->claim, &claim, error);
+    return status != LLAVAMED_OK ? status : fail_busy(dir, dir->claim, &claim, error);
 }
 
-static enum llavamed_status claim_partial(const struct output_dir *dir, struct llavamed_error *error)
+static enum llavamed_status take_over(struct output_dir *dir, struct claim *dead, struct llavamed_error *error)
 {
-    enum llavamed_status status = claim_write(dir->claim, error);
-    return status == LLAVAMED_STATUS_OUT_EXISTS ? fail_claimed(dir, error) : status;
+    struct claim seen;
+    enum llavamed_status status = watch(dir, dir->claim, dead, error);
+    if (status != LLAVAMED_OK) {
+        return status;
+    }
+    status = claim_replace(dir->claim, dead, dir->text, &seen, error);
+    return status == LLAVAMED_STATUS_OUT_BUSY ? fail_busy(dir, dir->claim, &seen, error) : status;
 }
 
-/*
- * Replaces a dead claim by ours. Several runs may find the same dead claim at once, so each first creates
- * NEXT_CLAIM_NAME, which only one can; whoever has it looks again, and renames it over the dead claim, which also frees
- * the name.
- */
-static enum llavamed_status replace_claim(const struct output_dir *dir, const struct claim *dead,
-                                          struct llavamed_error *error)
+/* Those of live runs, which lose anyway, find them missing. */
+void output_dir_remove_strays(const struct output_dir *dir)
 {
-    const char *next = dir->next_claim;
-    struct claim now;
-    enum llavamed_status status = claim_write(next, error);
-    if (status == LLAVAMED_STATUS_OUT_EXISTS) {
-        status = claim_read(next, &now, error);
-        return status == LLAVAMED_OK ? fail_busy(dir, &now, error) : status;
+    struct directory_listing listing = {0};
+    if (directory_list(dir->place.partial, &listing, NULL) != LLAVAMED_OK) {
+        return;
+    }
+    for (size_t i = 0; i < listing.n_names; i++) {
+        const char *name = listing.names[i];
+        char *path = NULL;
+        if (strncmp(name, CLAIM_NAME_STEM ".", sizeof CLAIM_NAME_STEM) == 0 &&
+            strcmp(name, OUTPUT_DIR_CLAIM_NAME) != 0) {
+            path = path_join(dir->place.partial, name);
+        }
+        if (path != NULL) {
+            (void)unlink(path);
+        }
+        free(path);
+    }
+    directory_listing_deinit(&listing);
+}
+
+/* Brings what a run that died while it published has left to where one that died earlier leaves it, then looks again. */
+static enum llavamed_status mend(struct output_dir *dir, enum partial_state *state, struct claim *claim,
+                                 struct llavamed_error *error)
+{
+    enum llavamed_status status = LLAVAMED_OK;
+    if (*state != PARTIAL_PUBLISHED) {
+        return LLAVAMED_OK;
+    }
+    bool is_publishing = claim_is(dir->publishing, claim->text);
+    status = watch(dir, is_publishing ? dir->publishing : dir->replacing, claim, error);
+    for (int i = 0; i < MENDING_STEPS_MAX && *state == PARTIAL_PUBLISHED && status == LLAVAMED_OK; i++) {
+        status = output_publish_mend(dir, error);
+        if (status == LLAVAMED_OK) {
+            status = look_at_partial(dir, state, claim, error);
+        }
+    }
+    if (status == LLAVAMED_OK && *state == PARTIAL_PUBLISHED) {
+        status = fail_busy(dir, dir->publishing, claim, error);
+    }
+    enum output_content content; /* OUT may have come to be */
+    return status == LLAVAMED_OK ? output_place_look(dir->out, &dir->place, dir->force, &content, error) : status;
+}
+
+enum llavamed_status output_dir_begin(struct output_dir *dir, bool keep_files, bool *had_leftovers,
+                                      struct llavamed_error *error)
+{
+    enum partial_state state;
+    struct claim claim;
+    enum llavamed_status status = look_at_partial(dir, &state, &claim, error);
+    if (status == LLAVAMED_OK) {
+        status = mend(dir, &state, &claim, error);
     }
     if (status != LLAVAMED_OK) {
         return status;
     }
-    status = claim_read(dir->claim, &now, error);
-    if (status == LLAVAMED_OK && strcmp(now.text, dead->text) != 0) {
-        status = fail_busy(dir, &now, error);
-    } else if (status == LLAVAMED_OK && rename(next, dir->claim) != 0) {
-        status = llavamed_fail_errno(error, LLAVAMED_STATUS_OUT_UNWRITABLE, errno, "%s: cannot rename", next);
+    bool made = false;
+    if (state == PARTIAL_MISSING) {
+        /* OUT_EXISTS: made since we looked. If it is claimed already, the claim says by whom. */
+        status = directory_create(dir->place.partial, error);
+        made = status == LLAVAMED_OK;
+        if (status != LLAVAMED_OK && status != LLAVAMED_STATUS_OUT_EXISTS) {
+            return status;
+        }
     }
+    status = state == PARTIAL_DEAD ? take_over(dir, &claim, error) : claim_fresh(dir, error);
     if (status != LLAVAMED_OK) {
-        (void)unlink(next);
+        if (made) {
+            (void)rmdir(dir->place.partial);
+        }
+        return status;
     }
+    dir->begun = true;
+    dir->next_beat_ns = 0;
+    output_dir_remove_strays(dir);
+    if (state == PARTIAL_DEAD && !keep_files) {
+        status = output_dir_empty(dir, error);
+    }
+    if (status == LLAVAMED_OK && had_leftovers != NULL) {
+        *had_leftovers = state == PARTIAL_DEAD;
+    }
+    dir->begun = status == LLAVAMED_OK;
     return status;
 }
 
-static enum llavamed_status take_over(const struct output_dir *dir, const struct claim *dead,
-                                      struct llavamed_error *error)
+/* ---- During the work ---- */
+
+enum llavamed_status output_dir_empty(struct output_dir *dir, struct llavamed_error *error)
 {
-    enum llavamed_status status = replace_claim(dir, dead, error);
+    enum llavamed_status status = output_dir_check_claim(dir, error);
     if (status != LLAVAMED_OK) {
         return status;
     }
@@ -268,188 +459,63 @@ static enum llavamed_status take_over(const struct output_dir *dir, const struct
     return status;
 }
 
-enum llavamed_status output_dir_begin(struct output_dir *dir, bool *removed_leftovers, struct llavamed_error *error)
+bool output_dir_beat(struct output_dir *dir)
 {
-    enum partial_state state;
+    if (pthread_mutex_trylock(&dir->mutex) != 0) {
+        return true;
+    }
+    uint64_t now_ns = clock_monotonic_ns();
+    bool ours = true;
+    if (dir->begun && now_ns >= dir->next_beat_ns) {
+        dir->next_beat_ns = now_ns + CLAIM_HEARTBEAT_S * UINT64_C(1000000000);
+        ours = claim_is(dir->claim, dir->text);
+        if (ours) {
+            claim_beat(dir->claim);
+        }
+    }
+    (void)pthread_mutex_unlock(&dir->mutex);
+    return ours;
+}
+
+enum llavamed_status output_dir_check_claim(struct output_dir *dir, struct llavamed_error *error)
+{
     struct claim claim;
-    enum llavamed_status status = look_at_partial(dir, &state, &claim, error);
+    if (claim_is(dir->claim, dir->text)) {
+        return LLAVAMED_OK;
+    }
+    enum llavamed_status status = claim_read(dir->claim, &claim, error);
     if (status != LLAVAMED_OK) {
         return status;
     }
-    if (state == PARTIAL_MISSING) {
-        status = directory_create(dir->place.partial, error);
-        if (status == LLAVAMED_STATUS_OUT_EXISTS) {
-            /* Made since we looked. If it is claimed already, the claim says by whom. */
-            state = PARTIAL_EMPTY;
-        } else if (status != LLAVAMED_OK) {
-            return status;
-        }
+    if (claim.owner == CLAIM_NONE) {
+        status = llavamed_fail(error, LLAVAMED_STATUS_OUT_BUSY, "%s: the claim of this run is gone from %s", dir->out,
+                               dir->place.partial);
+    } else {
+        status = llavamed_fail(error, LLAVAMED_STATUS_OUT_BUSY,
+                               "%s: another run has taken it over (process %llu on host '%s')", dir->out,
+                               (unsigned long long)claim.pid, claim.host);
     }
-    status = state == PARTIAL_DEAD ? take_over(dir, &claim, error) : claim_partial(dir, error);
-    if (status != LLAVAMED_OK) {
-        if (state == PARTIAL_MISSING) {
-            (void)rmdir(dir->place.partial);
-        }
-        return status;
-    }
-    dir->begun = true;
-    if (removed_leftovers != NULL) {
-        *removed_leftovers = state == PARTIAL_DEAD;
-    }
-    return LLAVAMED_OK;
+    llavamed_hint(error, "this run gave no sign of life for two minutes, or somebody removed its files");
+    return status;
 }
 
 /* ---- After it ---- */
 
-/* Removes a directory that holds our claim, which goes last, so that an interruption leaves it claimed. */
-static enum llavamed_status remove_claimed(const char *path, struct llavamed_error *error)
-{
-    enum llavamed_status status = directory_empty_flat(path, OUTPUT_DIR_CLAIM_NAME, error);
-    return status == LLAVAMED_OK ? directory_remove_flat(path, error) : status;
-}
-
-/* The name under which a replaced OUT waits for its removal, where names cannot be exchanged. */
-static char *replaced_name(const struct output_dir *dir)
-{
-    size_t n_bytes = strlen(dir->place.path);
-    char *name = malloc(n_bytes + sizeof ".replaced");
-    if (name != NULL) {
-        memcpy(name, dir->place.path, n_bytes);
-        memcpy(name + n_bytes, ".replaced", sizeof ".replaced");
-    }
-    return name;
-}
-
-/* glibc and musl came to have renameat2() late, so the call is made by number. */
-static bool exchange_names(const char *a, const char *b)
-{
-    const unsigned exchange = 2; /* RENAME_EXCHANGE */
-    return syscall(SYS_renameat2, AT_FDCWD, a, AT_FDCWD, b, exchange) == 0;
-}
-
-static enum llavamed_status fail_rename(const struct output_dir *dir, int errno_value, struct llavamed_error *error)
-{
-    bool taken = errno_value == ENOTEMPTY || errno_value == EEXIST || errno_value == ENOTDIR;
-    return llavamed_fail_errno(error, taken ? LLAVAMED_STATUS_OUT_EXISTS : LLAVAMED_STATUS_OUT_UNWRITABLE, errno_value,
-                               "%s: cannot give the finished directory its name", dir->out);
-}
-
-/*
- * Puts OUT.partial at OUT; *old_path is where a replaced OUT of ours is afterwards, NULL when there is none. rename(2)
- * of a directory replaces nothing but an empty directory, so no flag is needed to keep what may have come there.
- */
-static enum llavamed_status put_in_place(const struct output_dir *dir, enum output_content content,
-                                         const char *replaced, const char **old_path, struct llavamed_error *error)
-{
-    const char *path = dir->place.path;
-    const char *partial = dir->place.partial;
-    *old_path = NULL;
-    if (content != OUTPUT_OURS) {
-        return rename(partial, path) == 0 ? LLAVAMED_OK : fail_rename(dir, errno, error);
-    }
-    if (exchange_names(partial, path)) {
-        *old_path = partial;
-        return LLAVAMED_OK;
-    }
-    struct stat info;
-    if (lstat(replaced, &info) == 0) {
-        return llavamed_fail(error, LLAVAMED_STATUS_OUT_EXISTS,
-                             "%s: exists, so the directory to replace cannot be moved there", replaced);
-    }
-    if (rename(path, replaced) != 0) {
-        return fail_rename(dir, errno, error);
-    }
-    if (rename(partial, path) != 0) {
-        enum llavamed_status status = fail_rename(dir, errno, error);
-        (void)rename(replaced, path);
-        return status;
-    }
-    *old_path = replaced;
-    return LLAVAMED_OK;
-}
-
-/* Undoes put_in_place(). */
-static void take_back(const struct output_dir *dir, const char *old_path)
-{
-    if (old_path == dir->place.partial) {
-        (void)exchange_names(dir->place.partial, dir->place.path);
-        return;
-    }
-    (void)rename(dir->place.path, dir->place.partial);
-    if (old_path != NULL) {
-        (void)rename(old_path, dir->place.path);
-    }
-}
-
-static enum llavamed_status remove_old(const char *old_path, struct llavamed_error *error)
-{
-    char *claim = path_join(old_path, OUTPUT_DIR_CLAIM_NAME);
-    if (claim == NULL) {
-        return llavamed_fail_memory(error, strlen(old_path), "a path");
-    }
-    /* The claim is for an interruption. Without room for one the old directory goes all the same. */
-    bool claimed = claim_write(claim, error) == LLAVAMED_OK;
-    free(claim);
-    return claimed ? remove_claimed(old_path, error) : directory_remove_flat(old_path, error);
-}
-
-/* Looks once more at OUT, since the work took its time, and gives the new directory the permissions of the old. */
-static enum llavamed_status get_ready(const struct output_dir *dir, enum output_content *content,
-                                      struct llavamed_error *error)
-{
-    enum llavamed_status status = output_place_look(dir->out, &dir->place, dir->force, content, error);
-    if (status != LLAVAMED_OK) {
-        return status;
-    }
-    struct stat info;
-    if (*content != OUTPUT_MISSING && stat(dir->place.path, &info) == 0) {
-        (void)chmod(dir->place.partial, info.st_mode & 07777);
-    }
-    (void)unlink(dir->next_claim); /* of a run that lost the race for a dead claim and died */
-    if (unlink(dir->claim) != 0 && errno != ENOENT) {
-        return llavamed_fail_errno(error, LLAVAMED_STATUS_OUT_UNWRITABLE, errno, "%s: cannot remove the file",
-                                   dir->claim);
-    }
-    return directory_sync(dir->place.partial, error);
-}
-
-enum llavamed_status output_dir_publish(struct output_dir *dir, bool *old_left, struct llavamed_error *error)
-{
-    enum output_content content;
-    const char *old_path = NULL;
-    char *replaced = replaced_name(dir);
-    if (replaced == NULL) {
-        return llavamed_fail_memory(error, strlen(dir->place.path), "a path");
-    }
-    enum llavamed_status status = get_ready(dir, &content, error);
-    if (status == LLAVAMED_OK) {
-        status = put_in_place(dir, content, replaced, &old_path, error);
-    }
-    if (status != LLAVAMED_OK) {
-        goto out;
-    }
-    status = directory_sync(dir->place.parent, error);
-    if (status != LLAVAMED_OK) {
-        take_back(dir, old_path);
-        goto out;
-    }
-    dir->begun = false;
-    if (old_left != NULL) {
-        *old_left = false;
-    }
-    if (old_path != NULL && remove_old(old_path, error) != LLAVAMED_OK && old_left != NULL) {
-        *old_left = true;
-    }
-out:
-    free(replaced);
-    return status;
-}
-
 enum llavamed_status output_dir_abandon(struct output_dir *dir, struct llavamed_error *error)
 {
-    if (!dir->begun) {
-        return LLAVAMED_OK;
+    (void)pthread_mutex_lock(&dir->mutex);
+    bool ours = dir->begun && claim_is(dir->claim, dir->text);
+    dir->begun = false;
+    (void)pthread_mutex_unlock(&dir->mutex);
+    return ours ? output_remove_claimed(dir->place.partial, error) : LLAVAMED_OK;
+}
+
+void output_dir_leave(struct output_dir *dir)
+{
+    (void)pthread_mutex_lock(&dir->mutex);
+    if (dir->begun && claim_is(dir->claim, dir->text)) {
+        claim_release(dir->claim);
     }
     dir->begun = false;
-    return remove_claimed(dir->place.partial, error);
+    (void)pthread_mutex_unlock(&dir->mutex);
 }

@@ -3,22 +3,25 @@
  * OUT and its sibling OUT.partial: whether a merge may write there, who is working there, and the moment in which the
  * finished directory gets its name.
  *
- * Order of calls: _open (looks only, creates nothing; all that a dry run needs, with _check_space), _begin, then the
- * work inside output_dir_partial(), then _publish or _abandon; _free at the end in any case.
+ * Order of calls: _open (looks only; all that a dry run needs, with _check_space), _begin, then the work inside
+ * output_dir_partial() with _beat every now and then, then _publish, _abandon or _leave; _free at the end in any case.
  *
- * OUT.partial belongs to the run whose claim file lies in it: host name, process id, start time of the process, boot id
- * and pid namespace. A claim whose process is dead is taken over and the files beside it are removed. Nothing is ever
- * removed from a directory that holds no claim of this program, except that _publish with `force` removes a replaced
- * OUT, all of whose files its own SHA256SUMS lists.
+ * OUT.partial belongs to the run whose claim file lies in it (merge/claim.h). That of a run on this host that is dead
+ * never blocks; one of another host, or of another pid namespace, is taken over when its heartbeat is two minutes old
+ * and no other comes while we wait a few seconds. Nothing is ever removed from a directory that was not claimed by this
+ * program, except that _publish with `force` removes a replaced OUT, all of whose files its own SHA256SUMS lists.
  *
- * OUT is resolved once, in _open: a symbolic link to a directory stands for that directory. Not thread-safe.
+ * A claim is per part of the work. A whole run is part 1 of 1.
+ *
+ * OUT is resolved once, in _open: a symbolic link to a directory stands for that directory. Not thread-safe, but for
+ * _beat.
  */
 #ifndef MERGE_OUTPUT_DIR_H
 #define MERGE_OUTPUT_DIR_H
 
 #include "core/error.h"
 
-#define OUTPUT_DIR_CLAIM_NAME ".llavamed-claim.json"
+#define OUTPUT_DIR_CLAIM_NAME ".llavamed-claim-1-of-1.json"
 
 /* Space that a run needs beside its files: directories, claim, rounding to blocks. output_dir_check_space() adds it. */
 #define OUTPUT_DIR_MARGIN_BYTES (UINT64_C(8) << 20)
@@ -41,8 +44,12 @@ struct output_dir_input {
  * OUT_EXISTS: OUT exists and is neither an empty directory nor, with `force`, one that this program wrote: it holds a
  *     llavamed-manifest.json with our "format", and nothing that its own SHA256SUMS does not list. OUT.partial exists
  *     and is not ours: a file, a link, or a directory that holds files and no claim.
- * OUT_BUSY: OUT.partial is claimed by a live process of this host (named), or by one of which this host can know
- *     nothing (another host, another pid namespace, a claim that cannot be read): the hint tells how to clear it.
+ * OUT_BUSY: OUT.partial is claimed by a live process of this host (named), by one of which this host knows no more than
+ *     a heartbeat less than two minutes old (the message and its hint tell how old, and when it can be taken over), or
+ *     by what cannot be read: the hint tells how to clear it.
+ *
+ * Nothing is changed. Only to learn the file system's time, for the age of a heartbeat, a file is made beside the claim
+ * and removed at once.
  */
 enum llavamed_status output_dir_open(const char *out, bool force, const struct output_dir_input *inputs,
                                      size_t n_inputs, struct output_dir **dir,
@@ -59,34 +66,56 @@ enum llavamed_status output_dir_check_space(const struct output_dir *dir, uint64
                                             struct llavamed_error *error) LLAVAMED_CHECK;
 
 /*
- * Creates and claims OUT.partial, or takes over that of a dead run and empties it (*removed_leftovers then; may be
- * NULL). Errors as OUT.partial's in output_dir_open(), and OUT_SPACE, OUT_UNWRITABLE. On failure nothing is left to
- * abandon.
+ * Creates and claims OUT.partial, or takes over that of a dead run (*had_leftovers then; may be NULL): with keep_files
+ * what that run wrote stays as it is, nothing of it can be trusted unread; else it is removed. What a run left that
+ * died while it published is completed or undone first, so OUT may come to be or be replaced here. Waits a few seconds
+ * for a sign of life where only that tells. Errors as OUT.partial's in output_dir_open(), and OUT_SPACE,
+ * OUT_UNWRITABLE. On failure nothing is left to abandon.
  */
-enum llavamed_status output_dir_begin(struct output_dir *dir, bool *removed_leftovers,
+enum llavamed_status output_dir_begin(struct output_dir *dir, bool keep_files, bool *had_leftovers,
                                       struct llavamed_error *error) LLAVAMED_CHECK;
+
+/* Removes what _begin kept. OUT_BUSY when the claim is not ours any more; OUT_UNWRITABLE. */
+enum llavamed_status output_dir_empty(struct output_dir *dir, struct llavamed_error *error) LLAVAMED_CHECK;
+
+/*
+ * Shows that this run lives: to be called a few times a second, from any one thread between _begin and _free; most
+ * calls do nothing. false when the claim is found to be somebody else's or gone: the run should stop, _publish would
+ * refuse.
+ */
+bool output_dir_beat(struct output_dir *dir);
+
+/* OUT_BUSY unless the claim is still ours. */
+enum llavamed_status output_dir_check_claim(struct output_dir *dir, struct llavamed_error *error) LLAVAMED_CHECK;
 
 /* Where the files go between _begin and _publish: an absolute path, borrowed. */
 const char *output_dir_partial(const struct output_dir *dir);
 
 /*
- * Gives OUT.partial its final name: removes the claim, makes the directory durable, renames it, makes the parent
- * durable. All files must have been fsynced (output_file_finish()) and closed. An existing empty OUT is replaced by
- * rename; with `force` one of ours by exchange of names, or by two renames where the system knows no exchange, then the
- * old one is removed (*old_left is true when that failed, with the reason in *error although the status is OK;
- * `old_left` may be NULL). Permission bits of a replaced directory are kept.
+ * Gives OUT.partial its final name: checks the claim and moves it beside OUT, makes the directory durable, renames it,
+ * makes the parent durable. All files must have been fsynced (output_file_finish()) and closed. An existing empty OUT
+ * is replaced by rename; with `force` one of ours by exchange of names, or by two renames where the system knows no
+ * exchange, then the old one is removed (*old_left is true when that failed, with the reason in *error although the
+ * status is OK; `old_left` may be NULL). Permission bits of a replaced directory are kept. When the process dies on the
+ * way, the next _begin with this OUT goes on from there.
  *
- * OUT_EXISTS when something has come to be at OUT meanwhile; OUT_UNWRITABLE. On failure OUT is as it was and
- * OUT.partial is still there, to be abandoned.
+ * OUT_BUSY when another run has taken over; OUT_EXISTS when something has come to be at OUT meanwhile; OUT_UNWRITABLE.
+ * On failure OUT is as it was and OUT.partial is still there, to be abandoned or left.
  */
 enum llavamed_status output_dir_publish(struct output_dir *dir, bool *old_left,
                                         struct llavamed_error *error) LLAVAMED_CHECK;
 
 /*
  * Removes OUT.partial, the claim last. Files in it must be closed (a network file system keeps open ones under another
- * name). Does nothing when no _begin succeeded or _publish did. OUT_UNWRITABLE tells what could not be removed: worth a
- * warning, the claim lets the next run clean up.
+ * name). Does nothing when no _begin succeeded, _publish did, or the claim is not ours any more. OUT_UNWRITABLE tells
+ * what could not be removed: worth a warning, the claim lets the next run clean up.
  */
 enum llavamed_status output_dir_abandon(struct output_dir *dir, struct llavamed_error *error) LLAVAMED_CHECK;
+
+/*
+ * Lets go of OUT.partial as it is, for a later run of the same command: that one, on whatever host, need not wait. Does
+ * nothing when _abandon would not.
+ */
+void output_dir_leave(struct output_dir *dir);
 
 #endif

@@ -429,3 +429,38 @@ enum llavamed_status output_place_look(const char *out, const struct output_plac
     }
     return look_inside(out, place->path, force, content, error);
 }
+
+/* Whether all files are there that a directory's own list of sums names. */
+static bool has_all_files(const char *directory)
+{
+    char *text = NULL;
+    size_t n_bytes = 0;
+    bool all = false;
+    char *path = path_join(directory, SUMS_FILE_NAME);
+    char *name = NULL;
+    if (path != NULL && input_file_read_whole(path, READ_BACK_BYTES_MAX, &text, &n_bytes, NULL) == LLAVAMED_OK) {
+        name = malloc(n_bytes + 1);
+    }
+    if (name != NULL) {
+        const char *cursor = text;
+        char hex[SHA256_HEX_BYTES];
+        all = n_bytes > 0;
+        while (all && sums_next(&cursor, &n_bytes, hex, name)) {
+            all = is_plain_file(directory, name);
+        }
+        all = all && n_bytes == 0;
+    }
+    free(name);
+    free(text);
+    free(path);
+    return all;
+}
+
+bool output_place_is_result(const char *path, bool complete)
+{
+    struct stat info;
+    enum output_content content = OUTPUT_MISSING;
+    return lstat(path, &info) == 0 && S_ISDIR(info.st_mode) &&
+           look_inside(path, path, true, &content, NULL) == LLAVAMED_OK && content == OUTPUT_OURS &&
+           (!complete || has_all_files(path));
+}

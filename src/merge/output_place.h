@@ -36,4 +36,7 @@ enum output_content {
 enum llavamed_status output_place_look(const char *out, const struct output_place *place, bool force,
                                        enum output_content *content, struct llavamed_error *error) LLAVAMED_CHECK;
 
+/* Whether `path` is a directory that this program wrote, nothing added; with `complete` nothing missing either. */
+bool output_place_is_result(const char *path, bool complete);
+
 #endif

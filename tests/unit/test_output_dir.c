@@ -29,7 +29,7 @@ static struct output_dir *begin(const char *out, bool force, bool *removed)
     if (output_dir_open(out, force, NULL, 0, &opened, &error) != LLAVAMED_OK) {
         return NULL;
     }
-    if (output_dir_begin(opened, removed, &error) != LLAVAMED_OK) {
+    if (output_dir_begin(opened, false, removed, &error) != LLAVAMED_OK) {
         output_dir_free(opened);
         return NULL;
     }
@@ -493,7 +493,7 @@ static void one_of_many_takes_over(void)
         output_dir_free(made);
         char *original = temp_read(claim, NULL);
         temp_dir_require(original != NULL, claim);
-        edit_claim(claim, original, "boot_id", "\"earlier\"");
+        edit_claim(claim, original, "pid", "2147483646");
         free(original);
         int hold[2];
         int report[2];
