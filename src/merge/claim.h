@@ -30,9 +30,9 @@ enum claim_owner {
 
 struct claim {
     enum claim_owner owner;
-    uint64_t pid;               /* 0 when unknown */
-    char host[256];             /* printable; empty when unknown */
-    int64_t beat_ns;            /* modification time, by the file system's clock */
+    uint64_t pid;    /* 0 when unknown */
+    char host[256];  /* printable; empty when unknown */
+    int64_t beat_ns; /* modification time, by the file system's clock */
     size_t n_bytes;
     char text[CLAIM_BYTES_MAX]; /* the file's bytes, NUL-terminated; empty when unreadable */
 };

@@ -42,7 +42,7 @@ static void describe_heartbeat(const char *path, const struct claim *claim, char
 {
     double seconds = 0;
     (void)snprintf(age_text, age_bytes, "of unknown age");
-    (void)snprintf(wait_text, wait_bytes, "two minutes after its last heartbeat it is taken over");
+    (void)snprintf(wait_text, wait_bytes, "it can be taken over two minutes after its last heartbeat");
     if (claim_age(path, claim, &seconds)) {
         (void)snprintf(age_text, age_bytes, "%.0f s old", seconds > 0 ? seconds : 0);
         if (seconds < CLAIM_PATIENCE_S) {
@@ -55,7 +55,8 @@ static void describe_heartbeat(const char *path, const struct claim *claim, char
 static enum llavamed_status fail_busy(const struct output_dir *dir, const char *path, const struct claim *claim,
                                       struct llavamed_error *error)
 {
-    const char *partial = dir->place.partial;
+    const char *leftovers = path == dir->claim ? dir->place.partial : path;
+    const char *option = path == dir->claim ? "-r " : "";
     char age[64];
     char wait[96];
     if (claim->owner == CLAIM_ALIVE) {
@@ -64,15 +65,21 @@ static enum llavamed_status fail_busy(const struct output_dir *dir, const char *
         llavamed_hint(error, "wait for it, or choose another --out");
     } else if (claim->owner == CLAIM_FOREIGN) {
         (void)llavamed_fail(error, LLAVAMED_STATUS_OUT_BUSY,
-                            "%s: another run may be writing it (the claim in %s cannot be read)", dir->out, partial);
-        llavamed_hint(error, "when no other run uses it: rm -r -- '%s'", partial);
+                            "%s: another run may be writing it (the claim in %s cannot be read)", dir->out, leftovers);
+        llavamed_hint(error, "when no other run uses it: rm %s-- '%s'", option, leftovers);
     } else if (claim->owner == CLAIM_REMOTE) {
         describe_heartbeat(path, claim, age, sizeof age, wait, sizeof wait);
-        (void)llavamed_fail(error, LLAVAMED_STATUS_OUT_BUSY,
-                            "%s: another run may be writing it (process %llu on host '%s', which cannot be asked from "
-                            "here; its heartbeat is %s)",
-                            dir->out, (unsigned long long)claim->pid, claim->host, age);
-        llavamed_hint(error, "%s; when that run is known to be over: rm -r -- '%s'", wait, partial);
+        if (claim->pid != 0) {
+            (void)llavamed_fail(error, LLAVAMED_STATUS_OUT_BUSY,
+                                "%s: another run may be writing it (process %llu on host '%s', which cannot be asked "
+                                "from here; its heartbeat is %s)",
+                                dir->out, (unsigned long long)claim->pid, claim->host, age);
+        } else {
+            (void)llavamed_fail(error, LLAVAMED_STATUS_OUT_BUSY,
+                                "%s: another run may be writing it (its claim is empty, its heartbeat is %s)", dir->out,
+                                age);
+        }
+        llavamed_hint(error, "%s; when that run is known to be over: rm %s-- '%s'", wait, option, leftovers);
     } else {
         (void)llavamed_fail(error, LLAVAMED_STATUS_OUT_BUSY, "%s: another run was quicker", dir->out);
         llavamed_hint(error, "look whether it is still there, or choose another --out");
@@ -380,7 +387,8 @@ void output_dir_remove_strays(const struct output_dir *dir)
     directory_listing_deinit(&listing);
 }
 
-/* Brings what a run that died while it published has left to where one that died earlier leaves it, then looks again. */
+/* Brings what a run that died while it published has left to where one that died earlier leaves it, then looks again.
+ */
 static enum llavamed_status mend(struct output_dir *dir, enum partial_state *state, struct claim *claim,
                                  struct llavamed_error *error)
 {

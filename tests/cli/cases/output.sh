@@ -180,6 +180,37 @@ test_output_rerun_after_kill()
     want test ! -e out.partial
 }
 
+want_busy_elsewhere()
+{
+    want_status 5
+    want_stderr "*out: another run may be writing it (process 4711 on host 'else.where', $1"
+    want_stderr "*hint: * it can be taken over *rm -r -- '*out.partial'*"
+    want test "$(cat out.partial/half)" = half -a ! -e out
+}
+
+# What a run of another host has left: only its heartbeat tells whether it lives.
+test_output_claim_of_another_host()
+{
+    local claim=out.partial/.llavamed-claim-1-of-1.json
+    mkdir out.partial
+    echo half >out.partial/half
+    printf '{"format": "llavamed-claim", "version": 1, "host": "else.where", "boot_id": "b", %s}\n' \
+        '"pid_namespace": "n", "pid": 4711, "start_time": 17, "nonce": "0123"' >$claim
+    apply_pair base delta
+    want_busy_elsewhere '*its heartbeat is [0-9]* s old*'
+    apply_pair base delta -n
+    want_busy_elsewhere '*'
+    want test "$(ls -A out.partial | wc -l)" = 2
+    touch -d '3 minutes ago' $claim
+    apply_pair base delta -n
+    want_status 0
+    want test -e out.partial/half
+    apply_pair base delta -q
+    want_status 0
+    want_expected delta
+    want test ! -e out.partial
+}
+
 test_output_ignored_signal_stays_ignored()
 {
     make_large base.safetensors 128
