@@ -343,10 +343,38 @@ enum llavamed_status output_dir_check_space(const struct output_dir *dir, uint64
 
 /* ---- Claiming ---- */
 
+/*
+ * Nobody else may be at work where we have just put our claim: between our look and now, a run may have come, worked,
+ * and be publishing, its claim beside OUT. If it has ended since, our claim went away with its directory.
+ */
+static enum llavamed_status check_fresh(const struct output_dir *dir, struct llavamed_error *error)
+{
+    struct claim claim;
+    const char *beside;
+    struct directory_listing listing = {0};
+    enum llavamed_status status = read_beside(dir, &beside, &claim, error);
+    if (status != LLAVAMED_OK) {
+        return status;
+    }
+    bool alone = claim.owner == CLAIM_NONE && claim_is(dir->claim, dir->text);
+    if (alone && directory_list(dir->place.partial, &listing, NULL) == LLAVAMED_OK) {
+        alone = is_empty(&listing);
+        directory_listing_deinit(&listing);
+    }
+    return alone ? LLAVAMED_OK : fail_busy(dir, beside, &claim, error);
+}
+
 static enum llavamed_status claim_fresh(struct output_dir *dir, struct llavamed_error *error)
 {
     struct claim claim;
     enum llavamed_status status = claim_write(dir->claim, dir->text, error);
+    if (status == LLAVAMED_OK) {
+        status = check_fresh(dir, error);
+        if (status != LLAVAMED_OK && claim_is(dir->claim, dir->text)) {
+            (void)unlink(dir->claim);
+        }
+        return status;
+    }
     if (status != LLAVAMED_STATUS_OUT_EXISTS) {
         return status;
     }
@@ -366,18 +394,18 @@ static enum llavamed_status take_over(struct output_dir *dir, struct claim *dead
 }
 
 /* Those of live runs, which lose anyway, find them missing. */
-void output_dir_remove_strays(const struct output_dir *dir)
+void output_remove_strays(const char *directory, const char *keep)
 {
     struct directory_listing listing = {0};
-    if (directory_list(dir->place.partial, &listing, NULL) != LLAVAMED_OK) {
+    if (directory_list(directory, &listing, NULL) != LLAVAMED_OK) {
         return;
     }
     for (size_t i = 0; i < listing.n_names; i++) {
         const char *name = listing.names[i];
         char *path = NULL;
         if (strncmp(name, CLAIM_NAME_STEM ".", sizeof CLAIM_NAME_STEM) == 0 &&
-            strcmp(name, OUTPUT_DIR_CLAIM_NAME) != 0) {
-            path = path_join(dir->place.partial, name);
+            (keep == NULL || strcmp(name, keep) != 0)) {
+            path = path_join(directory, name);
         }
         if (path != NULL) {
             (void)unlink(path);
@@ -387,8 +415,7 @@ void output_dir_remove_strays(const struct output_dir *dir)
     directory_listing_deinit(&listing);
 }
 
-/* Brings what a run that died while it published has left to where one that died earlier leaves it, then looks again.
- */
+/* Brings what a run left that died while it published to where one that died earlier leaves it, then looks again. */
 static enum llavamed_status mend(struct output_dir *dir, enum partial_state *state, struct claim *claim,
                                  struct llavamed_error *error)
 {
@@ -441,7 +468,7 @@ enum llavamed_status output_dir_begin(struct output_dir *dir, bool keep_files, b
     }
     dir->begun = true;
     dir->next_beat_ns = 0;
-    output_dir_remove_strays(dir);
+    output_remove_strays(dir->place.partial, OUTPUT_DIR_CLAIM_NAME);
     if (state == PARTIAL_DEAD && !keep_files) {
         status = output_dir_empty(dir, error);
     }

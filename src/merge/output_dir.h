@@ -21,6 +21,7 @@
 
 #include "core/error.h"
 
+#define OUTPUT_DIR_CLAIM_PREFIX ".llavamed-claim-" /* all names of claims; of no other files */
 #define OUTPUT_DIR_CLAIM_NAME ".llavamed-claim-1-of-1.json"
 
 /* Space that a run needs beside its files: directories, claim, rounding to blocks. output_dir_check_space() adds it. */

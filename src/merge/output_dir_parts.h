@@ -28,8 +28,8 @@ struct output_dir {
     uint64_t leftover_bytes;    /* of a dead run's OUT.partial */
 };
 
-/* Removes drafts and successors of claims that other runs have left, from a directory that is ours. */
-void output_dir_remove_strays(const struct output_dir *dir);
+/* Removes claims, drafts and successors of claims that other runs have left in a directory that is ours, but `keep`. */
+void output_remove_strays(const char *directory, const char *keep);
 
 /* Removes a directory that holds our claim, which goes last, so that an interruption leaves it claimed. */
 enum llavamed_status output_remove_claimed(const char *path, struct llavamed_error *error) LLAVAMED_CHECK;

@@ -311,7 +311,8 @@ static const char *find_foreign(const char *directory, const struct directory_li
     bool has_row = sums_next(&sums, &sums_bytes, hex, row_name);
     for (size_t i = 0; i < listing->n_names; i++) {
         const char *name = listing->names[i];
-        bool known = strcmp(name, SUMS_FILE_NAME) == 0;
+        bool known = strcmp(name, SUMS_FILE_NAME) == 0 ||
+                     strncmp(name, OUTPUT_DIR_CLAIM_PREFIX, sizeof OUTPUT_DIR_CLAIM_PREFIX - 1) == 0;
         while (!known && has_row && strcmp(row_name, name) < 0) {
             has_row = sums_next(&sums, &sums_bytes, hex, row_name);
         }

@@ -140,7 +140,7 @@ static enum llavamed_status get_ready(const struct output_dir *dir, enum output_
     }
     at->beside = dir->publishing;
     at->partial_mode = info.st_mode & 07777;
-    output_dir_remove_strays(dir);
+    output_remove_strays(dir->place.partial, NULL);
     if (content != OUTPUT_MISSING && stat(dir->place.path, &info) == 0) {
         (void)chmod(dir->place.partial, info.st_mode & 07777);
     }
@@ -176,6 +176,8 @@ static enum llavamed_status switch_names(const struct output_dir *dir, struct sw
 static enum llavamed_status clean_up(const struct output_dir *dir, const struct switching *at,
                                      struct llavamed_error *error)
 {
+    /* A run that had looked long before may have tried to claim what was still OUT.partial. */
+    output_remove_strays(dir->place.path, NULL);
     if (at->old_path == NULL) {
         (void)unlink(at->beside);
         return LLAVAMED_OK;
@@ -239,6 +241,9 @@ enum llavamed_status output_publish_mend(struct output_dir *dir, struct llavamed
     const char *beside = is_replacing ? dir->replacing : dir->publishing;
     if (is_replacing && (!has_partial || !exists(dir->place.path)) && output_place_is_result(dir->replaced, false)) {
         return mend_replaced(dir, error);
+    }
+    if (output_place_is_result(dir->place.path, false)) {
+        output_remove_strays(dir->place.path, NULL);
     }
     if (!has_partial || exists(dir->claim)) {
         (void)unlink(beside); /* nothing left that it could be the claim of */

@@ -3,6 +3,8 @@
  * A death before every single change of the file system while a run begins, publishes or abandons, another one while
  * the next run mends what the first has left: OUT is always whole, and a rerun always ends well.
  */
+#include <signal.h>
+
 #include "integrity/digest.h"
 #include "merge/output_dir.h"
 #include "unit/harness.h"
@@ -238,6 +240,73 @@ static void beginning_and_abandoning_survive_death(void)
     volume.no_links = false;
 }
 
+/* Runs over and over; returns how often it published, 250 when a run failed for a reason that it must not have. */
+static int run_again_and_again(int number, int n_runs)
+{
+    int n_published = 0;
+    char content[32];
+    (void)snprintf(content, sizeof content, "run %d", number);
+    for (int i = 0; i < n_runs; i++) {
+        struct output_dir *made = begin(temp_path(&dir, "out"), true, i % 2 == 0, NULL);
+        if (made == NULL) {
+            (void)usleep(200);
+            continue; /* somebody else is there, or has just gone away */
+        }
+        if (output_dir_empty(made, &error) != LLAVAMED_OK) {
+            return 250;
+        }
+        make_result(output_dir_partial(made), content);
+        if (i % 5 == 4) {
+            output_dir_leave(made);
+        } else if (output_dir_publish(made, NULL, &error) != LLAVAMED_OK) {
+            (void)fprintf(stderr, "    %s\n", error.message);
+            return 250;
+        } else {
+            n_published += n_published < 200;
+        }
+        output_dir_free(made);
+    }
+    return n_published;
+}
+
+/* Four runs of the same command, again and again, two of them killed at any instant. */
+static void many_runs_at_once(void)
+{
+    enum { RUNS = 4, KILLED = 2 };
+    for (int round = 0; round < 20; round++) {
+        volume.no_exchange = round % 2 == 1;
+        set_up(BEFORE_OLD);
+        pid_t children[RUNS];
+        for (int i = 0; i < RUNS; i++) {
+            children[i] = fork();
+            if (children[i] == 0) {
+                _exit(run_again_and_again(i, i < KILLED ? 1000000 : 200));
+            }
+        }
+        for (int i = 0; i < KILLED; i++) {
+            (void)usleep(3000 + (useconds_t)round * 977);
+            EXPECT(kill(children[i], SIGKILL) == 0);
+            (void)wait_for(children[i]);
+        }
+        int n_published = 0;
+        for (int i = KILLED; i < RUNS; i++) {
+            int n = wait_for(children[i]);
+            EXPECT(n >= 0 && n < 250);
+            n_published += n;
+        }
+        EXPECT(n_published > 0);
+        bool is_whole = is_result(temp_path(&dir, "out"), "old");
+        for (int i = 0; i < RUNS; i++) {
+            is_whole =
+                is_whole || is_result(temp_path(&dir, "out"), (const char *[]){"run 0", "run 1", "run 2", "run 3"}[i]);
+        }
+        EXPECT(is_whole || (volume.no_exchange && !temp_exists(temp_path(&dir, "out"))));
+        expect_rerun(BEFORE_NOTHING);
+        temp_dir_remove(&dir);
+    }
+    volume.no_exchange = volume.no_links = false;
+}
+
 int main(void)
 {
     use_memory_volume();
@@ -245,5 +314,6 @@ int main(void)
     CASE(the_second_rename_is_made_later);
     CASE(a_replaced_of_others_is_kept);
     CASE(beginning_and_abandoning_survive_death);
+    CASE(many_runs_at_once);
     return harness_end();
 }
