@@ -426,7 +426,7 @@ static enum llavamed_status mend(struct output_dir *dir, enum partial_state *sta
     bool is_publishing = claim_is(dir->publishing, claim->text);
     status = watch(dir, is_publishing ? dir->publishing : dir->replacing, claim, error);
     for (int i = 0; i < MENDING_STEPS_MAX && *state == PARTIAL_PUBLISHED && status == LLAVAMED_OK; i++) {
-        status = output_publish_mend(dir, error);
+        status = output_publish_mend(dir, claim, error);
         if (status == LLAVAMED_OK) {
             status = look_at_partial(dir, state, claim, error);
         }

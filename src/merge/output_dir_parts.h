@@ -36,8 +36,9 @@ enum llavamed_status output_remove_claimed(const char *path, struct llavamed_err
 
 /*
  * One step from what a run has left that died while it published to a state of before or after it; see
- * output_publish.c. Several runs may do it at once.
+ * output_publish.c. `dead` is the claim beside OUT. Several runs may do it at once.
  */
-enum llavamed_status output_publish_mend(struct output_dir *dir, struct llavamed_error *error) LLAVAMED_CHECK;
+enum llavamed_status output_publish_mend(struct output_dir *dir, const struct claim *dead,
+                                         struct llavamed_error *error) LLAVAMED_CHECK;
 
 #endif

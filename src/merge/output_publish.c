@@ -234,16 +234,22 @@ static enum llavamed_status mend_replaced(const struct output_dir *dir, struct l
     return mend_rename(best, dir->place.path, error);
 }
 
-enum llavamed_status output_publish_mend(struct output_dir *dir, struct llavamed_error *error)
+enum llavamed_status output_publish_mend(struct output_dir *dir, const struct claim *dead, struct llavamed_error *error)
 {
     bool has_partial = exists(dir->place.partial);
     bool is_replacing = exists(dir->replacing);
     const char *beside = is_replacing ? dir->replacing : dir->publishing;
+    if (!claim_is(beside, dead->text)) {
+        return LLAVAMED_OK;
+    }
     if (is_replacing && (!has_partial || !exists(dir->place.path)) && output_place_is_result(dir->replaced, false)) {
         return mend_replaced(dir, error);
     }
     if (output_place_is_result(dir->place.path, false)) {
         output_remove_strays(dir->place.path, NULL);
+    }
+    if (!claim_is(beside, dead->text)) {
+        return LLAVAMED_OK; /* somebody else has mended it; this one may be alive */
     }
     if (!has_partial || exists(dir->claim)) {
         (void)unlink(beside); /* nothing left that it could be the claim of */
