@@ -39,7 +39,7 @@ static void meta_close(void *state)
 
 static const struct source_layout meta_layout = {
     .read = meta_read,
-    .peek = meta_peek,
+    .note = meta_note,
     .grain = meta_grain,
     .finish = meta_finish,
     .bytes_read = meta_bytes_read,

@@ -28,12 +28,10 @@ struct meta {
     const struct llavamed_observer *observer; /* may be NULL */
 };
 
-/* As the entry of struct source_layout; `state` is a struct meta. */
-enum llavamed_status meta_read(void *state, size_t index, uint64_t first_elem, uint64_t n_elems, void *buffer,
+/* As the entries of struct source_layout; `state` is a struct meta. */
+enum llavamed_status meta_read(void *state, const struct source_run *run, void *buffer, struct source_notes *notes,
                                struct llavamed_error *error) LLAVAMED_CHECK;
-enum llavamed_status meta_peek(void *state, size_t index, uint64_t first_elem, uint64_t n_elems, void *buffer,
-                               struct llavamed_error *error) LLAVAMED_CHECK;
-
+void meta_note(void *state, const struct source_notes *notes);
 uint64_t meta_grain(const void *state, size_t index);
 
 /* A line of md5sum. Names that do not fit and names elsewhere are of no file that is looked for: given as "". */

@@ -27,7 +27,7 @@ struct gather {
     size_t part;
     uint64_t first_elem;
     uint64_t n_elems;
-    bool is_peek; /* a look that leaves no trace in the records' checksums */
+    struct source_notes *notes; /* may be NULL */
     size_t n_pieces;
     struct iovec pieces[PIECES_MAX];
 };
@@ -40,29 +40,14 @@ struct range {
     uint8_t *buffer; /* of element `first` */
 };
 
-static enum llavamed_status peek_pieces(const struct gather *gather, size_t n_pieces, struct llavamed_error *error)
-{
-    uint64_t at = gather->first_elem;
-    enum llavamed_status status = LLAVAMED_OK;
-    for (size_t i = 0; status == LLAVAMED_OK && i < n_pieces; i++) {
-        uint64_t n_elems = gather->pieces[i].iov_len / gather->element_bytes;
-        status = weights_peek(gather->weights, gather->part, at, n_elems, gather->pieces[i].iov_base, error);
-        at += n_elems;
-    }
-    return status;
-}
-
 static enum llavamed_status gather_flush(struct gather *gather, struct llavamed_error *error)
 {
     if (gather->n_pieces == 0) {
         return LLAVAMED_OK;
     }
-    size_t n_pieces = gather->n_pieces;
+    const struct weights_pieces wanted = {gather->part, gather->first_elem, gather->pieces, gather->n_pieces};
     gather->n_pieces = 0;
-    if (gather->is_peek) {
-        return peek_pieces(gather, n_pieces, error);
-    }
-    return weights_read_pieces(gather->weights, gather->part, gather->first_elem, gather->pieces, n_pieces, error);
+    return weights_read_pieces(gather->weights, &wanted, gather->notes, error);
 }
 
 static enum llavamed_status gather_add(struct gather *gather, size_t part, uint64_t first_elem, uint64_t n_elems,
@@ -148,41 +133,33 @@ static enum llavamed_status read_rotary(struct gather *gather, const struct meta
     return status;
 }
 
-static enum llavamed_status read_range(struct meta *meta, size_t index, const struct range *range, bool is_peek,
-                                       struct llavamed_error *error)
+enum llavamed_status meta_read(void *state, const struct source_run *run, void *buffer, struct source_notes *notes,
+                               struct llavamed_error *error)
 {
-    const struct meta_tensor *tensor = &meta->tensors[index];
+    struct meta *meta = state;
+    const struct meta_tensor *tensor = &meta->tensors[run->tensor];
+    const struct range range = {run->first_elem, run->first_elem + run->n_elems, tensor->shape.n_columns, buffer};
     struct gather gather; /* the pieces are written before they are read: clearing them would cost 16 KiB a call */
-    gather.is_peek = is_peek;
+    gather.notes = notes;
     gather.weights = &meta->weights;
     gather.element_bytes = dtype_bytes(meta->pieces.tensors[tensor->parts[0]].dtype);
     gather.n_pieces = 0;
     assert(gather.element_bytes > 0);
     enum llavamed_status status;
     if (tensor->shape.is_rotary) {
-        status = read_rotary(&gather, tensor, meta->params.head_dim, range, error);
+        status = read_rotary(&gather, tensor, meta->params.head_dim, &range, error);
     } else if (tensor->shape.join == META_JOIN_COLUMNS) {
-        status = read_columns(&gather, tensor, meta->n_shards, range, error);
+        status = read_columns(&gather, tensor, meta->n_shards, &range, error);
     } else {
-        status = read_rows(&gather, tensor, range, error);
+        status = read_rows(&gather, tensor, &range, error);
     }
     return status == LLAVAMED_OK ? gather_flush(&gather, error) : status;
 }
 
-enum llavamed_status meta_read(void *state, size_t index, uint64_t first_elem, uint64_t n_elems, void *buffer,
-                               struct llavamed_error *error)
+void meta_note(void *state, const struct source_notes *notes)
 {
     struct meta *meta = state;
-    const struct range range = {first_elem, first_elem + n_elems, meta->tensors[index].shape.n_columns, buffer};
-    return read_range(meta, index, &range, false, error);
-}
-
-enum llavamed_status meta_peek(void *state, size_t index, uint64_t first_elem, uint64_t n_elems, void *buffer,
-                               struct llavamed_error *error)
-{
-    struct meta *meta = state;
-    const struct range range = {first_elem, first_elem + n_elems, meta->tensors[index].shape.n_columns, buffer};
-    return read_range(meta, index, &range, true, error);
+    weights_note(&meta->weights, notes);
 }
 
 /*

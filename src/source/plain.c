@@ -9,16 +9,15 @@
 
 /* ---- The layout of plain weights files ---- */
 
-static enum llavamed_status plain_read(void *state, size_t index, uint64_t first_elem, uint64_t n_elems, void *buffer,
-                                       struct llavamed_error *error)
+static enum llavamed_status plain_read(void *state, const struct source_run *run, void *buffer,
+                                       struct source_notes *notes, struct llavamed_error *error)
 {
-    return weights_read(state, index, first_elem, n_elems, buffer, error);
+    return weights_read(state, run, buffer, notes, error);
 }
 
-static enum llavamed_status plain_peek(void *state, size_t index, uint64_t first_elem, uint64_t n_elems, void *buffer,
-                                       struct llavamed_error *error)
+static void plain_note(void *state, const struct source_notes *notes)
 {
-    return weights_peek(state, index, first_elem, n_elems, buffer, error);
+    weights_note(state, notes);
 }
 
 static uint64_t plain_grain(const void *state, size_t index)
@@ -45,7 +44,7 @@ static void plain_close(void *state)
 
 static const struct source_layout plain_layout = {
     .read = plain_read,
-    .peek = plain_peek,
+    .note = plain_note,
     .grain = plain_grain,
     .finish = plain_finish,
     .bytes_read = plain_bytes_read,

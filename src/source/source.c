@@ -361,24 +361,43 @@ static void assert_range(const struct source *source, size_t index, uint64_t fir
     assert(first_elem <= tensor->n_elems && n_elems <= tensor->n_elems - first_elem);
 }
 
+enum llavamed_status source_read_noting(struct source *source, const struct source_run *run, void *buffer,
+                                        struct source_notes *notes, struct llavamed_error *error)
+{
+    assert_range(source, run->tensor, run->first_elem, run->n_elems);
+    return source->layout->read(source->state, run, buffer, notes, error);
+}
+
+void source_note(struct source *source, const struct source_notes *notes)
+{
+    if (source->layout->note != NULL) {
+        source->layout->note(source->state, notes);
+    }
+}
+
 enum llavamed_status source_read(struct source *source, size_t index, uint64_t first_elem, uint64_t n_elems,
                                  void *buffer, struct llavamed_error *error)
 {
-    assert_range(source, index, first_elem, n_elems);
-    return source->layout->read(source->state, index, first_elem, n_elems, buffer, error);
+    const struct source_run run = {index, first_elem, n_elems};
+    struct source_notes notes;
+    notes.n_notes = 0; /* the rest is written before it is read */
+    enum llavamed_status status = source_read_noting(source, &run, buffer, &notes, error);
+    if (status == LLAVAMED_OK) {
+        source_note(source, &notes);
+    }
+    return status;
 }
 
 enum llavamed_status source_peek(struct source *source, size_t index, uint64_t first_elem, uint64_t n_elems,
                                  void *buffer, struct llavamed_error *error)
 {
-    assert_range(source, index, first_elem, n_elems);
-    const struct source_layout *layout = source->layout;
-    if (layout->streams != NULL) {
-        source_peek_kept(source, &(struct source_run){index, first_elem, n_elems}, buffer);
+    const struct source_run run = {index, first_elem, n_elems};
+    if (source_streams(source) > 0) {
+        assert_range(source, index, first_elem, n_elems);
+        source_peek_kept(source, &run, buffer);
         return LLAVAMED_OK;
     }
-    return (layout->peek != NULL ? layout->peek : layout->read)(source->state, index, first_elem, n_elems, buffer,
-                                                                error);
+    return source_read_noting(source, &run, buffer, NULL, error);
 }
 
 uint64_t source_grain(const struct source *source, size_t index)

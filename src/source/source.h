@@ -81,11 +81,44 @@ struct source_remark {
 };
 size_t source_remarks(const struct source *source, const struct source_remark **remarks);
 
+/* A run of elements of one tensor. */
+struct source_run {
+    size_t tensor; /* index into source_tensors()->tensors */
+    uint64_t first_elem;
+    uint64_t n_elems;
+};
+
+/* The CRC-32 of a piece of a record that has one (a storage of a torch file), as it was read. */
+struct source_note {
+    uint64_t record; /* the source's own number of it, the same at every opening */
+    uint64_t offset; /* in the record */
+    uint64_t n_bytes;
+    uint32_t crc32;
+};
+
+#define SOURCE_NOTES_MAX 64
+
+/* What one read tells. Notes that find no room are left out: their pieces count as not read. */
+struct source_notes {
+    size_t n_notes;
+    struct source_note notes[SOURCE_NOTES_MAX];
+};
+
 /*
- * Reads elements [first, first + n_elems) of tensor `index` (into source_tensors()->tensors), row-major, little-endian,
- * in the tensor's own dtype. Thread-safe. Each element is meant to be read once: the CRC-32 of its bytes is noted on
- * the way, for source_finish(). The range must lie inside the tensor, and its dtype be of whole bytes.
+ * Reads a run of elements, row-major, little-endian, in the tensor's own dtype. Thread-safe. The run must lie inside
+ * the tensor, and its dtype be of whole bytes. *notes, which may be NULL, gets the CRC-32s of what was read appended;
+ * they count when they are given to source_note().
  */
+enum llavamed_status source_read_noting(struct source *source, const struct source_run *run, void *buffer,
+                                        struct source_notes *notes, struct llavamed_error *error) LLAVAMED_CHECK;
+
+/*
+ * Takes notes for source_finish(): these pieces of records have been read, now or by an earlier run from the same
+ * files. Each piece is meant to be noted once. Thread-safe. Notes that fit no record are passed over.
+ */
+void source_note(struct source *source, const struct source_notes *notes);
+
+/* Reads elements [first, first + n_elems) of tensor `index` and takes the notes at once. */
 enum llavamed_status source_read(struct source *source, size_t index, uint64_t first_elem, uint64_t n_elems,
                                  void *buffer, struct llavamed_error *error) LLAVAMED_CHECK;
 
@@ -103,7 +136,7 @@ enum llavamed_status source_peek(struct source *source, size_t index, uint64_t f
 uint64_t source_grain(const struct source *source, size_t index);
 
 /*
- * After the last source_read(): joins the CRC-32s of the pieces read (in whatever order) and compares each record's;
+ * After the last source_note(): joins the CRC-32s of the pieces read (in whatever order) and compares each record's;
  * bytes of a record that were never read, or read more than once, are read again here through `scratch`. Also that no
  * file changed meanwhile, and that files have the MD5 recorded in a checklist.chk (HASH_MISMATCH; that reads them once
  * more, several at a time). CRC_MISMATCH names file, record and a tensor in it. Not thread-safe.
@@ -121,13 +154,6 @@ enum llavamed_status source_finish(struct source *source, void *scratch, size_t 
 
 /* How many streams there are; 0: this source is read in any order, with source_read(). */
 size_t source_streams(const struct source *source);
-
-/* A run of elements of one tensor. */
-struct source_run {
-    size_t tensor; /* index into source_tensors()->tensors */
-    uint64_t first_elem;
-    uint64_t n_elems;
-};
 
 /*
  * What comes next in a stream: the rest of a tensor, all of it at first. n_elems is 0 at the end of the stream, whose

@@ -10,18 +10,17 @@
 
 /*
  * How elements come out of a layout. `state` is the layout's own. Ranges are checked by source.c; read must be
- * thread-safe. A layout that joins or permutes pieces of several files implements these and nothing else. `peek` is
- * read without noting CRC-32s; a layout without it (NULL) is read, which costs it a second reading in finish. Without
- * `grain` (NULL) it is 1 for every tensor; source.c sees that it is neither 0 nor more than the tensor.
+ * thread-safe. A layout that joins or permutes pieces of several files implements these and nothing else. `notes` may
+ * be NULL. Without `grain` (NULL) it is 1 for every tensor; source.c sees that it is neither 0 nor more than the
+ * tensor.
  *
- * A layout that is read from front to back has neither read nor peek (NULL) but the five calls behind them, which are
+ * A layout that is read from front to back has neither read nor note (NULL) but the five calls behind them, which are
  * those of source.h; source.c keeps what is to be kept.
  */
 struct source_layout {
-    enum llavamed_status (*read)(void *state, size_t index, uint64_t first_elem, uint64_t n_elems, void *buffer,
+    enum llavamed_status (*read)(void *state, const struct source_run *run, void *buffer, struct source_notes *notes,
                                  struct llavamed_error *error);
-    enum llavamed_status (*peek)(void *state, size_t index, uint64_t first_elem, uint64_t n_elems, void *buffer,
-                                 struct llavamed_error *error);
+    void (*note)(void *state, const struct source_notes *notes);
     uint64_t (*grain)(const void *state, size_t index);
     enum llavamed_status (*finish)(void *state, void *scratch, size_t scratch_bytes, struct llavamed_error *error);
     uint64_t (*bytes_read)(const void *state);

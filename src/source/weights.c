@@ -321,71 +321,56 @@ static uint64_t bytes_of_elems(const struct tensor *tensor, uint64_t n_elems)
     return n_elems * dtype_bytes(tensor->dtype);
 }
 
-struct elem_range {
-    uint64_t first;
-    uint64_t n;
-    void *buffer;
-};
-
-static enum llavamed_status read_view(struct weights *weights, const struct weights_span *span, struct elem_range range,
-                                      struct llavamed_error *error)
+static enum llavamed_status read_view(struct weights *weights, const struct weights_span *span,
+                                      const struct source_run *run, void *buffer, struct llavamed_error *error)
 {
     struct strided_read read = {
         .file = weights->files[span->file].file,
         .view = &weights->views[span->view],
-        .first_elem = range.first,
-        .n_elems = range.n,
-        .buffer = range.buffer,
+        .first_elem = run->first_elem,
+        .n_elems = run->n_elems,
+        .buffer = buffer,
     };
     enum llavamed_status status = strided_read(&read, error);
     atomic_fetch_add_explicit(&weights->bytes_read, read.bytes_read, memory_order_relaxed);
     return status;
 }
 
-enum llavamed_status weights_peek(struct weights *weights, size_t index, uint64_t first_elem, uint64_t n_elems,
-                                  void *buffer, struct llavamed_error *error)
+enum llavamed_status weights_read(struct weights *weights, const struct source_run *run, void *buffer,
+                                  struct source_notes *notes, struct llavamed_error *error)
 {
-    const struct tensor *tensor = &weights->set->tensors[index];
-    const struct weights_span *span = &weights->spans[index];
+    const struct weights_span *span = &weights->spans[run->tensor];
+    size_t n_bytes = (size_t)bytes_of_elems(&weights->set->tensors[run->tensor], run->n_elems);
     if (span->view != WEIGHTS_NO_VIEW) {
-        return read_view(weights, span, (struct elem_range){first_elem, n_elems, buffer}, error);
+        return read_view(weights, span, run, buffer, error);
     }
-    uint64_t offset = span->offset + bytes_of_elems(tensor, first_elem);
-    size_t n_bytes = (size_t)bytes_of_elems(tensor, n_elems);
-    enum llavamed_status status = input_file_read(weights->files[span->file].file, offset, buffer, n_bytes, error);
-    if (status == LLAVAMED_OK) {
-        atomic_fetch_add_explicit(&weights->bytes_read, n_bytes, memory_order_relaxed);
+    if (n_bytes == 0) {
+        return LLAVAMED_OK;
     }
-    return status;
-}
-
-enum llavamed_status weights_read(struct weights *weights, size_t index, uint64_t first_elem, uint64_t n_elems,
-                                  void *buffer, struct llavamed_error *error)
-{
-    const struct tensor *tensor = &weights->set->tensors[index];
-    const struct weights_span *span = &weights->spans[index];
-    uint64_t offset = span->offset + bytes_of_elems(tensor, first_elem);
-    size_t n_bytes = (size_t)bytes_of_elems(tensor, n_elems);
-    enum llavamed_status status = weights_peek(weights, index, first_elem, n_elems, buffer, error);
-    if (status != LLAVAMED_OK) {
-        return status;
-    }
-    if (span->view == WEIGHTS_NO_VIEW && span->record != WEIGHTS_NO_RECORD && weights->check_crc) {
-        struct weights_record *record = &weights->records[span->record];
-        if (record->has_crc) {
-            uint32_t crc32 = crc32_update(0, buffer, n_bytes);
-            (void)pthread_mutex_lock(&weights->mutex);
-            record_crc_note(&record->seen, offset - record->offset, n_bytes, crc32);
-            (void)pthread_mutex_unlock(&weights->mutex);
-        }
-    }
-    return LLAVAMED_OK;
+    const struct iovec piece = {.iov_base = buffer, .iov_len = n_bytes};
+    const struct weights_pieces wanted = {run->tensor, run->first_elem, &piece, 1};
+    return weights_read_pieces(weights, &wanted, notes, error);
 }
 
 uint64_t weights_grain(const struct weights *weights, size_t index)
 {
     size_t view = weights->spans[index].view;
     return view == WEIGHTS_NO_VIEW ? 1 : strided_grain(&weights->views[view]);
+}
+
+void weights_note(struct weights *weights, const struct source_notes *notes)
+{
+    (void)pthread_mutex_lock(&weights->mutex);
+    for (size_t i = 0; i < notes->n_notes; i++) {
+        const struct source_note *note = &notes->notes[i];
+        bool fits = note->record < weights->n_records && weights->records[note->record].has_crc &&
+                    note->offset <= weights->records[note->record].n_bytes &&
+                    note->n_bytes <= weights->records[note->record].n_bytes - note->offset;
+        if (fits) {
+            record_crc_note(&weights->records[note->record].seen, note->offset, note->n_bytes, note->crc32);
+        }
+    }
+    (void)pthread_mutex_unlock(&weights->mutex);
 }
 
 /* Reads what was not read yet, or all of a record that was read in overlapping pieces. */

@@ -12,6 +12,7 @@
 
 #include "io/input_file.h"
 #include "source/record_crc.h"
+#include "source/source.h"
 #include "source/strided.h"
 #include "tensor/tensor.h"
 
@@ -92,25 +93,28 @@ enum llavamed_status weights_add_open(struct weights *weights, struct input_file
 size_t weights_file_of(const void *weights, size_t tensor);
 
 /*
- * As source_read(), source_peek() and source_finish(). Reads of views with strides do not add to what is known of a
- * record's CRC-32: weights_finish() reads such a record again. Records without a tensor are not checked: nothing of
- * them was used.
+ * As source_read_noting(), source_note() and source_finish(). Reads of views with strides tell nothing of a record's
+ * CRC-32: weights_finish() reads such a record again. Records without a tensor are not checked: nothing of them was
+ * used.
  */
-enum llavamed_status weights_read(struct weights *weights, size_t index, uint64_t first_elem, uint64_t n_elems,
-                                  void *buffer, struct llavamed_error *error) LLAVAMED_CHECK;
-enum llavamed_status weights_peek(struct weights *weights, size_t index, uint64_t first_elem, uint64_t n_elems,
-                                  void *buffer, struct llavamed_error *error) LLAVAMED_CHECK;
+enum llavamed_status weights_read(struct weights *weights, const struct source_run *run, void *buffer,
+                                  struct source_notes *notes, struct llavamed_error *error) LLAVAMED_CHECK;
+void weights_note(struct weights *weights, const struct source_notes *notes);
 
 /* As source_grain(), but may be 0 or more than the tensor has. */
 uint64_t weights_grain(const struct weights *weights, size_t index);
 
-/*
- * weights_read() of elements that belong in several places: those from `first_elem` on fill the pieces one after the
- * other. Pieces are whole elements, none empty; all of them together lie inside the tensor.
- */
-enum llavamed_status weights_read_pieces(struct weights *weights, size_t index, uint64_t first_elem,
-                                         const struct iovec *pieces, size_t n_pieces,
-                                         struct llavamed_error *error) LLAVAMED_CHECK;
+/* Elements that lie together in a tensor and apart in memory. */
+struct weights_pieces {
+    size_t tensor;
+    uint64_t first_elem;        /* from there on they fill the pieces one after the other */
+    const struct iovec *pieces; /* of whole elements, none empty; all together inside the tensor */
+    size_t n_pieces;
+};
+
+/* weights_read() of scattered elements. */
+enum llavamed_status weights_read_pieces(struct weights *weights, const struct weights_pieces *wanted,
+                                         struct source_notes *notes, struct llavamed_error *error) LLAVAMED_CHECK;
 
 enum llavamed_status weights_finish(struct weights *weights, void *scratch, size_t scratch_bytes,
                                     struct llavamed_error *error) LLAVAMED_CHECK;

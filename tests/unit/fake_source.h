@@ -28,13 +28,14 @@ struct fake_source {
     enum llavamed_status (*fault)(struct fake_source *fake, size_t stream, struct llavamed_error *error);
 };
 
-static inline enum llavamed_status fake_read(void *state, size_t index, uint64_t first_elem, uint64_t n_elems,
-                                             void *buffer, struct llavamed_error *error)
+static inline enum llavamed_status fake_read(void *state, const struct source_run *run, void *buffer,
+                                             struct source_notes *notes, struct llavamed_error *error)
 {
     const struct fake_source *fake = state;
+    size_t element_bytes = dtype_bytes(fake->source.set.tensors[run->tensor].dtype);
+    (void)notes;
     (void)error;
-    size_t element_bytes = dtype_bytes(fake->source.set.tensors[index].dtype);
-    memcpy(buffer, fake->bytes[index] + first_elem * element_bytes, (size_t)n_elems * element_bytes);
+    memcpy(buffer, fake->bytes[run->tensor] + run->first_elem * element_bytes, run->n_elems * element_bytes);
     return LLAVAMED_OK;
 }
 
@@ -73,7 +74,7 @@ static inline enum llavamed_status fake_stream_read(void *state, size_t stream, 
     struct fake_stream *at = &fake->streams[stream];
     enum llavamed_status status = fake->fault == NULL ? LLAVAMED_OK : fake->fault(fake, stream, error);
     if (status == LLAVAMED_OK) {
-        status = fake_read(fake, at->order[at->at], at->next_elem, n_elems, buffer, error);
+        status = fake_read(fake, &(struct source_run){at->order[at->at], at->next_elem, n_elems}, buffer, NULL, error);
         at->next_elem += n_elems;
     }
     return status;
