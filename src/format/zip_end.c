@@ -42,7 +42,8 @@ static enum llavamed_status fail_volumes(const struct input_file *file, struct l
 }
 
 /* The file does not end with an end record: is it cut short, or is there something behind the record? */
-static enum llavamed_status explain_missing_end(struct input_file *file, struct llavamed_error *error)
+static enum llavamed_status explain_missing_end(struct input_file *file, enum zip_form form,
+                                                struct llavamed_error *error)
 {
     uint64_t file_bytes = input_file_bytes(file);
     size_t n = (size_t)min_u64(file_bytes, END_SEARCH_BYTES);
@@ -58,8 +59,10 @@ static enum llavamed_status explain_missing_end(struct input_file *file, struct 
         if (load_le32(tail + start - 1) == END_SIGNATURE) {
             size_t extra = n - (start - 1) - END_BYTES;
             status = llavamed_fail(error, LLAVAMED_STATUS_INPUT_TRAILING,
-                                   "%s: zip: %zu bytes after the end record (want %u, its comment's)",
-                                   input_file_path(file), extra, (unsigned)load_le16(tail + start - 1 + 20));
+                                   form == ZIP_TORCH
+                                       ? "%s: zip: %zu bytes after the end record (want 0)"
+                                       : "%s: zip: %zu bytes after the end record, which are not its comment",
+                                   input_file_path(file), extra);
             goto out;
         }
     }
@@ -186,7 +189,7 @@ enum llavamed_status zip_end_read(struct input_file *file, enum zip_form form, s
     uint64_t offset;
     enum llavamed_status status = find_end(file, form, &is_there, &offset, error);
     if (status == LLAVAMED_OK && !is_there) {
-        status = explain_missing_end(file, error);
+        status = explain_missing_end(file, form, error);
     }
     if (status != LLAVAMED_OK) {
         return status;
