@@ -165,6 +165,7 @@ struct llavamed_settings {
     uint64_t max_memory_bytes;         /* all buffers together; default 256 MiB */
     unsigned n_threads;                /* workers; 0 (default): one per usable core, at least 6 */
     bool allow_unknown_base;           /* PAIR_WRONG_BASE and PAIR_FULL_DELTA become warnings */
+    bool no_resume;                    /* start over where an interrupted run could be continued */
     bool force;                        /* replace an OUT that this library wrote, or that is empty */
     bool dry_run;                      /* stop after the plan; result is filled, nothing is created */
     const volatile int *stop_signal;   /* NULL, or polled: non-zero ends the run as INTERRUPTED with that number;
@@ -223,7 +224,7 @@ struct llavamed_result {
     uint64_t planned_write_bytes;
     uint64_t read_bytes;
     uint64_t written_bytes;
-    uint64_t reused_bytes; /* 0: runs are not continued yet */
+    uint64_t reused_bytes; /* of the shards: what an interrupted run had written */
     uint64_t pool_bytes;   /* buffers allocated for tiles */
     uint64_t free_bytes;   /* on the output's volume when planned */
     unsigned n_threads;

@@ -208,7 +208,9 @@ static enum llavamed_status set_option(struct parser *parser, const struct optio
     case OPTION_SUMS:
         settings->sums = value;
         break;
-    case OPTION_NO_RESUME: /* no run continues another one yet */
+    case OPTION_NO_RESUME:
+        settings->no_resume = true;
+        break;
     case OPTION_DIGESTS:
     case OPTION_AGAINST: /* refused before */
     case OPTION_COUNT:

@@ -88,7 +88,7 @@ const struct option_row option_rows[OPTION_COUNT] = {
      .name = "allow-unknown-base",
      .help = "go on although the contents say that base and delta do not fit"},
     {.id = OPTION_FORCE, .name = "force", .help = "replace a DIR that this program wrote"},
-    {.id = OPTION_NO_RESUME, .name = "no-resume", .help = "start over (every run of this version does)"},
+    {.id = OPTION_NO_RESUME, .name = "no-resume", .help = "start over instead of going on with an interrupted run"},
     {.id = OPTION_DRY_RUN,
      .short_name = 'n',
      .name = "dry-run",

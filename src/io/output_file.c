@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -81,7 +82,23 @@ static enum llavamed_status reserve(int fd, const char *path, uint64_t n_bytes, 
                                (unsigned long long)missing);
 }
 
-enum llavamed_status output_file_create(const char *path, uint64_t n_bytes, struct output_file **out,
+/* An old file that can be kept; -1 when there is none, or it is no plain file of that size or less. */
+static int open_kept(const char *path, uint64_t n_bytes)
+{
+    struct stat info;
+    int fd = open(path, O_RDWR | O_CLOEXEC | O_NOCTTY | O_NOFOLLOW | O_NONBLOCK);
+    if (fd >= 0 && (fstat(fd, &info) != 0 || !S_ISREG(info.st_mode) || info.st_nlink != 1 ||
+                    (uint64_t)info.st_size > n_bytes)) {
+        (void)close(fd);
+        fd = -1;
+    }
+    if (fd < 0) {
+        (void)unlink(path);
+    }
+    return fd;
+}
+
+enum llavamed_status output_file_create(const char *path, uint64_t n_bytes, bool keep, struct output_file **out,
                                         struct llavamed_error *error)
 {
     enum llavamed_status status;
@@ -92,14 +109,20 @@ enum llavamed_status output_file_create(const char *path, uint64_t n_bytes, stru
         status = llavamed_fail_memory(error, sizeof *file + strlen(path), "an open file");
         goto out;
     }
-    fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOCTTY, 0666);
+    fd = keep ? open_kept(path, n_bytes) : -1;
+    bool is_new = fd < 0;
+    if (is_new) {
+        fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOCTTY, 0666);
+    }
     if (fd < 0) {
         status = fail_create(error, errno, path);
         goto out;
     }
     status = reserve(fd, path, n_bytes, error);
     if (status != LLAVAMED_OK) {
-        (void)unlink(path);
+        if (is_new) {
+            (void)unlink(path);
+        }
         goto out;
     }
     file->fd = fd;
@@ -232,6 +255,24 @@ enum llavamed_status output_file_write(struct output_file *file, uint64_t offset
     return writing_errno == 0 ? LLAVAMED_OK : fail_write(file, writing_errno, 0, error);
 }
 
+bool output_file_read(struct output_file *file, uint64_t offset, void *buffer, size_t n_bytes)
+{
+    uint8_t *to = buffer;
+    while (n_bytes > 0) {
+        ssize_t got = pread(file->fd, to, n_bytes, (off_t)offset);
+        if (got < 0 && errno == EINTR) {
+            continue;
+        }
+        if (got <= 0) {
+            return false;
+        }
+        to += got;
+        offset += (uint64_t)got;
+        n_bytes -= (size_t)got;
+    }
+    return true;
+}
+
 enum llavamed_status output_file_finish(struct output_file *file, struct llavamed_error *error)
 {
     enum llavamed_status status = LLAVAMED_OK;
@@ -256,7 +297,7 @@ enum llavamed_status output_file_write_whole(const char *path, const void *bytes
                                              struct llavamed_error *error)
 {
     struct output_file *file = NULL;
-    enum llavamed_status status = output_file_create(path, n_bytes, &file, error);
+    enum llavamed_status status = output_file_create(path, n_bytes, false, &file, error);
     if (status != LLAVAMED_OK) {
         return status;
     }

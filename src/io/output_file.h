@@ -11,12 +11,16 @@
 struct output_file; /* opaque */
 
 /*
- * Creates `path`, which must not exist (O_EXCL), and reserves n_bytes where the file system can (fallocate; where it
+ * Creates `path`, which must not exist (O_EXCL) unless `keep` allows a plain file of at most n_bytes that is there
+ * already, whose bytes are kept (any other is replaced), and reserves n_bytes where the file system can (fallocate; where it
  * cannot, nothing is lost). OUT_SPACE when the reservation finds too little, with how much was missing;
  * OUT_UNWRITABLE. *out is owned by the caller. File mode follows the umask (0666 & ~umask).
  */
-enum llavamed_status output_file_create(const char *path, uint64_t n_bytes, struct output_file **out,
+enum llavamed_status output_file_create(const char *path, uint64_t n_bytes, bool keep, struct output_file **out,
                                         struct llavamed_error *error) LLAVAMED_CHECK;
+
+/* Reads what was written there before, now or by an earlier run; false when that cannot be had. Thread-safe. */
+bool output_file_read(struct output_file *file, uint64_t offset, void *buffer, size_t n_bytes);
 
 /* Closes without any promise; the file stays. NULL is fine. */
 void output_file_close(struct output_file *file);

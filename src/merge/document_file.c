@@ -60,7 +60,7 @@ enum llavamed_status document_create(const char *directory, const char *name, st
     }
     status = sha256_create(&made->sha256, error);
     if (status == LLAVAMED_OK) {
-        status = output_file_create(path, 0, &made->file, error);
+        status = output_file_create(path, 0, false, &made->file, error);
     }
     if (status == LLAVAMED_OK) {
         *out = made;

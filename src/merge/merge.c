@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * llavamed_merge(): sources -> plan -> pipeline -> documents -> published directory, in this order and nothing back up.
- * Until output_dir_publish() there is no OUT; after any failure OUT.partial is removed (continuing is not built yet).
+ * Until output_dir_publish() there is no OUT. What a failure leaves, and how a later run goes on, is in merge_resume.c.
  */
 #include "merge/merge_run.h"
 
@@ -128,7 +128,8 @@ static enum llavamed_status run_pipeline(struct merge_run *run, struct llavamed_
         .kernels = run->kernels,
         .geometry = run->geometry,
         .stop_signal = run->settings->stop_signal,
-        .observer = run->observer,
+        .observer = &run->watch,
+        .journal = run->journal,
     };
     enum llavamed_status status = pipeline_run(&job, &run->outcome, error);
     if (status == LLAVAMED_OK) {
@@ -149,7 +150,7 @@ static enum llavamed_status read_back(struct merge_run *run, struct llavamed_err
 {
     struct hash_files_options options = {.n_threads = run->geometry.n_workers,
                                          .stop_signal = run->settings->stop_signal,
-                                         .observer = run->observer,
+                                         .observer = &run->watch,
                                          .check = "the output, read back"};
     size_t n_shards = merge_is_streamed(run) ? run->plan.n_shards : 0;
     const char **shards = calloc(n_shards + 1, sizeof *shards);
@@ -182,15 +183,13 @@ static enum llavamed_status publish(struct merge_run *run, struct llavamed_error
 
 static enum llavamed_status work(struct merge_run *run, struct llavamed_error *error)
 {
-    bool removed_leftovers = false;
-    enum llavamed_status status = output_dir_begin(run->dir, false, &removed_leftovers, error);
-    if (status != LLAVAMED_OK) {
+    enum llavamed_status status = merge_begin_output(run, error);
+    if (status != LLAVAMED_OK && !run->began) {
         return status;
     }
-    if (removed_leftovers) {
-        merge_note(run, "%s: leftovers of an interrupted run removed", output_dir_partial(run->dir));
+    if (status == LLAVAMED_OK) {
+        status = run_pipeline(run, error);
     }
-    status = run_pipeline(run, error);
     if (status == LLAVAMED_OK) {
         status = write_documents(run, error);
     }
@@ -201,13 +200,13 @@ static enum llavamed_status work(struct merge_run *run, struct llavamed_error *e
         status = merge_check_stop(run, error);
     }
     if (status == LLAVAMED_OK) {
+        status = merge_end_journal(run, error);
+    }
+    if (status == LLAVAMED_OK) {
         status = publish(run, error);
     }
     if (status != LLAVAMED_OK) {
-        struct llavamed_error abandoned;
-        if (output_dir_abandon(run->dir, &abandoned) != LLAVAMED_OK) {
-            (void)merge_warn(run, abandoned.message, &abandoned);
-        }
+        merge_give_up(run, error);
     }
     return status;
 }
@@ -219,6 +218,7 @@ enum llavamed_status llavamed_merge(const struct llavamed_settings *settings, co
         .settings = settings, .observer = observer, .result = result, .started_ns = clock_monotonic_ns()};
     memset(result, 0, sizeof *result);
     memset(error, 0, sizeof *error);
+    merge_watch_init(&run);
     enum llavamed_status status = merge_prepare(&run, error);
     if (status == LLAVAMED_OK && !settings->dry_run) {
         status = merge_verify_inputs(&run, error);

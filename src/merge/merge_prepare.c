@@ -153,9 +153,9 @@ static enum llavamed_status open_sources(struct merge_run *run, struct llavamed_
 {
     bool check_crc = run->settings->verify != LLAVAMED_VERIFY_NONE;
     struct source_options base_options = {
-        .role = "base", .check_crc = check_crc, .stop_signal = run->settings->stop_signal, .observer = run->observer};
+        .role = "base", .check_crc = check_crc, .stop_signal = run->settings->stop_signal, .observer = &run->watch};
     struct source_options delta_options = {
-        .role = "delta", .check_crc = check_crc, .stop_signal = run->settings->stop_signal, .observer = run->observer};
+        .role = "delta", .check_crc = check_crc, .stop_signal = run->settings->stop_signal, .observer = &run->watch};
     enum llavamed_status status = source_open(run->settings->base, &base_options, &run->base, error);
     if (status == LLAVAMED_OK) {
         status = source_open(run->settings->delta, &delta_options, &run->delta, error);
@@ -282,7 +282,7 @@ enum llavamed_status merge_verify_inputs(struct merge_run *run, struct llavamed_
         .all = run->settings->verify == LLAVAMED_VERIFY_FULL,
         .options = {.n_threads = run->geometry.n_workers,
                     .stop_signal = run->settings->stop_signal,
-                    .observer = run->observer,
+                    .observer = &run->watch,
                     .check = "SHA-256 of the inputs"},
     };
     uint64_t n_bytes;

@@ -5,6 +5,7 @@
 
 #include "merge/documents.h"
 #include "merge/input_hashes.h"
+#include "merge/journal.h"
 #include "merge/output_dir.h"
 #include "merge/pipeline.h"
 #include "merge/plan.h"
@@ -25,6 +26,9 @@ struct merge_run {
     const char *identities[INPUT_ROLES]; /* NULL: unknown; of `hashes` */
     struct documents *documents;
     struct output_dir *dir;
+    bool began;               /* OUT.partial is claimed */
+    struct journal *journal;  /* from then on, until all is written */
+    struct llavamed_observer watch; /* shows that the run lives, and tells `observer`: for what takes time */
     struct pipeline_outcome outcome;
     uint64_t started_ns;
 };
@@ -37,6 +41,21 @@ void merge_note(const struct merge_run *run, const char *format, ...) __attribut
 
 /* Tells a warning and keeps it for the result and, if it comes in time, the manifest. A failed run may ignore it. */
 enum llavamed_status merge_warn(struct merge_run *run, const char *text, struct llavamed_error *error);
+
+/* Sets run->watch. */
+void merge_watch_init(struct merge_run *run);
+
+/*
+ * Claims OUT.partial and opens the journal: that of an interrupted run of the same command when there is one, whose
+ * tiles will be kept, unless the settings forbid it.
+ */
+enum llavamed_status merge_begin_output(struct merge_run *run, struct llavamed_error *error) LLAVAMED_CHECK;
+
+/* Before OUT is published: the journal is not part of it. */
+enum llavamed_status merge_end_journal(struct merge_run *run, struct llavamed_error *error) LLAVAMED_CHECK;
+
+/* After a failure: leaves OUT.partial for a later run where the same command may succeed then, else removes it. */
+void merge_give_up(struct merge_run *run, const struct llavamed_error *error);
 
 /* INTERRUPTED when the settings' stop signal has come. */
 enum llavamed_status merge_check_stop(const struct merge_run *run, struct llavamed_error *error) LLAVAMED_CHECK;

@@ -22,7 +22,7 @@
 #include "merge/pipeline_parts.h"
 #include "merge/pipeline_stream.h"
 #include "merge/shard_segments.h"
-#include "merge/tile.h"
+#include "merge/tile_keep.h"
 
 #define TILE_BYTES_MIN 65536
 #define TILE_BYTES_MAX 4194304
@@ -96,7 +96,8 @@ enum llavamed_status pipeline_create_shard(struct pipeline_frame *frame, size_t 
     if (path == NULL) {
         return llavamed_fail_memory(error, strlen(shard->name), "a path");
     }
-    enum llavamed_status status = output_file_create(path, shard->layout.file_bytes, out, error);
+    enum llavamed_status status = output_file_create(path, shard->layout.file_bytes, frame->job->journal != NULL, out,
+                                                     error);
     free(path);
     return status;
 }
@@ -171,6 +172,7 @@ enum work_kind { WORK_START, WORK_FINISH, WORK_HASH, WORK_TILE };
 /* A worker and what it is at. */
 struct worker {
     struct tile_scratch scratch;
+    struct tile_notes notes;
     enum work_kind kind;
     struct lane *lane;
     struct slot *slot;
@@ -332,19 +334,26 @@ static enum crew_turn take_locked(void *state, unsigned number)
     return CREW_WAIT;
 }
 
-static enum llavamed_status do_tile(struct pipeline *pipeline, const struct worker *worker,
-                                    struct llavamed_error *error)
+static enum llavamed_status do_tile(struct pipeline *pipeline, struct worker *worker, struct llavamed_error *error)
 {
+    struct pipeline_frame *frame = pipeline->frame;
     struct slot *slot = worker->slot;
+    if (tile_reuse(frame->job, &slot->tile, worker->lane->file, slot->bytes, &slot->tally)) {
+        atomic_fetch_add(&frame->reused_bytes, slot->tile.n_bytes);
+        return LLAVAMED_OK;
+    }
+    worker->notes.base.n_notes = 0;
+    worker->notes.delta.n_notes = 0;
     enum llavamed_status status =
-        tile_compute(pipeline->frame->job, &slot->tile, &worker->scratch, slot->bytes, &slot->tally, error);
+        tile_compute(frame->job, &slot->tile, &worker->scratch, slot->bytes, &slot->tally, error);
     if (status != LLAVAMED_OK) {
         return status;
     }
     slot->tally.crc32 = crc32_update(0, slot->bytes, slot->tile.n_bytes);
     status = output_file_write(worker->lane->file, slot->tile.file_offset, slot->bytes, slot->tile.n_bytes, error);
     if (status == LLAVAMED_OK) {
-        atomic_fetch_add(&pipeline->frame->written_bytes, slot->tile.n_bytes);
+        atomic_fetch_add(&frame->written_bytes, slot->tile.n_bytes);
+        status = tile_written(frame->job, &slot->tile, &slot->tally, &worker->notes, error);
     }
     return status;
 }
@@ -366,7 +375,7 @@ static enum llavamed_status do_hash(struct pipeline *pipeline, const struct work
 static enum llavamed_status work(void *state, unsigned number, struct llavamed_error *error)
 {
     struct pipeline *pipeline = state;
-    const struct worker *worker = &pipeline->workers[number];
+    struct worker *worker = &pipeline->workers[number];
     switch (worker->kind) {
     case WORK_START:
         return lane_start(pipeline, worker->lane, error);
@@ -454,7 +463,8 @@ static enum llavamed_status allocate(struct pipeline *pipeline, struct llavamed_
         at += geometry->tile_bytes;
     }
     for (unsigned i = 0; i < geometry->n_workers; i++) {
-        pipeline->workers[i].scratch = (struct tile_scratch){at, at + geometry->tile_bytes};
+        struct worker *worker = &pipeline->workers[i];
+        worker->scratch = (struct tile_scratch){at, at + geometry->tile_bytes, &worker->notes};
         at += SCRATCH_PER_WORKER * geometry->tile_bytes;
     }
     return LLAVAMED_OK;
@@ -514,6 +524,7 @@ enum llavamed_status pipeline_run(const struct pipeline_job *job, struct pipelin
     }
     free(frame.pool);
     made.written_bytes = atomic_load(&frame.written_bytes);
+    made.reused_bytes = atomic_load(&frame.reused_bytes);
     made.elapsed_ns = clock_monotonic_ns() - frame.started_ns;
     if (status == LLAVAMED_OK) {
         *outcome = made;

@@ -16,6 +16,8 @@
 #include "merge/plan.h"
 #include "source/source.h"
 
+struct journal; /* merge/journal.h, which needs what is below */
+
 /* How the memory is cut. */
 struct pipeline_geometry {
     unsigned n_workers;  /* at most what was asked for; fewer when memory is short */
@@ -50,6 +52,7 @@ struct pipeline_outcome {
     struct pipeline_tensor *tensors;        /* owned, as plan->tensors */
     char (*shard_sha256)[SHA256_HEX_BYTES]; /* owned, as plan->shards */
     uint64_t written_bytes;
+    uint64_t reused_bytes; /* of tiles that an interrupted run had written */
     uint64_t elapsed_ns;
 };
 
@@ -60,6 +63,7 @@ struct pipeline_job {
     struct source *base;
     struct source *delta;
     const char *directory; /* where the shards are created, under their final names */
+    struct journal *journal; /* may be NULL: notes what is written, and knows what an interrupted run has written */
     const struct kernel_set *kernels;
     struct pipeline_geometry geometry;
     const volatile int *stop_signal;          /* may be NULL */

@@ -18,10 +18,11 @@ struct pipeline_frame {
     uint8_t *pool;                    /* geometry.pool_bytes */
     uint64_t started_ns;
     atomic_uint_fast64_t written_bytes; /* of the shards */
+    atomic_uint_fast64_t reused_bytes;  /* of tiles that were there */
     atomic_uint_fast64_t hashed_bytes;
 };
 
-/* Creates a shard, empty. *out is owned by the caller. */
+/* Creates a shard, empty, or goes on with what an interrupted run left. *out is owned by the caller. */
 enum llavamed_status pipeline_create_shard(struct pipeline_frame *frame, size_t shard, struct output_file **out,
                                            struct llavamed_error *error) LLAVAMED_CHECK;
 

@@ -20,7 +20,7 @@
 #include "merge/pipeline_parts.h"
 #include "merge/read_back.h"
 #include "merge/shard_segments.h"
-#include "merge/tile.h"
+#include "merge/tile_keep.h"
 #include "source/record_crc.h"
 
 /* Files that are open beside the shards and the inputs: the program's own, and its caller's. */
@@ -32,6 +32,7 @@ struct worker {
     enum task_kind kind;
     size_t stream;         /* of TASK_READ */
     struct source_run run; /* what it brought */
+    const struct journal_entry *kept; /* of the tile that these elements make, or NULL */
     bool holds;            /* elements that wait for their computation */
     size_t shard;          /* of TASK_CLOSE and TASK_READ_BACK */
     bool ended;            /* the shard was read to its end */
@@ -40,6 +41,7 @@ struct worker {
     uint8_t *elems; /* a tile of the pool each */
     uint8_t *out;
     struct tile_scratch scratch;
+    struct tile_notes notes;
 };
 
 struct stream {
@@ -174,9 +176,12 @@ static bool take_left_tile_locked(struct run *run, struct worker *worker)
         const struct plan_tensor *tensor = &job->plan->tensors[run->left_tensor];
         uint64_t first = max_u64(run->left_elem, run->placed[run->left_tensor].n_streamed);
         if (first < tensor->out.n_elems) {
-            uint64_t n_elems = min_u64(tile_elems_max(job, tensor), tensor->out.n_elems - first);
+            uint64_t most = tile_elems_max(job, tensor);
+            uint64_t n_elems = min_u64(most, tensor->out.n_elems - first);
+            const struct journal_entry *kept = tile_find_kept(job, run->left_tensor, first, most, &n_elems);
             worker->kind = TASK_COMPUTE;
             worker->tile = make_tile(run, run->left_tensor, first, n_elems);
+            worker->tile.kept = kept;
             run->left_elem = first + n_elems;
             return true;
         }
@@ -242,7 +247,12 @@ static enum llavamed_status read_stream(struct run *run, struct worker *worker, 
     if (status != LLAVAMED_OK || brought->n_elems == 0) {
         return status;
     }
-    brought->n_elems = min_u64(brought->n_elems, read_elems_max(run, brought->tensor));
+    uint64_t most = read_elems_max(run, brought->tensor);
+    size_t tensor = run->planned[brought->tensor];
+    brought->n_elems = min_u64(brought->n_elems, most);
+    worker->kept = tensor == TENSOR_NOT_FOUND
+                       ? NULL
+                       : tile_find_kept(run->frame->job, tensor, brought->first_elem, most, &brought->n_elems);
     return source_stream_read(run->source, worker->stream, brought->n_elems, worker->elems, error);
 }
 
@@ -250,16 +260,23 @@ static enum llavamed_status compute(struct run *run, struct worker *worker, stru
 {
     struct pipeline_frame *frame = run->frame;
     const struct tile *tile = &worker->tile;
+    struct output_file *file = run->shards[frame->job->plan->tensors[tile->tensor].shard].file;
     worker->tally = (struct pipeline_tensor){0};
+    if (tile_reuse(frame->job, tile, file, worker->out, &worker->tally)) {
+        atomic_fetch_add(&frame->reused_bytes, tile->n_bytes);
+        return LLAVAMED_OK;
+    }
+    worker->notes.base.n_notes = 0;
+    worker->notes.delta.n_notes = 0;
     enum llavamed_status status = tile_compute(frame->job, tile, &worker->scratch, worker->out, &worker->tally, error);
     if (status != LLAVAMED_OK) {
         return status;
     }
     worker->tally.crc32 = crc32_update(0, worker->out, tile->n_bytes);
-    size_t shard = frame->job->plan->tensors[tile->tensor].shard;
-    status = output_file_write(run->shards[shard].file, tile->file_offset, worker->out, tile->n_bytes, error);
+    status = output_file_write(file, tile->file_offset, worker->out, tile->n_bytes, error);
     if (status == LLAVAMED_OK) {
         atomic_fetch_add(&frame->written_bytes, tile->n_bytes);
+        status = tile_written(frame->job, tile, &worker->tally, &worker->notes, error);
     }
     return status;
 }
@@ -362,6 +379,7 @@ static void read_done_locked(struct run *run, struct worker *worker)
     if (tensor != TENSOR_NOT_FOUND) {
         worker->holds = true;
         worker->tile = make_tile(run, tensor, brought->first_elem, brought->n_elems);
+        worker->tile.kept = worker->kept;
         *(run->is_base ? &worker->tile.base_elems : &worker->tile.delta_elems) = worker->elems;
     }
 }
@@ -470,6 +488,7 @@ static enum llavamed_status run_init(struct run *run, struct llavamed_error *err
         worker->out = at + geometry->tile_bytes;
         worker->scratch.source = at + 2 * geometry->tile_bytes;
         worker->scratch.converted = at + 3 * geometry->tile_bytes;
+        worker->scratch.notes = &worker->notes;
     }
     place_tensors(run);
     enum llavamed_status status = LLAVAMED_OK;

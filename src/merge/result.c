@@ -93,6 +93,7 @@ void result_note_outcome(struct llavamed_result *result, const struct plan *plan
         result->n_rounded += counts->n_rounded;
     }
     result->written_bytes = outcome->written_bytes;
+    result->reused_bytes = outcome->reused_bytes;
     result->merge_ns = outcome->elapsed_ns;
 }
 

@@ -13,6 +13,7 @@
 
 #include "core/checked.h"
 #include "merge/inv_freq.h"
+#include "merge/tile_keep.h"
 
 /* A tensor of the plan, in its sources. */
 struct operands {
@@ -89,8 +90,10 @@ bool tile_next(struct tile_cursor *cursor, struct tile *tile)
             const struct operands in = {tensor, cursor->job->base, cursor->job->delta};
             uint64_t most = tile_elems_max(cursor->job, tensor);
             uint64_t grain = grain_of(&in);
-            most -= grain <= most ? most % grain : 0;
-            uint64_t n_elems = min_u64(most, tensor->out.n_elems - cursor->next_elem);
+            uint64_t n_elems = min_u64(most - (grain <= most ? most % grain : 0),
+                                       tensor->out.n_elems - cursor->next_elem);
+            const struct journal_entry *kept =
+                tile_find_kept(cursor->job, index, cursor->next_elem, most, &n_elems);
             *tile = (struct tile){
                 .tensor = index,
                 .position = cursor->position,
@@ -98,6 +101,7 @@ bool tile_next(struct tile_cursor *cursor, struct tile *tile)
                 .n_elems = n_elems,
                 .file_offset = shard->layout.file_offsets[cursor->position] + cursor->next_elem * element_bytes,
                 .n_bytes = (size_t)(n_elems * element_bytes),
+                .kept = kept,
             };
             cursor->next_elem += n_elems;
             return true;
@@ -126,6 +130,15 @@ static enum kernel_type kernel_type_known(enum dtype dtype)
     return type;
 }
 
+/* Reads a run of either source; what that tells of checksums goes where the caller wants it. */
+static enum llavamed_status read_run(const struct operation *op, struct source *source, const struct source_run *run,
+                                     void *buffer, struct llavamed_error *error)
+{
+    struct tile_notes *notes = op->scratch->notes;
+    struct source_notes *of = notes == NULL ? NULL : source == op->job->base ? &notes->base : &notes->delta;
+    return source_read_noting(source, run, buffer, of, error);
+}
+
 /*
  * Brings elements of one source in the operation's type: those `given`, as they are, when they have it; else read
  * straight into `target`, or converted into it from there or from scratch->source. *brought says where they are.
@@ -137,7 +150,7 @@ static enum llavamed_status fetch(const struct operation *op, struct source *sou
     const void *raw = given;
     if (given == NULL) {
         void *room = from == op->type ? target : op->scratch->source;
-        enum llavamed_status status = source_read(source, run->tensor, run->first_elem, run->n_elems, room, error);
+        enum llavamed_status status = read_run(op, source, run, room, error);
         if (status != LLAVAMED_OK) {
             return status;
         }
@@ -248,12 +261,13 @@ static void round_through_model(const struct operation *op, enum kernel_type fro
     }
 }
 
-/* Elements as they are: those given, or read into `room`. */
-static enum llavamed_status bring_raw(struct source *source, const struct source_run *run, const void *given,
-                                      void *room, const void **raw, struct llavamed_error *error)
+/* Elements as they are: those given, or read into scratch->source. */
+static enum llavamed_status bring_raw(const struct operation *op, struct source *source, const struct source_run *run,
+                                      const void *given, const void **raw, struct llavamed_error *error)
 {
+    void *room = op->scratch->source;
     *raw = given != NULL ? given : room;
-    return given != NULL ? LLAVAMED_OK : source_read(source, run->tensor, run->first_elem, run->n_elems, room, error);
+    return given != NULL ? LLAVAMED_OK : read_run(op, source, run, room, error);
 }
 
 /* A rotary buffer is one tile: the plan bounds its length. */
@@ -265,7 +279,7 @@ static enum llavamed_status compute_inv_freq(const struct operation *op, const s
     uint8_t *room = op->scratch->source;
     const struct source_run of_delta = {op->tensor->delta_index, 0, n};
     const void *raw;
-    enum llavamed_status status = bring_raw(op->job->delta, &of_delta, tile->delta_elems, room, &raw, error);
+    enum llavamed_status status = bring_raw(op, op->job->delta, &of_delta, tile->delta_elems, &raw, error);
     if (status != LLAVAMED_OK) {
         return status;
     }
@@ -276,7 +290,7 @@ static enum llavamed_status compute_inv_freq(const struct operation *op, const s
         round_through_model(op, KERNEL_F32, room, base_values, n);
     } else {
         const struct source_run of_base = {op->tensor->base_index, 0, n};
-        status = bring_raw(op->job->base, &of_base, tile->base_elems, room, &raw, error);
+        status = bring_raw(op, op->job->base, &of_base, tile->base_elems, &raw, error);
         if (status != LLAVAMED_OK) {
             return status;
         }
@@ -294,7 +308,8 @@ static enum llavamed_status copy_delta(const struct operation *op, const struct 
         memcpy(out, tile->delta_elems, tile->n_bytes);
         return LLAVAMED_OK;
     }
-    return source_read(op->job->delta, op->tensor->delta_index, tile->first_elem, tile->n_elems, out, error);
+    const struct source_run run = {op->tensor->delta_index, tile->first_elem, tile->n_elems};
+    return read_run(op, op->job->delta, &run, out, error);
 }
 
 enum llavamed_status tile_compute(const struct pipeline_job *job, const struct tile *tile,

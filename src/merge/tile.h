@@ -17,6 +17,7 @@ struct tile {
     size_t n_bytes;         /* of the result */
     const void *base_elems; /* borrowed: the base's elements of this range, in their own dtype, when a stream brought */
     const void *delta_elems; /* them, or the delta's; NULL: to be read from the source */
+    const struct journal_entry *kept; /* borrowed: of an interrupted run's tile of these elements; NULL: none */
 };
 
 struct tile_cursor {
@@ -38,10 +39,13 @@ bool tile_next(struct tile_cursor *cursor, struct tile *tile);
 /* The most elements of a tensor that a tile may have, so that it fits every buffer; all of a rotary buffer. */
 uint64_t tile_elems_max(const struct pipeline_job *job, const struct plan_tensor *tensor);
 
+struct tile_notes; /* merge/tile_keep.h */
+
 /* Two buffers of tile_bytes each, private to a worker. */
 struct tile_scratch {
     void *source;
     void *converted;
+    struct tile_notes *notes; /* NULL, or gets what the reads tell of the inputs' checksums; the caller empties it */
 };
 
 /*

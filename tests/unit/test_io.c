@@ -346,17 +346,17 @@ static void write_in_any_order(void)
     temp_dir_make(&dir);
     char *path = temp_path(&dir, "out");
     struct output_file *file = NULL;
-    EXPECT(output_file_create(path, 10, &file, &error) == LLAVAMED_OK);
+    EXPECT(output_file_create(path, 10, false, &file, &error) == LLAVAMED_OK);
     EXPECT(output_file_write(file, 6, "6789", 4, &error) == LLAVAMED_OK);
     EXPECT(output_file_write(file, 0, "012345", 6, &error) == LLAVAMED_OK);
     EXPECT(output_file_write(file, 3, NULL, 0, &error) == LLAVAMED_OK);
     EXPECT(output_file_finish(file, &error) == LLAVAMED_OK);
     EXPECT(temp_file_is(path, "0123456789"));
-    EXPECT(output_file_create(path, 0, &file, &error) == LLAVAMED_STATUS_OUT_EXISTS);
+    EXPECT(output_file_create(path, 0, false, &file, &error) == LLAVAMED_STATUS_OUT_EXISTS);
     EXPECT(temp_file_is(path, "0123456789"));
-    EXPECT(output_file_create(temp_path(&dir, "no/out"), 0, &file, &error) == LLAVAMED_STATUS_OUT_UNWRITABLE);
+    EXPECT(output_file_create(temp_path(&dir, "no/out"), 0, false, &file, &error) == LLAVAMED_STATUS_OUT_UNWRITABLE);
     EXPECT(symlink("elsewhere", temp_path(&dir, "link")) == 0);
-    EXPECT(output_file_create(temp_path(&dir, "link"), 0, &file, &error) == LLAVAMED_STATUS_OUT_EXISTS);
+    EXPECT(output_file_create(temp_path(&dir, "link"), 0, false, &file, &error) == LLAVAMED_STATUS_OUT_EXISTS);
     EXPECT(!temp_exists(temp_path(&dir, "elsewhere")));
     temp_dir_remove(&dir);
 }
@@ -387,7 +387,7 @@ static void no_room_is_told_in_numbers(void)
     EXPECT(setrlimit(RLIMIT_FSIZE, &(struct rlimit){.rlim_cur = 8192, .rlim_max = old.rlim_max}) == 0);
     struct output_file *file = NULL;
     char block[4096] = {1};
-    EXPECT(output_file_create(temp_path(&dir, "b"), 0, &file, &error) == LLAVAMED_OK);
+    EXPECT(output_file_create(temp_path(&dir, "b"), 0, false, &file, &error) == LLAVAMED_OK);
     EXPECT(output_file_write(file, 0, block, sizeof block, &error) == LLAVAMED_OK);
     EXPECT(output_file_write(file, 4096 + 1024, block, sizeof block, &error) == LLAVAMED_STATUS_OUT_SPACE);
     /* 3072 of the 4096 bytes fitted. */
@@ -399,7 +399,7 @@ static void no_room_is_told_in_numbers(void)
     struct statvfs volume;
     EXPECT(statvfs(dir.path, &volume) == 0);
     uint64_t too_much = ((uint64_t)volume.f_blocks + 1000) * volume.f_frsize;
-    enum llavamed_status status = output_file_create(temp_path(&dir, "c"), too_much, &file, &error);
+    enum llavamed_status status = output_file_create(temp_path(&dir, "c"), too_much, false, &file, &error);
     if (status == LLAVAMED_OK) {
         output_file_close(file);
     } else {
@@ -465,7 +465,7 @@ static void threads_share_a_file(void)
     struct writer writers[WRITER_COUNT] = {0};
     struct output_file *output = NULL;
     struct input_file *input = NULL;
-    EXPECT(output_file_create(temp_path(&dir, "t"), WRITER_BLOCK * WRITER_BLOCKS, &output, &error) == LLAVAMED_OK);
+    EXPECT(output_file_create(temp_path(&dir, "t"), WRITER_BLOCK * WRITER_BLOCKS, false, &output, &error) == LLAVAMED_OK);
     for (unsigned char i = 0; i < WRITER_COUNT; i++) {
         writers[i] = (struct writer){.output = output, .first = i};
     }

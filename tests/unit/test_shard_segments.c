@@ -63,7 +63,7 @@ static uint64_t write_shard(struct written *written, size_t step)
     struct output_file *file = NULL;
     struct shard_segments segments;
     uint64_t n_bytes = 0;
-    make_set_require(output_file_create(written->path, layout->file_bytes, &file, NULL) == LLAVAMED_OK);
+    make_set_require(output_file_create(written->path, layout->file_bytes, false, &file, NULL) == LLAVAMED_OK);
     for (size_t i = layout->n_data; i-- > 0;) {
         size_t tensor = shard->tensors[layout->order[i]];
         EXPECT(output_file_write(file, layout->file_offsets[i], written->data[tensor],

@@ -66,7 +66,7 @@ static uint64_t grain_of(const struct pair *pair, const struct plan_tensor *tens
 static size_t compute(const struct pair *pair, size_t tile_bytes, uint8_t *result)
 {
     static uint8_t scratch[2][TILE_BYTES_LARGE];
-    const struct tile_scratch buffers = {scratch[0], scratch[1]};
+    const struct tile_scratch buffers = {scratch[0], scratch[1], NULL};
     const struct pipeline_job job = {
         .plan = &pair->plan,
         .base = pair->base,

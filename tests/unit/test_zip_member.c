@@ -163,7 +163,7 @@ static void says_what_is_wrong(void)
         {"method_lzma", LLAVAMED_STATUS_ZIP_COMPRESSED, "method 14, want 0, stored, or 8, deflated"},
         {"encrypted", LLAVAMED_STATUS_ZIP_ENCRYPTED, "is encrypted"},
         {"flags_unknown", LLAVAMED_STATUS_ZIP_INVALID, "unknown flags (got 0x0010)"},
-        {"comment_longer", LLAVAMED_STATUS_INPUT_TRAILING, "2 bytes after the end record , which are not its comment"},
+        {"comment_longer", LLAVAMED_STATUS_INPUT_TRAILING, "2 bytes after the end record, which are not its comment"},
         {"directory_content", LLAVAMED_STATUS_ZIP_INVALID, "llava/ is a directory and has content"},
         {"twice", LLAVAMED_STATUS_ZIP_DUPLICATE, "different letter case"},
         {"local_method", LLAVAMED_STATUS_ZIP_DISAGREES, "compression method"},

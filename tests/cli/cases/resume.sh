@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash
+# Going on where a killed run stopped: what it wrote is kept when it reads back right, and the result is the same bytes.
+
+# kill_in_the_middle BYTES OPTION...: of ./m, killed once its journal has as many bytes
+kill_in_the_middle()
+{
+    local bytes=$1 i=0 pid
+    shift
+    "$PROGRAM" --base m/base --delta m/delta --out out --cpu ref -j 2 --max-memory 2MiB "$@" \
+        >.checks/stdout 2>.checks/stderr &
+    pid=$!
+    while [ "$(stat -c %s out.partial/.llavamed-journal 2>/dev/null || echo 0)" -lt "$bytes" ] && [ ! -e out ] &&
+        [ $i -lt 3000 ]; do
+        sleep 0.01
+        i=$((i + 1))
+    done
+    kill -KILL "$pid"
+    wait "$pid" 2>/dev/null
+    want test ! -e out
+    want test -s out.partial/.llavamed-journal
+}
+
+# The same command to the end, with its --json; then OUT is what an undisturbed run makes.
+want_continued()
+{
+    apply --base m/base --delta m/delta --out out --cpu ref -j 2 --max-memory 2MiB -v --json "$@"
+    want_status 0
+    want_json 'r["code"] == "ok"'
+    want test ! -e out.partial
+    want diff -r out want
+}
+
+make_models()
+{
+    synth m --scale 0.006
+    "$PROGRAM" --base m/base --delta m/delta --out want -q "$@"
+}
+
+test_resume_keeps_what_was_written()
+{
+    make_models
+    kill_in_the_middle 12000
+    want_continued
+    want_stderr '*note: going on with an interrupted run: [1-9]* tiles are written'
+    want_json 'r["bytes"]["reused"] > 8000000' \
+        'r["bytes"]["reused"] + r["bytes"]["written"] >= r["bytes"]["planned_write"]'
+}
+
+test_resume_twice_and_otherwise_cut()
+{
+    make_models
+    kill_in_the_middle 8000
+    kill_in_the_middle 16000
+    apply --base m/base --delta m/delta --out out --max-memory 64MiB -v --json
+    want_status 0
+    want_json 'r["bytes"]["reused"] > 8000000'
+    want diff -r out want
+}
+
+# Tiles that are not what the journal says are computed again.
+test_resume_trusts_no_byte()
+{
+    make_models
+    kill_in_the_middle 12000
+    python3 -c 'import os
+size = os.path.getsize("out.partial/model.safetensors")
+with open("out.partial/model.safetensors", "r+b") as file:
+    for place in range(0, size, 1 << 20):
+        file.seek(place)
+        file.write(b"damage")'
+    want_continued
+    want_stderr '*note: going on with an interrupted run: *'
+}
+
+test_resume_torch_output()
+{
+    make_models
+    kill_in_the_middle 12000 --format torch
+    apply --base m/base --delta m/delta --out out --format torch -v --json
+    want_status 0
+    want_json 'r["bytes"]["reused"] > 8000000'
+    "$PROGRAM" --base m/base --delta m/delta --out other --format torch -q
+    want diff -r out other
+}
+
+# starts_over REASON OPTION...
+starts_over()
+{
+    local reason=$1
+    shift
+    apply --base m/base --delta m/delta --out out -v --json "$@"
+    want_status 0
+    want_stderr "*note: starting over: $reason*"
+    want_json 'r["bytes"]["reused"] == 0'
+}
+
+test_resume_notices_changes()
+{
+    make_models
+    kill_in_the_middle 4000
+    starts_over 'the options*' --dtype float32
+    rm -r out
+    kill_in_the_middle 4000
+    touch m/delta/model.safetensors
+    starts_over '*delta*'
+    want diff -r out want
+    rm -r out
+    kill_in_the_middle 4000
+    printf x | dd of=out.partial/.llavamed-journal bs=1 seek=20 conv=notrunc status=none
+    starts_over 'the interrupted run left a damaged journal'
+    want diff -r out want
+    rm -r out
+    kill_in_the_middle 4000
+    rm out.partial/.llavamed-journal
+    starts_over 'the interrupted run left no journal'
+    want diff -r out want
+}
+
+test_resume_not_wanted()
+{
+    make_models
+    kill_in_the_middle 4000
+    apply --base m/base --delta m/delta --out out --no-resume -v --json
+    want_status 0
+    want_json 'r["bytes"]["reused"] == 0'
+    want diff -r out want
+}
+
+# An archive is read from its front again, but what was written of it is not written again.
+test_resume_archive()
+{
+    make_models
+    (cd m && python3 -c 'import zipfile
+with zipfile.ZipFile("delta.zip", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+    for name in "config.json", "model.safetensors":
+        archive.write(f"delta/{name}", f"delta/{name}")' && rm -r delta && mv delta.zip delta)
+    kill_in_the_middle 12000
+    apply --base m/base --delta m/delta --out out -v --json
+    want_status 0
+    want_json 'r["bytes"]["reused"] > 4000000'
+    want cmp out/model.safetensors want/model.safetensors
+}
