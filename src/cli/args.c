@@ -200,10 +200,8 @@ static enum llavamed_status set_option(struct parser *parser, const struct optio
         args->json = true;
         break;
     case OPTION_HELP:
-        args->action = ARGS_HELP;
-        break;
     case OPTION_VERSION:
-        args->action = ARGS_VERSION;
+        args->action = row->id == OPTION_HELP ? ARGS_HELP : ARGS_VERSION;
         break;
     case OPTION_SUMS:
         settings->sums = value;

@@ -11,10 +11,10 @@
 struct output_file; /* opaque */
 
 /*
- * Creates `path`, which must not exist (O_EXCL) unless `keep` allows a plain file of at most n_bytes that is there
- * already, whose bytes are kept (any other is replaced), and reserves n_bytes where the file system can (fallocate; where it
- * cannot, nothing is lost). OUT_SPACE when the reservation finds too little, with how much was missing;
- * OUT_UNWRITABLE. *out is owned by the caller. File mode follows the umask (0666 & ~umask).
+ * Creates `path`, which must not exist (O_EXCL), and reserves n_bytes where the file system can (fallocate; where it
+ * cannot, nothing is lost). With `keep` a plain file of at most n_bytes that is there already is gone on with, its
+ * bytes as they are, and anything else there is replaced. OUT_SPACE when the reservation finds too little, with how
+ * much was missing; OUT_UNWRITABLE. *out is owned by the caller. File mode follows the umask (0666 & ~umask).
  */
 enum llavamed_status output_file_create(const char *path, uint64_t n_bytes, bool keep, struct output_file **out,
                                         struct llavamed_error *error) LLAVAMED_CHECK;

@@ -130,6 +130,7 @@ static enum llavamed_status run_pipeline(struct merge_run *run, struct llavamed_
         .stop_signal = run->settings->stop_signal,
         .observer = &run->watch,
         .journal = run->journal,
+        .continues = run->continues,
     };
     enum llavamed_status status = pipeline_run(&job, &run->outcome, error);
     if (status == LLAVAMED_OK) {

@@ -61,6 +61,7 @@ static enum llavamed_status continue_journal(struct merge_run *run, const char *
     if (found.state == JOURNAL_SAME) {
         const struct journal_entry *entries;
         run->journal = found.journal;
+        run->continues = true;
         merge_note(run, "going on with an interrupted run: %zu tiles are written",
                    journal_entries(found.journal, &entries));
         return remove_documents(run, error);
@@ -121,11 +122,15 @@ enum llavamed_status merge_end_journal(struct merge_run *run, struct llavamed_er
     return status;
 }
 
-/* Exit statuses after which the same command may succeed: the output cannot be written now, an I/O error, a signal. */
+/*
+ * Exit statuses after which the same command may succeed: the output cannot be written now, an I/O error, a signal. An
+ * input that changed makes what is written useless.
+ */
 static bool can_be_continued(const struct llavamed_error *error)
 {
     int exit_status = llavamed_exit_status(error);
-    return exit_status == 5 || exit_status == 6 || exit_status > 128;
+    return (exit_status == 5 || exit_status == 6 || exit_status > 128) &&
+           error->status != LLAVAMED_STATUS_INPUT_CHANGED;
 }
 
 void merge_give_up(struct merge_run *run, const struct llavamed_error *error)

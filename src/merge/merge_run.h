@@ -28,6 +28,7 @@ struct merge_run {
     struct output_dir *dir;
     bool began;               /* OUT.partial is claimed */
     struct journal *journal;  /* from then on, until all is written */
+    bool continues;           /* the journal is that of an interrupted run, whose shards are there */
     struct llavamed_observer watch; /* shows that the run lives, and tells `observer`: for what takes time */
     struct pipeline_outcome outcome;
     uint64_t started_ns;

@@ -96,7 +96,7 @@ enum llavamed_status pipeline_create_shard(struct pipeline_frame *frame, size_t 
     if (path == NULL) {
         return llavamed_fail_memory(error, strlen(shard->name), "a path");
     }
-    enum llavamed_status status = output_file_create(path, shard->layout.file_bytes, frame->job->journal != NULL, out,
+    enum llavamed_status status = output_file_create(path, shard->layout.file_bytes, frame->job->continues, out,
                                                      error);
     free(path);
     return status;

@@ -64,6 +64,7 @@ struct pipeline_job {
     struct source *delta;
     const char *directory; /* where the shards are created, under their final names */
     struct journal *journal; /* may be NULL: notes what is written, and knows what an interrupted run has written */
+    bool continues;          /* shards of an interrupted run may be there */
     const struct kernel_set *kernels;
     struct pipeline_geometry geometry;
     const volatile int *stop_signal;          /* may be NULL */

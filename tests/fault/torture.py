@@ -223,6 +223,8 @@ class Torture:
             return well
         if place == "input":
             return well | {3, 6} | ({5} if function == "realpath" else set())
+        if function == "rename" and series.case.force:
+            return well | {0, 5, 6}  # 0: OUT is the new one, and the old one is left for the next run to remove
         if place == "output" or function in ("rename", "renameat2", "mkdir", "unlink", "unlinkat", "rmdir"):
             return well | {5, 6}
         return well | {3, 5, 6}

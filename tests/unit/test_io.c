@@ -465,7 +465,8 @@ static void threads_share_a_file(void)
     struct writer writers[WRITER_COUNT] = {0};
     struct output_file *output = NULL;
     struct input_file *input = NULL;
-    EXPECT(output_file_create(temp_path(&dir, "t"), WRITER_BLOCK * WRITER_BLOCKS, false, &output, &error) == LLAVAMED_OK);
+    EXPECT(output_file_create(temp_path(&dir, "t"), WRITER_BLOCK * WRITER_BLOCKS, false, &output, &error) ==
+           LLAVAMED_OK);
     for (unsigned char i = 0; i < WRITER_COUNT; i++) {
         writers[i] = (struct writer){.output = output, .first = i};
     }
