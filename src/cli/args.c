@@ -141,13 +141,41 @@ static enum llavamed_status choose(struct parser *parser, const struct option_ro
 
 /* ---- Options ----------------------------------------------------------------------------------------------- */
 
+/* What a flag sets; NULL for other options. */
+static bool *flag_of(struct args *args, enum option_id id)
+{
+    switch ((int)id) {
+    case OPTION_ALLOW_UNKNOWN_BASE:
+        return &args->settings.allow_unknown_base;
+    case OPTION_FORCE:
+        return &args->settings.force;
+    case OPTION_NO_RESUME:
+        return &args->settings.no_resume;
+    case OPTION_DRY_RUN:
+        return &args->settings.dry_run;
+    case OPTION_QUIET:
+        return &args->quiet;
+    case OPTION_VERBOSE:
+        return &args->verbose;
+    case OPTION_JSON:
+        return &args->json;
+    default:
+        return NULL;
+    }
+}
+
 /* `value` is NULL exactly for flags, `chosen` that of an option with choices. */
 static enum llavamed_status set_option(struct parser *parser, const struct option_row *row, const char *spelled,
                                        const char *value, int chosen)
 {
     struct args *args = parser->args;
     struct llavamed_settings *settings = &args->settings;
-    switch (row->id) {
+    bool *flag = flag_of(args, row->id);
+    if (flag != NULL) {
+        *flag = true;
+        return LLAVAMED_OK;
+    }
+    switch ((int)row->id) {
     case OPTION_BASE:
         settings->base = value;
         break;
@@ -157,61 +185,40 @@ static enum llavamed_status set_option(struct parser *parser, const struct optio
     case OPTION_OUT:
         settings->out = value;
         break;
-    case OPTION_DTYPE:
-        settings->dtype = (enum llavamed_result_dtype)chosen;
+    case OPTION_SUMS:
+        settings->sums = value;
         break;
     case OPTION_FORMAT:
         settings->format = (enum llavamed_format)chosen;
         break;
+    case OPTION_DTYPE:
+        settings->dtype = (enum llavamed_result_dtype)chosen;
+        break;
     case OPTION_INV_FREQ:
         settings->inv_freq = (enum llavamed_inv_freq)chosen;
         break;
-    case OPTION_MAX_SHARD_SIZE:
-        return set_size(parser, spelled, value, &settings->max_shard_bytes);
     case OPTION_VERIFY:
         settings->verify = (enum llavamed_verify)chosen;
         break;
-    case OPTION_ALLOW_UNKNOWN_BASE:
-        settings->allow_unknown_base = true;
-        break;
-    case OPTION_FORCE:
-        settings->force = true;
-        break;
-    case OPTION_DRY_RUN:
-        settings->dry_run = true;
-        break;
-    case OPTION_THREADS:
-        return set_threads(parser, spelled, value, &settings->n_threads);
-    case OPTION_MAX_MEMORY:
-        return set_size(parser, spelled, value, &settings->max_memory_bytes);
     case OPTION_CPU:
         settings->cpu = (enum llavamed_cpu)chosen;
         break;
     case OPTION_PROGRESS:
         args->progress = (enum args_progress)chosen;
         break;
-    case OPTION_QUIET:
-        args->quiet = true;
-        break;
-    case OPTION_VERBOSE:
-        args->verbose = true;
-        break;
-    case OPTION_JSON:
-        args->json = true;
-        break;
+    case OPTION_MAX_SHARD_SIZE:
+        return set_size(parser, spelled, value, &settings->max_shard_bytes);
+    case OPTION_MAX_MEMORY:
+        return set_size(parser, spelled, value, &settings->max_memory_bytes);
+    case OPTION_THREADS:
+        return set_threads(parser, spelled, value, &settings->n_threads);
     case OPTION_HELP:
+        args->action = ARGS_HELP;
+        break;
     case OPTION_VERSION:
-        args->action = row->id == OPTION_HELP ? ARGS_HELP : ARGS_VERSION;
+        args->action = ARGS_VERSION;
         break;
-    case OPTION_SUMS:
-        settings->sums = value;
-        break;
-    case OPTION_NO_RESUME:
-        settings->no_resume = true;
-        break;
-    case OPTION_DIGESTS:
-    case OPTION_AGAINST: /* refused before */
-    case OPTION_COUNT:
+    default: /* options of a later version, refused before */
         break;
     }
     return LLAVAMED_OK;
