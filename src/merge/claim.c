@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "merge/claim.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -222,6 +223,7 @@ bool claim_is(const char *path, const char *text)
 /* The claim's path with ".json" replaced by ".KIND-KEY.json", malloc'ed; NULL when out of memory. */
 static char *name_beside(const char *path, const char *kind, const char *key)
 {
+    assert(path != NULL);
     size_t stem_bytes = strlen(path);
     if (stem_bytes > 5 && strcmp(path + stem_bytes - 5, ".json") == 0) {
         stem_bytes -= 5;
@@ -247,7 +249,7 @@ static void make_nonce(char hex[NONCE_HEX_BYTES])
         hex[2 * i] = digits[bytes[i] >> 4];
         hex[2 * i + 1] = digits[bytes[i] & 15];
     }
-    hex[2 * NONCE_BYTES] = '\0';
+    hex[NONCE_HEX_BYTES - 1] = '\0';
 }
 
 /* ---- Writing ---- */

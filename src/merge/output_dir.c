@@ -441,7 +441,7 @@ static enum llavamed_status mend(struct output_dir *dir, enum partial_state *sta
 enum llavamed_status output_dir_begin(struct output_dir *dir, bool keep_files, bool *had_leftovers,
                                       struct llavamed_error *error)
 {
-    enum partial_state state;
+    enum partial_state state = PARTIAL_MISSING;
     struct claim claim;
     enum llavamed_status status = look_at_partial(dir, &state, &claim, error);
     if (status == LLAVAMED_OK) {

@@ -217,7 +217,7 @@ test_output_claim_of_another_host()
     want_busy_elsewhere '*its heartbeat is [0-9]* s old*'
     apply_pair base delta -n
     want_busy_elsewhere '*'
-    want test "$(ls -A out.partial | wc -l)" = 2
+    want test "$(find out.partial -type f | wc -l)" = 2
     touch -d '3 minutes ago' $claim
     apply_pair base delta -n
     want_status 0

@@ -24,7 +24,7 @@ kill_in_the_middle()
 # The same command to the end, with its --json; then OUT is what an undisturbed run makes.
 want_continued()
 {
-    apply --base m/base --delta m/delta --out out --cpu ref -j 2 --max-memory 2MiB -v --json "$@"
+    apply --base m/base --delta m/delta --out out --cpu ref -j 2 --max-memory 2MiB -v --json
     want_status 0
     want_json 'r["code"] == "ok"'
     want test ! -e out.partial
@@ -34,7 +34,7 @@ want_continued()
 make_models()
 {
     synth m --scale 0.006
-    "$PROGRAM" --base m/base --delta m/delta --out want -q "$@"
+    "$PROGRAM" --base m/base --delta m/delta --out want -q
 }
 
 test_resume_keeps_what_was_written()
