@@ -44,7 +44,10 @@ void crew_announce_locked(struct crew *crew, size_t item)
     pthread_cond_signal(&crew->watcher);
 }
 
-/* A signal that came is the first error, unless there was one. */
+/*
+ * A signal that came is the first error, unless there was one. On the calling thread alone: a handler may store into
+ * what is read here, and does so on that thread.
+ */
 static void look_for_signal_locked(struct crew *crew)
 {
     int signal_number = crew->job->stop_signal == NULL ? 0 : *crew->job->stop_signal;
@@ -66,11 +69,7 @@ static void *worker_main(void *argument)
     struct llavamed_error error;
     (void)fesetenv(FE_DFL_ENV); /* the kernels' law; a host program may have set another rounding or flush-to-zero */
     pthread_mutex_lock(&crew->mutex);
-    for (;;) {
-        look_for_signal_locked(crew);
-        if (crew->stop) {
-            break;
-        }
+    while (!crew->stop) {
         enum crew_turn turn = job->take_locked(job->state, worker->number);
         if (turn == CREW_OVER) {
             break;
@@ -181,7 +180,10 @@ enum llavamed_status crew_run(const struct crew_job *job, struct llavamed_error 
     if (crew.workers == NULL || crew.announced == NULL) {
         status = llavamed_fail_memory(error, job->n_workers * sizeof *crew.workers, "the worker threads");
     } else {
-        unsigned n_started = start_workers(&crew);
+        pthread_mutex_lock(&crew.mutex);
+        look_for_signal_locked(&crew); /* one that came before: no work is begun */
+        pthread_mutex_unlock(&crew.mutex);
+        unsigned n_started = crew.stop ? 0 : start_workers(&crew);
         watch(&crew);
         for (unsigned i = 0; i < n_started; i++) {
             (void)pthread_join(crew.workers[i].thread, NULL);
