@@ -214,10 +214,12 @@ enum llavamed_status shard_index_parse(const char *path, const char *json, size_
     return status;
 }
 
-void shard_index_write_hub(struct buffer *out, uint64_t total_bytes, const struct shard_index_row *rows, size_t n_rows)
+static void write_index(struct buffer *out, const struct reference_size *total, const struct shard_index_row *rows,
+                        size_t n_rows)
 {
-    buffer_printf(out, "{\n  \"metadata\": {\n    \"total_size\": %llu\n  },\n  \"weight_map\": {",
-                  (unsigned long long)total_bytes);
+    buffer_append_text(out, "{\n  \"metadata\": {\n    \"total_size\": ");
+    reference_size_write(out, total);
+    buffer_append_text(out, "\n  },\n  \"weight_map\": {");
     for (size_t i = 0; i < n_rows; i++) {
         buffer_append_text(out, i == 0 ? "\n    " : ",\n    ");
         json_append_ascii(out, rows[i].tensor);
@@ -227,10 +229,16 @@ void shard_index_write_hub(struct buffer *out, uint64_t total_bytes, const struc
     buffer_append_text(out, n_rows == 0 ? "}\n}" : "\n  }\n}");
 }
 
-void shard_index_write_reference(struct buffer *out, uint64_t total_bytes, const struct shard_index_row *rows,
-                                 size_t n_rows)
+void shard_index_write_hub(struct buffer *out, uint64_t total_bytes, const struct shard_index_row *rows, size_t n_rows)
+{
+    const struct reference_size total = {.integer = total_bytes};
+    write_index(out, &total, rows, n_rows);
+}
+
+void shard_index_write_reference(struct buffer *out, const struct reference_size *total,
+                                 const struct shard_index_row *rows, size_t n_rows)
 {
     /* "metadata" sorts before "weight_map", and it has one member. */
-    shard_index_write_hub(out, total_bytes, rows, n_rows);
+    write_index(out, total, rows, n_rows);
     buffer_append_text(out, "\n");
 }

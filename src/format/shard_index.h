@@ -7,7 +7,7 @@
 #ifndef FORMAT_SHARD_INDEX_H
 #define FORMAT_SHARD_INDEX_H
 
-#include "core/buffer.h"
+#include "format/reference_size.h"
 
 #define SHARD_INDEX_BYTES_MAX 100000000
 #define SHARD_COUNT_MAX 10000
@@ -48,7 +48,7 @@ void shard_index_write_hub(struct buffer *out, uint64_t total_bytes, const struc
  * Appends the index as transformers 4.28's save_pretrained writes it: json.dumps(indent=2, sort_keys=True) and a
  * newline. `rows` are sorted by the bytes of the tensor's name.
  */
-void shard_index_write_reference(struct buffer *out, uint64_t total_bytes, const struct shard_index_row *rows,
-                                 size_t n_rows);
+void shard_index_write_reference(struct buffer *out, const struct reference_size *total,
+                                 const struct shard_index_row *rows, size_t n_rows);
 
 #endif

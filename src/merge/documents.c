@@ -356,7 +356,7 @@ static enum llavamed_status write_index(const struct plan *plan, const char *dir
     if (status == LLAVAMED_OK) {
         if (plan->format == SHARD_TORCH) {
             qsort(rows, n_rows, sizeof *rows, compare_index_rows);
-            shard_index_write_reference(document_text(document), plan->data_bytes, rows, n_rows);
+            shard_index_write_reference(document_text(document), &plan->reference_total, rows, n_rows);
         } else {
             shard_index_write_hub(document_text(document), plan->data_bytes, rows, n_rows);
         }

@@ -7,6 +7,7 @@
 #ifndef MERGE_PLAN_H
 #define MERGE_PLAN_H
 
+#include "format/reference_size.h"
 #include "format/shard_layout.h"
 #include "tensor/tensor.h"
 
@@ -43,7 +44,8 @@ struct plan {
     enum shard_format format;
     char *index_name; /* owned: "model.safetensors.index.json", "pytorch_model.bin.index.json"; NULL: a single shard */
     enum dtype model_dtype; /* T of the model: inv_freq is rounded through it */
-    uint64_t data_bytes;    /* of all result tensors: the index's total_size */
+    uint64_t data_bytes;    /* of all result tensors: the total_size of a safetensors index */
+    struct reference_size reference_total; /* of a torch index; 0 for safetensors */
     uint64_t file_bytes;    /* of all shards, headers included */
     uint64_t base_read_bytes;
     uint64_t delta_read_bytes;
@@ -74,8 +76,8 @@ struct plan_options {
  * INPUT_LIMIT: sizes that do not fit 64 bits. PAIR_SAME is not decided here.
  *
  * Shards are cut as the writer of their format does: huggingface_hub's for safetensors; for torch shard_checkpoint() of
- * transformers 4.28, whose first shard is empty when the very first tensor is above the limit. (It counts an element of
- * a bool as an eighth of a byte; here it is one. No LLaMA has any.)
+ * transformers 4.28, whose first shard is empty when the very first tensor is above the limit, and which counts an
+ * element of a bool as an eighth of a byte (reference_size.h).
  *
  * Index rows in the order that huggingface_hub gives them are those of shards[0].tensors, shards[1].tensors and so on;
  * that is not plan.tensors' order where a tensor larger than max_shard_bytes went ahead of the shard being filled.

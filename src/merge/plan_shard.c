@@ -5,6 +5,7 @@
  * - safetensors: huggingface_hub's split_state_dict_into_shards_factory. A tensor larger than the limit becomes a shard
  *   of its own at once, numbered before the one still being filled.
  * - torch: shard_checkpoint() of transformers 4.28. Such a tensor ends the shard being filled, even an empty one.
+ *   Sizes are what that function takes for them (reference_size.h).
  */
 #include <stdlib.h>
 #include <string.h>
@@ -16,15 +17,17 @@
 static size_t assign_torch_shards(uint64_t limit, struct plan *plan)
 {
     size_t shard = 0;
-    uint64_t open_bytes = 0;
+    struct reference_size open = {0};
     for (size_t i = 0; i < plan->n_tensors; i++) {
-        uint64_t n_bytes = plan->tensors[i].out.n_bytes;
-        if (n_bytes > limit || open_bytes > limit - n_bytes) {
+        const struct tensor *tensor = &plan->tensors[i].out;
+        struct reference_size filled = reference_size_plus(open, tensor);
+        if (reference_size_above(&filled, limit)) {
             shard++;
-            open_bytes = 0;
+            filled = reference_size_plus((struct reference_size){0}, tensor);
         }
         plan->tensors[i].shard = shard;
-        open_bytes += n_bytes;
+        open = filled;
+        plan->reference_total = reference_size_plus(plan->reference_total, tensor);
     }
     return shard + 1;
 }

@@ -68,6 +68,16 @@ class Maker:
             base[name] = self.tensor(shape, self.random.choice(FLOATS) if dtype in FLOATS else dtype)
         return self.shuffled(base), self.shuffled(delta)
 
+    def bool_pair(self):
+        """As foreign_pair, about half of it bools of odd sizes."""
+        base, delta = {}, {}
+        for i in range(self.random.randint(1, 40)):
+            dtype = torch.bool if self.random.random() < 0.5 else self.random.choice(FLOATS + INTEGERS)
+            shape = self.shape() if self.random.random() < 0.5 else (self.random.randint(0, 300),)
+            name = f"{self.random.choice(['mask', 'weight', 'b'])}.{i}"
+            delta[name], base[name] = self.tensor(shape, dtype), self.tensor(shape, dtype)
+        return self.shuffled(base), self.shuffled(delta)
+
     def shuffled(self, tensors):
         names = list(tensors)
         self.random.shuffle(names)

@@ -43,7 +43,7 @@ exec tests/run_check.sh \
     "records=$build/venv/bin/python tests/interop/hub_records.py --program $program" \
     "readers=$build/venv/bin/python tests/interop/readers.py --program $program" \
     "torch-output=$build/venv-reference/bin/python tests/interop/torch_output.py --program $program --large \
-        --newer $build/venv/bin/python --cases ${INTEROP_CASES:-400}" \
+        --newer $build/venv/bin/python --cases ${INTEROP_CASES:-400} --bools 100" \
     "torch-writer=$build/venv-reference/bin/python tests/interop/torch_writer.py --program $build/tools/render_torch \
         --cases ${INTEROP_TORCH_CASES:-2000} --save-pretrained" \
     "torch-writer-today=$build/venv/bin/python tests/interop/torch_writer.py --program $build/tools/render_torch \

@@ -3,10 +3,12 @@
 
 Random pairs (models.py), written as torch files or safetensors, are merged with options that must not change a byte;
 each shard must be what torch.save of this torch (1.13) writes for the same dict, cut by transformers' own
-shard_checkpoint, the index what save_pretrained writes. The torch of --newer then loads all of it with
+shard_checkpoint, the index what save_pretrained writes. --bools adds cases full of bools, which that function counts
+as an eighth of a byte, with limits around where such sums end. The torch of --newer then loads all of it with
 weights_only=True. --large adds an archive above 4 GiB and one of more than 65,535 records.
 
-Usage: torch_output.py --program PATH --newer PYTHON [--cases N] [--seed N] [--only CASE] [--large]
+Usage: torch_output.py --program PATH --newer PYTHON [--cases N] [--bools N] [--seed N]
+           [--only CASE] [--large]
 Ends with "N passed, N failed".
 """
 
@@ -24,7 +26,7 @@ import traceback
 import torch
 import transformers
 from safetensors.torch import save_file
-from transformers.modeling_utils import shard_checkpoint
+from transformers.modeling_utils import dtype_byte_size, shard_checkpoint
 
 import checkpoints
 import models
@@ -60,20 +62,10 @@ def first_difference(got_path, want_path):
             at += len(a)
 
 
-def shards_of(tensors, limit):
-    """As shard_checkpoint gives them. It counts an element of a bool as an eighth of a byte, the program as one."""
-    if not any(tensor.dtype == torch.bool for tensor in tensors.values()):
-        return shard_checkpoint(tensors, max_shard_size=limit)
-    bytes_alike = {name: tensor.view(torch.uint8) if tensor.dtype == torch.bool else tensor
-                   for name, tensor in tensors.items()}
-    shards, index = shard_checkpoint(bytes_alike, max_shard_size=limit)
-    return {file: {name: tensors[name] for name in shard} for file, shard in shards.items()}, index
-
-
 def save(tensors, limit, directory):
     """What save_pretrained does with a state dict."""
     os.makedirs(directory)
-    shards, index = shards_of(tensors, limit)
+    shards, index = shard_checkpoint(tensors, max_shard_size=limit)
     for file, shard in shards.items():
         torch.save(shard, os.path.join(directory, file))
     if index is not None:
@@ -130,10 +122,20 @@ def options_for(rng, dtype, drop, limit):
     return arguments
 
 
-def run_case(program, seed, directory):
+def limit_at_edge(rng, tensors):
+    """A limit that a run of the tensors, as shard_checkpoint counts them, just reaches, or not."""
+    sizes = [t.numel() * dtype_byte_size(t.dtype) for t in tensors.values()]
+    first = rng.randrange(len(sizes))
+    return max(1, int(sum(sizes[first:rng.randint(first, len(sizes))])) + rng.randint(-1, 1))
+
+
+def run_case(program, seed, directory, bools=False):
     """Raises Mismatch. Leaves directory/out."""
     rng, maker = random.Random(seed), models.Maker(seed)
-    base, delta = maker.foreign_pair(False) if rng.random() < 0.4 else maker.llama_pair()
+    if bools:
+        base, delta = maker.bool_pair()
+    else:
+        base, delta = maker.foreign_pair(False) if rng.random() < 0.4 else maker.llama_pair()
     files = {}
     for side, tensors in ("base", base), ("delta", delta):
         kind = rng.choice(["safetensors", "bin"])
@@ -145,6 +147,7 @@ def run_case(program, seed, directory):
     want = oracle.merge(base, delta, DTYPES[dtype], drop)
     total = sum(t.numel() * t.element_size() for t in want.values())
     limit = rng.choice([10**10, max(1, total // rng.randint(1, 12) + rng.randint(-3, 3))])
+    limit = limit_at_edge(rng, want) if bools and want else limit
     run_program(program, ["--base", f"{directory}/base", "--delta", f"{directory}/delta", "--out", f"{directory}/out",
                           *options_for(rng, dtype, drop, limit)])
     compare_output(f"{directory}/out", want, limit, f"{directory}/want")
@@ -159,14 +162,14 @@ def check_loads(newer, directories):
     return [i for i, hexes in enumerate(own) if i >= len(said) or said[i] != hexes]
 
 
-def run_batch(options, seeds):
+def run_batch(options, seeds, bools=False):
     """The number of cases that failed."""
     wrong = set()
     with tempfile.TemporaryDirectory() as root:
         for seed in seeds:
             try:
                 os.mkdir(f"{root}/{seed}")
-                run_case(options.program, seed, f"{root}/{seed}")
+                run_case(options.program, seed, f"{root}/{seed}", bools)
             except Mismatch as error:
                 wrong.add(seed)
                 print(f"case {seed}: {error}", flush=True)
@@ -256,6 +259,7 @@ def main():
     parser.add_argument("--newer", required=True)
     parser.add_argument("--seed", type=int, default=20230601)
     parser.add_argument("--cases", type=int, default=400)
+    parser.add_argument("--bools", type=int, default=0)
     parser.add_argument("--only", type=int)
     parser.add_argument("--large", action="store_true")
     options = parser.parse_args()
@@ -265,15 +269,18 @@ def main():
     seeds = range(options.seed, options.seed + options.cases)
     if options.only is not None:
         seeds = range(options.only, options.only + 1)
-    n_failed, n = 0, len(seeds)
+    n_failed, n_cases = 0, len(seeds) + options.bools
     for first in range(0, len(seeds), BATCH):
         n_failed += run_batch(options, seeds[first:first + BATCH])
+    for first in range(0, options.bools, BATCH):
+        n = min(BATCH, options.bools - first)
+        n_failed += run_batch(options, range(options.seed + first, options.seed + first + n), True)
     if options.large:
         for case in large_many_records, large_above_4_gib:
             n_failed += run_large(options, case)
-            n += 1
-    print(f"{n - n_failed} passed, {n_failed} failed")
-    return 0 if n_failed == 0 and n > 0 else 1
+            n_cases += 1
+    print(f"{n_cases - n_failed} passed, {n_failed} failed")
+    return 0 if n_failed == 0 and n_cases > 0 else 1
 
 
 if __name__ == "__main__":

@@ -56,22 +56,36 @@ static void expect_consistent(const struct plan *plan)
     }
 }
 
-/* One line of torch_splits.txt: LIMIT SIZE:SHARD... */
+static void expect_total(const struct plan *plan, const char *want)
+{
+    struct buffer text;
+    buffer_init(&text, 100);
+    reference_size_write(&text, &plan->reference_total);
+    EXPECT_TEXT(text.data, want);
+    buffer_deinit(&text);
+}
+
+/* One line of torch_splits.txt: LIMIT TOTAL SIZE:SHARD..., "b" before the SIZE of a bool. */
 static void check_split(char *line)
 {
     struct tensor_set set;
     tensor_set_init(&set);
     char *at = line;
     uint64_t limit = strtoull(at, &at, 10);
+    char total[40] = "";
+    int total_bytes = 0;
+    EXPECT(sscanf(at, "%39s%n", total, &total_bytes) == 1);
+    at += total_bytes;
     uint64_t shards[TENSORS_MAX];
     size_t n = 0;
     while (*at == ' ' && n < TENSORS_MAX) {
-        uint64_t size = strtoull(at, &at, 10);
+        bool is_bool = at[1] == 'b';
+        uint64_t size = strtoull(at + 1 + is_bool, &at, 10);
         EXPECT(*at == ':');
         shards[n] = strtoull(at + 1, &at, 10);
         char name[8];
         (void)snprintf(name, sizeof name, "t%02zu", n);
-        set_put(&set, name, DTYPE_U8, 1, size, 0);
+        set_put(&set, name, is_bool ? DTYPE_BOOL : DTYPE_U8, 1, size, 0);
         n++;
     }
     EXPECT(*at == '\n' && n > 0);
@@ -83,6 +97,11 @@ static void check_split(char *line)
         EXPECT_U64(plan.tensors[i].shard, shards[i]);
     }
     EXPECT_U64(plan.n_shards, shards[n - 1] + 1);
+    if (strcmp(total, "-") == 0) {
+        EXPECT(plan.index_name == NULL);
+    } else {
+        expect_total(&plan, total);
+    }
     expect_consistent(&plan);
     plan_deinit(&plan);
     tensor_set_deinit(&set);
@@ -101,7 +120,7 @@ static void lists_as_shard_checkpoint(void)
         n_lines++;
     }
     (void)fclose(file);
-    EXPECT_U64(n_lines, 200);
+    EXPECT_U64(n_lines, 500);
 }
 
 /* torch.save({}): what the reference writes when the very first tensor is above the limit. */
@@ -192,7 +211,7 @@ static void index_sha256(const struct plan *plan, char hex[SHA256_HEX_BYTES])
     qsort(rows, plan->n_tensors, sizeof *rows, compare_rows);
     struct buffer text;
     buffer_init(&text, SHARD_INDEX_BYTES_MAX);
-    shard_index_write_reference(&text, plan->data_bytes, rows, plan->n_tensors);
+    shard_index_write_reference(&text, &plan->reference_total, rows, plan->n_tensors);
     EXPECT(buffer_status(&text, "the index", NULL) == LLAVAMED_OK);
     EXPECT(sha256_of(text.data, text.n_bytes, hex, NULL) == LLAVAMED_OK);
     buffer_deinit(&text);
