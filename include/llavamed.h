@@ -201,7 +201,7 @@ struct llavamed_observer {
     void *context;
     void (*progress)(void *context, const struct llavamed_progress *progress);
     void (*shard_done)(void *context, const struct llavamed_shard_report *shard, size_t n_done, size_t n_shards);
-    void (*warning)(void *context, const char *text);
+    void (*warning)(void *context, const char *text); /* all of result.warnings, and started_over */
     void (*note)(void *context, const char *text); /* what -v shows: choices made, the kernel, memory, threads */
 };
 
@@ -236,6 +236,7 @@ struct llavamed_result {
     uint64_t n_infinite;
     uint64_t n_rounded;  /* sums that the result's dtype cannot hold exactly */
     char *manifest_sha256; /* hex, owned; NULL unless published */
+    char *started_over;  /* owned; NULL, or why what an interrupted run had written was of no use */
     char **warnings;     /* owned */
     size_t n_warnings;
 };

@@ -103,6 +103,7 @@ void report_print_json(FILE *stream, const struct report *report)
         json_emit_text(&emit, NULL, report->result->warnings[i]);
     }
     json_emit_end(&emit, ']');
+    json_emit_text(&emit, "started_over", report->result->started_over);
     json_emit_text(&emit, "version", LLAVAMED_VERSION);
     json_emit_end(&emit, '}');
 }

@@ -148,6 +148,21 @@ out:
     return status;
 }
 
+bool journal_is_at(const char *path)
+{
+    struct stat info;
+    char magic[sizeof JOURNAL_MAGIC - 1];
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
+    if (fd < 0) {
+        return false;
+    }
+    bool is_journal = fstat(fd, &info) == 0 && S_ISREG(info.st_mode) &&
+                      pread(fd, magic, sizeof magic, 0) == (ssize_t)sizeof magic &&
+                      memcmp(magic, JOURNAL_MAGIC, sizeof magic) == 0;
+    (void)close(fd);
+    return is_journal;
+}
+
 /* The file, or a state that says why there is none. Links are not followed: the file may be written to. */
 static enum llavamed_status open_old(const char *path, int *fd, size_t *n_bytes, enum journal_state *state,
                                      struct llavamed_error *error)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The journal of a run: which parts of the output are written, and what their bytes are, so that a later run of the
- * same command can keep them. It lies in OUT.partial while the run works and is not part of OUT.
+ * same command can keep them. It lies in OUT.partial while the run works, and beside OUT while that gets its name: so it
+ * is there until OUT is, and never in it.
  *
  *   file   = header | entry...
  *   header = magic "LMJOURN1" | u32 n_parts | n_parts x (label of 8 bytes, SHA-256 of the part as 64 hex digits)
@@ -24,6 +25,7 @@
 #include "merge/pipeline.h"
 
 #define JOURNAL_FILE_NAME ".llavamed-journal"
+#define JOURNAL_BESIDE_SUFFIX ".publishing.journal"
 
 /* What makes a run the same, in parts so that a difference can be named. */
 enum journal_part { JOURNAL_TOOL, JOURNAL_OPTIONS, JOURNAL_BASE, JOURNAL_DELTA, JOURNAL_PLAN, JOURNAL_PARTS };
@@ -97,6 +99,9 @@ enum llavamed_status journal_continue(const char *path, const struct journal_key
                                       struct llavamed_error *error) LLAVAMED_CHECK;
 
 void journal_close(struct journal *journal); /* NULL is fine; the file stays */
+
+/* Whether `path` is a plain file that begins as a journal does. */
+bool journal_is_at(const char *path);
 
 /* All loaded entries, by tensor and first element, without overlap. Borrowed; thread-safe: they do not change. */
 size_t journal_entries(const struct journal *journal, const struct journal_entry **entries);

@@ -13,7 +13,7 @@
 #define CRC_BYTES 4
 #define NOTES_OFFSET (JOURNAL_ENTRY_BYTES_MIN - CRC_BYTES)
 
-static const char magic[8] = {'L', 'M', 'J', 'O', 'U', 'R', 'N', '1'};
+static const char magic[8] = JOURNAL_MAGIC; /* without its NUL */
 
 static const char labels[JOURNAL_PARTS][JOURNAL_LABEL_BYTES] = {
     [JOURNAL_TOOL] = "tool",   [JOURNAL_OPTIONS] = "options", [JOURNAL_BASE] = "base",

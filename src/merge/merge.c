@@ -201,12 +201,14 @@ static enum llavamed_status work(struct merge_run *run, struct llavamed_error *e
         status = merge_check_stop(run, error);
     }
     if (status == LLAVAMED_OK) {
-        status = merge_end_journal(run, error);
+        status = merge_move_journal(run, error);
     }
     if (status == LLAVAMED_OK) {
         status = publish(run, error);
     }
-    if (status != LLAVAMED_OK) {
+    if (status == LLAVAMED_OK) {
+        merge_end_journal(run);
+    } else {
         merge_give_up(run, error);
     }
     return status;
@@ -238,6 +240,7 @@ enum llavamed_status llavamed_merge(const struct llavamed_settings *settings, co
     }
     pipeline_outcome_deinit(&run.outcome);
     documents_free(run.documents);
+    merge_resume_deinit(&run);
     input_hashes_free(run.hashes);
     plan_deinit(&run.plan);
     output_dir_free(run.dir);

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Going on where an interrupted run of the same command stopped, and leaving one so that a later run can. */
+#include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "io/directory.h"
@@ -40,8 +43,57 @@ static enum llavamed_status remove_documents(const struct merge_run *run, struct
     return status;
 }
 
+/* Without -v and in --json too; but not in the manifest: what becomes of OUT does not depend on it. */
+static enum llavamed_status tell_start_over(struct merge_run *run, const char *reason, struct llavamed_error *error)
+{
+    char text[MERGE_REMARK_BYTES + sizeof "starting over: "];
+    (void)snprintf(text, sizeof text, "starting over: %s", reason);
+    run->result->started_over = strdup(reason);
+    if (run->observer != NULL && run->observer->warning != NULL) {
+        run->observer->warning(run->observer->context, text);
+    }
+    return run->result->started_over != NULL ? LLAVAMED_OK : llavamed_fail_memory(error, strlen(reason), "a message");
+}
+
+/* A run that died before it had a journal left nothing but claims. */
+static bool has_only_claims(const char *directory)
+{
+    struct directory_listing listing = {0};
+    bool only = directory_list(directory, &listing, NULL) == LLAVAMED_OK;
+    for (size_t i = 0; only && i < listing.n_names; i++) {
+        only = strncmp(listing.names[i], OUTPUT_DIR_CLAIM_PREFIX, sizeof OUTPUT_DIR_CLAIM_PREFIX - 1) == 0;
+    }
+    directory_listing_deinit(&listing);
+    return only;
+}
+
+/* Of no use to this run, as `found` says. */
+static enum llavamed_status start_over(struct merge_run *run, const struct journal_found *found,
+                                       struct llavamed_error *error)
+{
+    char reason[MERGE_REMARK_BYTES];
+    if (found->state == JOURNAL_MISSING && has_only_claims(output_dir_partial(run->dir))) {
+        return LLAVAMED_OK;
+    }
+    switch (found->state) {
+    case JOURNAL_DIFFERENT:
+        (void)snprintf(reason, sizeof reason, "%s changed since the interrupted run", journal_part_text(found->part));
+        break;
+    case JOURNAL_MISSING:
+        (void)snprintf(reason, sizeof reason, "the interrupted run left no journal");
+        break;
+    case JOURNAL_DAMAGED:
+    case JOURNAL_SAME:
+    default:
+        (void)snprintf(reason, sizeof reason, "the interrupted run left a damaged journal");
+        break;
+    }
+    enum llavamed_status status = tell_start_over(run, reason, error);
+    return status == LLAVAMED_OK ? output_dir_empty(run->dir, error) : status;
+}
+
 /* Takes over the journal of the run that stopped, when it was of the same command; else says why not. */
-static enum llavamed_status continue_journal(struct merge_run *run, const char *path, const struct journal_key *key,
+static enum llavamed_status continue_journal(struct merge_run *run, const struct journal_key *key,
                                              struct llavamed_error *error)
 {
     uint64_t *n_elems = calloc(run->plan.n_tensors + 1, sizeof *n_elems);
@@ -53,26 +105,40 @@ static enum llavamed_status continue_journal(struct merge_run *run, const char *
     }
     const struct journal_bounds bounds = {n_elems, run->plan.n_tensors};
     struct journal_found found = {0};
-    enum llavamed_status status = journal_continue(path, key, &bounds, &found, error);
+    enum llavamed_status status = journal_continue(run->journal_path, key, &bounds, &found, error);
     free(n_elems);
     if (status != LLAVAMED_OK) {
         return status;
     }
-    if (found.state == JOURNAL_SAME) {
-        const struct journal_entry *entries;
-        run->journal = found.journal;
-        run->continues = true;
-        merge_note(run, "going on with an interrupted run: %zu tiles are written",
-                   journal_entries(found.journal, &entries));
-        return remove_documents(run, error);
+    if (found.state != JOURNAL_SAME) {
+        return start_over(run, &found, error);
     }
-    if (found.state == JOURNAL_DIFFERENT) {
-        merge_note(run, "starting over: %s changed since the interrupted run", journal_part_text(found.part));
-    } else {
-        merge_note(run, "starting over: the interrupted run left %s",
-                   found.state == JOURNAL_MISSING ? "no journal" : "a damaged journal");
+    const struct journal_entry *entries;
+    run->journal = found.journal;
+    run->continues = true;
+    merge_note(run, "going on with an interrupted run: %zu tiles are written",
+               journal_entries(found.journal, &entries));
+    return remove_documents(run, error);
+}
+
+static enum llavamed_status name_journal(struct merge_run *run, struct llavamed_error *error)
+{
+    run->journal_path = path_join(output_dir_partial(run->dir), JOURNAL_FILE_NAME);
+    run->journal_beside = output_dir_beside(run->dir, JOURNAL_BESIDE_SUFFIX);
+    return run->journal_path != NULL && run->journal_beside != NULL
+               ? LLAVAMED_OK
+               : llavamed_fail_memory(error, sizeof JOURNAL_FILE_NAME, "a path");
+}
+
+/* The journal of a run that died while it published lies beside OUT. A name that somebody else uses is left alone. */
+static void fetch_journal(const struct merge_run *run, bool wanted)
+{
+    if (!journal_is_at(run->journal_beside)) {
+        return;
     }
-    return output_dir_empty(run->dir, error);
+    if (!wanted || journal_is_at(run->journal_path) || rename(run->journal_beside, run->journal_path) != 0) {
+        (void)unlink(run->journal_beside);
+    }
 }
 
 enum llavamed_status merge_begin_output(struct merge_run *run, struct llavamed_error *error)
@@ -90,36 +156,53 @@ enum llavamed_status merge_begin_output(struct merge_run *run, struct llavamed_e
         return status;
     }
     run->began = true;
-    char *path = path_join(output_dir_partial(run->dir), JOURNAL_FILE_NAME);
-    if (path == NULL) {
-        return llavamed_fail_memory(error, sizeof JOURNAL_FILE_NAME, "a path");
+    status = name_journal(run, error);
+    if (status == LLAVAMED_OK) {
+        fetch_journal(run, had_leftovers && resume);
+        /* A power failure may keep files of a directory and lose others: never the claim alone, or none could go on. */
+        status = directory_sync(output_dir_partial(run->dir), error);
     }
-    if (had_leftovers && resume) {
-        status = continue_journal(run, path, &key, error);
-    } else if (had_leftovers) {
+    if (status == LLAVAMED_OK && had_leftovers && resume) {
+        status = continue_journal(run, &key, error);
+    } else if (status == LLAVAMED_OK && had_leftovers) {
         merge_note(run, "%s: leftovers of an interrupted run removed", output_dir_partial(run->dir));
     }
     if (status == LLAVAMED_OK && run->journal == NULL) {
-        status = journal_create(path, &key, &run->journal, error);
+        status = journal_create(run->journal_path, &key, &run->journal, error);
     }
-    free(path);
     return status;
 }
 
-enum llavamed_status merge_end_journal(struct merge_run *run, struct llavamed_error *error)
+enum llavamed_status merge_move_journal(struct merge_run *run, struct llavamed_error *error)
+{
+    enum llavamed_status status = output_dir_check_claim(run->dir, error);
+    if (status == LLAVAMED_OK) {
+        status = journal_sync(run->journal, error);
+    }
+    if (status != LLAVAMED_OK) {
+        return status;
+    }
+    struct stat info;
+    bool is_free = lstat(run->journal_beside, &info) != 0 || journal_is_at(run->journal_beside);
+    int result = is_free ? rename(run->journal_path, run->journal_beside) : unlink(run->journal_path);
+    return result == 0 ? LLAVAMED_OK
+                       : llavamed_fail_errno(error, LLAVAMED_STATUS_OUT_UNWRITABLE, errno, "%s: cannot be moved away",
+                                             run->journal_path);
+}
+
+void merge_end_journal(struct merge_run *run)
 {
     journal_close(run->journal);
     run->journal = NULL;
-    char *path = path_join(output_dir_partial(run->dir), JOURNAL_FILE_NAME);
-    if (path == NULL) {
-        return llavamed_fail_memory(error, sizeof JOURNAL_FILE_NAME, "a path");
+    if (run->journal_beside != NULL && journal_is_at(run->journal_beside)) {
+        (void)unlink(run->journal_beside);
     }
-    int result = unlink(path);
-    enum llavamed_status status =
-        result == 0 ? LLAVAMED_OK
-                    : llavamed_fail(error, LLAVAMED_STATUS_OUT_UNWRITABLE, "%s: cannot be removed", path);
-    free(path);
-    return status;
+}
+
+void merge_resume_deinit(struct merge_run *run)
+{
+    free(run->journal_path);
+    free(run->journal_beside);
 }
 
 /*
@@ -140,6 +223,9 @@ void merge_give_up(struct merge_run *run, const struct llavamed_error *error)
     if (keep && journal_sync(run->journal, &ignored) != LLAVAMED_OK) {
         /* What is not on storage is computed again, should it be lost. */
         merge_note(run, "%s", ignored.message);
+    }
+    if (run->journal != NULL && output_dir_check_claim(run->dir, &ignored) == LLAVAMED_OK) {
+        fetch_journal(run, true);
     }
     journal_close(run->journal);
     run->journal = NULL;

@@ -27,7 +27,9 @@ struct merge_run {
     struct documents *documents;
     struct output_dir *dir;
     bool began;               /* OUT.partial is claimed */
-    struct journal *journal;  /* from then on, until all is written */
+    struct journal *journal;  /* from then on, until OUT is published */
+    char *journal_path;       /* owned; in OUT.partial */
+    char *journal_beside;     /* owned; where it is while OUT is published */
     bool continues;           /* the journal is that of an interrupted run, whose shards are there */
     struct llavamed_observer watch; /* shows that the run lives, and tells `observer`: for what takes time */
     struct pipeline_outcome outcome;
@@ -52,8 +54,16 @@ void merge_watch_init(struct merge_run *run);
  */
 enum llavamed_status merge_begin_output(struct merge_run *run, struct llavamed_error *error) LLAVAMED_CHECK;
 
-/* Before OUT is published: the journal is not part of it. */
-enum llavamed_status merge_end_journal(struct merge_run *run, struct llavamed_error *error) LLAVAMED_CHECK;
+/*
+ * Before OUT is published: the journal, on storage by then, leaves OUT.partial for a name beside OUT, where the next run
+ * finds it should this one die now. OUT_BUSY, OUT_SPACE, OUT_UNWRITABLE.
+ */
+enum llavamed_status merge_move_journal(struct merge_run *run, struct llavamed_error *error) LLAVAMED_CHECK;
+
+/* Once OUT is published: removes the journal. */
+void merge_end_journal(struct merge_run *run);
+
+void merge_resume_deinit(struct merge_run *run); /* touches no file */
 
 /* After a failure: leaves OUT.partial for a later run where the same command may succeed then, else removes it. */
 void merge_give_up(struct merge_run *run, const struct llavamed_error *error);

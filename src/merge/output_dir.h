@@ -92,6 +92,9 @@ enum llavamed_status output_dir_check_claim(struct output_dir *dir, struct llava
 /* Where the files go between _begin and _publish: an absolute path, borrowed. */
 const char *output_dir_partial(const struct output_dir *dir);
 
+/* A name beside OUT: its path with `suffix` behind it, malloc'ed. NULL when out of memory. */
+char *output_dir_beside(const struct output_dir *dir, const char *suffix);
+
 /*
  * Gives OUT.partial its final name: checks the claim and moves it beside OUT, makes the directory durable, renames it,
  * makes the parent durable. All files must have been fsynced (output_file_finish()) and closed. An existing empty OUT

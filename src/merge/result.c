@@ -22,6 +22,7 @@ void llavamed_result_free(struct llavamed_result *result)
     free(result->shards);
     free(result->actions);
     free(result->manifest_sha256);
+    free(result->started_over);
     free(result->warnings);
     memset(result, 0, sizeof *result);
 }

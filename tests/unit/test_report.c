@@ -37,6 +37,7 @@ static char shard_name_1[] = "model-00001-of-00002.safetensors";
 static char shard_name_2[] = "model-00002-of-00002.safetensors";
 static char warning_1[] = "a \"quoted\" name";
 static char *warnings[] = {warning_1};
+static char started_over[] = "the base changed";
 static char manifest_sha256[] = "00ff";
 static struct llavamed_shard_report shards[] = {
     {shard_name_1, 4939005952, 101, "abcd"},
@@ -64,6 +65,7 @@ static struct llavamed_result full_result = {
     .n_infinite = 2,
     .n_rounded = 3,
     .manifest_sha256 = manifest_sha256,
+    .started_over = started_over,
     .warnings = warnings,
     .n_warnings = 1,
 };
@@ -137,6 +139,7 @@ static const char json_wanted[] = "{\n"
                                   "  \"warnings\": [\n"
                                   "    \"a \\\"quoted\\\" name\"\n"
                                   "  ],\n"
+                                  "  \"started_over\": \"the base changed\",\n"
                                   "  \"version\": \"" LLAVAMED_VERSION "\"\n"
                                   "}\n";
 
@@ -169,7 +172,7 @@ static void json_of_a_failure(void)
                            "  \"hint\": \"try another\",\n  \"n_problems\": 3,\n") != NULL);
     EXPECT(strstr(printed, "\"problems\": [\n    \"p0\",\n    \"p1\",\n    \"p2\"\n  ],\n") != NULL);
     EXPECT(strstr(printed, "\"base\": \"?\?(\\u000a\\\\\xc3\xa9\",\n  \"delta\": null,\n  \"out\": null,\n") != NULL);
-    EXPECT(strstr(printed, "\"cpu\": null,\n  \"warnings\": [],\n") != NULL);
+    EXPECT(strstr(printed, "\"cpu\": null,\n  \"warnings\": [],\n  \"started_over\": null,\n") != NULL);
     release();
 
     error.status = LLAVAMED_STATUS_INTERRUPTED;

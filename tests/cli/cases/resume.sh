@@ -89,10 +89,10 @@ starts_over()
 {
     local reason=$1
     shift
-    apply --base m/base --delta m/delta --out out -v --json "$@"
+    apply --base m/base --delta m/delta --out out --json "$@"
     want_status 0
-    want_stderr "*note: starting over: $reason*"
-    want_json 'r["bytes"]["reused"] == 0'
+    want_stderr "*warning: starting over: $reason*"
+    want_json 'r["bytes"]["reused"] == 0' "r[\"started_over\"].startswith('${reason%%\**}')" 'not any("starting over" in text for text in r["warnings"])'
 }
 
 test_resume_notices_changes()
