@@ -2,11 +2,12 @@
 /*
  * Any bytes as a JSON text. What is accepted is written again, escaped and not, and must parse to the same tree; every
  * member of a root object must be where json_find_root_value() says; what is refused must say so in a clean message.
+ * Memory is linear in the text's size.
  */
 #include <string.h>
 
 #include "core/json.h"
-#include "fuzz/require.h"
+#include "fuzz_memory.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -133,7 +134,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct json *json = NULL;
     enum llavamed_status strict_status = json_parse("x", text, size, true, &strict, &error);
     REQUIRE((strict_status == LLAVAMED_OK) == (strict != NULL));
+    fuzz_memory_reset();
     enum llavamed_status status = json_parse("x", text, size, false, &json, &error);
+    REQUIRE(fuzz_memory_peak_bytes <= 4096 + 64 * size);
     REQUIRE((status == LLAVAMED_OK) == (json != NULL));
     REQUIRE(strict_status != LLAVAMED_OK || status == LLAVAMED_OK);
     if (status == LLAVAMED_OK) {

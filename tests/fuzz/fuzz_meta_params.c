@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "core/buffer.h"
-#include "fuzz/require.h"
+#include "fuzz_memory.h"
 #include "source/meta_params.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -77,7 +77,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct llavamed_error error = {0};
     struct meta_params params = {0};
     static const struct meta_params untouched;
+    fuzz_memory_reset();
     enum llavamed_status status = meta_params_parse("x", (const char *)data, size, &params, &error);
+    REQUIRE(fuzz_memory_peak_bytes <= 4096 + 64 * size);
     if (status == LLAVAMED_OK) {
         require_sound(&params);
         require_tensors(&params);

@@ -2,13 +2,13 @@
 /*
  * Input: 8 bytes, the size of the data, little-endian; then the header. (A real file would leave a fuzzer to keep three
  * lengths in step.) An accepted header is laid out as a shard, which must parse to the same tensors at the places that
- * the layout tells, and lay out again to the same bytes.
+ * the layout tells, and lay out again to the same bytes. Memory is linear in the header's size.
  */
 #include <string.h>
 
 #include "core/bytes.h"
 #include "format/safetensors.h"
-#include "fuzz/require.h"
+#include "fuzz_memory.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -85,8 +85,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     /* Beyond what a file can be there is nothing to learn. */
     uint64_t file_bytes = size + (load_le64(data) & INT64_MAX >> 1);
+    fuzz_memory_reset();
     enum llavamed_status status = safetensors_parse("x", (const char *)data + SAFETENSORS_PREFIX_BYTES,
                                                     size - SAFETENSORS_PREFIX_BYTES, file_bytes, &header, &error);
+    REQUIRE(fuzz_memory_peak_bytes <= 8192 + 64 * size);
     if (status != LLAVAMED_OK) {
         REQUIRE(header.data_offsets == NULL && header.set.tensors == NULL);
         REQUIRE(error.status == status && strncmp(error.message, "x: ", 3) == 0);

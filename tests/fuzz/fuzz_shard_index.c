@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Any bytes as a shard index. What is accepted is sorted, names plain files only, and written again must parse to the
- * same index.
+ * same index. Memory is linear in the text's size.
  */
 #include <string.h>
 
 #include "format/shard_index.h"
-#include "fuzz/require.h"
+#include "fuzz_memory.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -58,7 +58,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct llavamed_error error = {0};
     struct shard_index index = {0};
+    fuzz_memory_reset();
     enum llavamed_status status = shard_index_parse("x", (const char *)data, size, &index, &error);
+    REQUIRE(fuzz_memory_peak_bytes <= 4096 + 64 * size);
     if (status == LLAVAMED_OK) {
         require_sound(&index);
         require_round_trip(&index, 16 * size + 256);

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # run.sh fuzz SECONDS BUILD FUZZER...    each libFuzzer binary for so long, from its corpus
 # run.sh regress 0 BUILD FUZZER...       each binary linked with fuzz_main.c once over its corpus
-# fuzz_NAME has its corpus in tests/fuzz/corpus/NAME/ and, if there is one, its dictionary in tests/fuzz/NAME.dict.
+# fuzz_NAME has its corpus in tests/fuzz/corpus/NAME/ and its dictionary in tests/fuzz/NAME.dict.
 # Nothing is written there: what a fuzzer finds goes to BUILD/fuzz-found/NAME/, a failing input to
 # BUILD/fuzz-failures/. One PASS or FAIL line a target; ends with "N passed, N failed".
 set -u
@@ -23,8 +23,7 @@ run_fuzzer()
     failures=$build/fuzz-failures
     mkdir -p "$found" "$failures"
     set -- -max_total_time="$seconds" -timeout=20 -rss_limit_mb=2048 -print_final_stats=1 \
-        -artifact_prefix="$failures/$name-" "$found" "$corpus"
-    [ ! -f "$dictionary" ] || set -- -dict="$dictionary" "$@"
+        -artifact_prefix="$failures/$name-" -dict="$dictionary" "$found" "$corpus"
     "$fuzzer" "$@"
 }
 
@@ -36,6 +35,9 @@ for fuzzer in "$@"; do
     remark=
     if [ -z "$(ls "$corpus" 2>/dev/null)" ]; then
         echo "no corpus in $corpus" >"$log"
+        status=1
+    elif [ ! -s "$dictionary" ]; then
+        echo "no dictionary $dictionary" >"$log"
         status=1
     elif [ "$mode" = fuzz ]; then
         run_fuzzer >"$log" 2>&1
