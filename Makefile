@@ -54,7 +54,7 @@ UNIT_SRC := $(sort $(wildcard tests/unit/test_*.c))
 TOOL_SRC := $(sort $(wildcard tests/tools/*.c))
 BENCH_SRC := $(sort $(wildcard tests/bench/*.c))
 KERNEL_TEST_SRC := $(sort $(wildcard tests/kernel/*.c))
-FAULT_SRC := $(sort $(wildcard tests/fault/*.c))
+FAULT_SRC := $(sort $(wildcard tests/fault/shim*.c))
 FUZZ_SRC := $(sort $(filter-out %/fuzz_main.c,$(wildcard tests/fuzz/fuzz_*.c)))
 
 objects = $(patsubst %.c,$(OBJ)/%.o,$(1))
@@ -181,6 +181,11 @@ $(FAULT_SHIM): $(FAULT_SRC) tests/fault/shim.h
 	@mkdir -p $(@D)
 	$(if $(V),,@echo '  LINK  $@')
 	$(Q)$(CC) -std=c11 -D_GNU_SOURCE $(WARNINGS) -O2 -g -fno-builtin -fPIC -shared -pthread -o $@ $(FAULT_SRC) -ldl
+CRASH_SHIM := $(BUILD)/fault/crash_shim.so
+$(CRASH_SHIM): tests/fault/crash_shim.c tests/fault/shim.h
+	@mkdir -p $(@D)
+	$(if $(V),,@echo '  LINK  $@')
+	$(Q)$(CC) -std=c11 -D_GNU_SOURCE $(WARNINGS) -O2 -g -fno-builtin -fPIC -shared -pthread -o $@ $< -ldl
 FAULT_RUN = nice -n 10 $(PYTHON) -B tests/fault/$(1) --program $(BUILD)/llavamed-apply --shim $(FAULT_SHIM) \
             --synth $(BUILD)/tools/synth
 

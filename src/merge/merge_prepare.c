@@ -194,6 +194,9 @@ static enum llavamed_status open_output_dir(struct merge_run *run, struct llavam
     }
     enum llavamed_status status =
         output_dir_open(run->settings->out, run->settings->force, inputs, n, &run->dir, error);
+    if (status == LLAVAMED_STATUS_OUT_EXISTS && !run->settings->dry_run) {
+        output_dir_tidy(run->settings->out);
+    }
     free(inputs);
     return status;
 }

@@ -280,9 +280,9 @@ static enum llavamed_status check_place(struct output_dir *dir, const struct out
         return status;
     }
     dir->claim = path_join(dir->place.partial, OUTPUT_DIR_CLAIM_NAME);
-    dir->publishing = output_dir_beside(dir, ".publishing.json");
-    dir->replacing = output_dir_beside(dir, ".replacing.json");
-    dir->replaced = output_dir_beside(dir, ".replaced");
+    dir->publishing = output_dir_beside(dir, CLAIM_PUBLISHING_SUFFIX);
+    dir->replacing = output_dir_beside(dir, CLAIM_REPLACING_SUFFIX);
+    dir->replaced = output_dir_beside(dir, REPLACED_SUFFIX);
     if (dir->claim == NULL || dir->publishing == NULL || dir->replacing == NULL || dir->replaced == NULL) {
         return llavamed_fail_memory(error, strlen(dir->place.partial), "a path");
     }

@@ -31,6 +31,10 @@
 enum llavamed_status output_remove_claimed(const char *path, struct llavamed_error *error)
 {
     enum llavamed_status status = directory_empty_flat(path, OUTPUT_DIR_CLAIM_NAME, error);
+    if (status == LLAVAMED_OK) {
+        /* After a power failure, too, the claim is there as long as anything is. */
+        status = directory_sync(path, error);
+    }
     return status == LLAVAMED_OK ? directory_remove_flat(path, error) : status;
 }
 

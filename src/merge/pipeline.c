@@ -19,6 +19,7 @@
 #include "integrity/crc32.h"
 #include "io/directory.h"
 #include "core/crew.h"
+#include "merge/journal.h"
 #include "merge/pipeline_parts.h"
 #include "merge/pipeline_stream.h"
 #include "merge/shard_segments.h"
@@ -100,6 +101,14 @@ enum llavamed_status pipeline_create_shard(struct pipeline_frame *frame, size_t 
                                                      error);
     free(path);
     return status;
+}
+
+enum llavamed_status pipeline_finish_shard(struct pipeline_frame *frame, struct output_file *file,
+                                           struct llavamed_error *error)
+{
+    struct journal *journal = frame->job->journal;
+    enum llavamed_status status = output_file_finish(file, error);
+    return status == LLAVAMED_OK && journal != NULL ? journal_sync(journal, error) : status;
 }
 
 void pipeline_add_counts(struct pipeline_tensor *total, const struct pipeline_tensor *tally)
@@ -230,7 +239,7 @@ static enum llavamed_status lane_finish(struct pipeline *pipeline, struct lane *
     sha256_free(lane->sha256);
     lane->sha256 = NULL;
     if (status == LLAVAMED_OK) {
-        status = output_file_finish(lane->file, error);
+        status = pipeline_finish_shard(pipeline->frame, lane->file, error);
         lane->file = NULL;
     }
     return status;

@@ -26,6 +26,10 @@ struct pipeline_frame {
 enum llavamed_status pipeline_create_shard(struct pipeline_frame *frame, size_t shard, struct output_file **out,
                                            struct llavamed_error *error) LLAVAMED_CHECK;
 
+/* Makes a complete shard durable, and what the journal says of it; `file` is closed then, on failure too. */
+enum llavamed_status pipeline_finish_shard(struct pipeline_frame *frame, struct output_file *file,
+                                           struct llavamed_error *error) LLAVAMED_CHECK;
+
 /* Adds the counts of a tile to those of its tensor; the CRC-32 is the caller's. */
 void pipeline_add_counts(struct pipeline_tensor *total, const struct pipeline_tensor *tally);
 

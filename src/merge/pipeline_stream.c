@@ -318,7 +318,7 @@ static enum llavamed_status close_shard(struct run *run, size_t index, struct ll
     }
     shard_segments_deinit(&shard->segments);
     if (status == LLAVAMED_OK) {
-        status = output_file_finish(shard->file, error);
+        status = pipeline_finish_shard(run->frame, shard->file, error);
         shard->file = NULL;
     }
     return status == LLAVAMED_OK
