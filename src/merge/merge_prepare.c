@@ -13,6 +13,7 @@
 #include "io/directory.h"
 #include "merge/base_signs.h"
 #include "merge/content_test.h"
+#include "merge/output_tidy.h"
 #include "merge/pipeline_stream.h"
 #include "merge/result.h"
 #include "merge/tile.h"
@@ -195,7 +196,7 @@ static enum llavamed_status open_output_dir(struct merge_run *run, struct llavam
     enum llavamed_status status =
         output_dir_open(run->settings->out, run->settings->force, inputs, n, &run->dir, error);
     if (status == LLAVAMED_STATUS_OUT_EXISTS && !run->settings->dry_run) {
-        output_dir_tidy(run->settings->out);
+        output_tidy(run->settings->out);
     }
     free(inputs);
     return status;

@@ -9,6 +9,7 @@
 
 #include "io/directory.h"
 #include "merge/merge_run.h"
+#include "merge/output_tidy.h"
 #include "merge/run_key.h"
 
 static bool is_wanted(const struct plan *plan, const char *name)
@@ -124,7 +125,7 @@ static enum llavamed_status continue_journal(struct merge_run *run, const struct
 static enum llavamed_status name_journal(struct merge_run *run, struct llavamed_error *error)
 {
     run->journal_path = path_join(output_dir_partial(run->dir), JOURNAL_FILE_NAME);
-    run->journal_beside = output_dir_beside(run->dir, JOURNAL_BESIDE_SUFFIX);
+    run->journal_beside = output_beside(output_dir_partial(run->dir), JOURNAL_BESIDE_SUFFIX);
     return run->journal_path != NULL && run->journal_beside != NULL
                ? LLAVAMED_OK
                : llavamed_fail_memory(error, sizeof JOURNAL_FILE_NAME, "a path");

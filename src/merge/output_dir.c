@@ -249,7 +249,7 @@ static enum llavamed_status look_at_partial(struct output_dir *dir, enum partial
 
 /* ---- Before the work ---- */
 
-char *output_dir_beside(const struct output_dir *dir, const char *suffix)
+static char *sibling_name(const struct output_dir *dir, const char *suffix)
 {
     size_t n_bytes = strlen(dir->place.path);
     size_t suffix_bytes = strlen(suffix) + 1;
@@ -280,9 +280,9 @@ static enum llavamed_status check_place(struct output_dir *dir, const struct out
         return status;
     }
     dir->claim = path_join(dir->place.partial, OUTPUT_DIR_CLAIM_NAME);
-    dir->publishing = output_dir_beside(dir, CLAIM_PUBLISHING_SUFFIX);
-    dir->replacing = output_dir_beside(dir, CLAIM_REPLACING_SUFFIX);
-    dir->replaced = output_dir_beside(dir, REPLACED_SUFFIX);
+    dir->publishing = sibling_name(dir, ".publishing.json");
+    dir->replacing = sibling_name(dir, ".replacing.json");
+    dir->replaced = sibling_name(dir, ".replaced");
     if (dir->claim == NULL || dir->publishing == NULL || dir->replacing == NULL || dir->replaced == NULL) {
         return llavamed_fail_memory(error, strlen(dir->place.partial), "a path");
     }

@@ -59,12 +59,6 @@ enum llavamed_status output_dir_open(const char *out, bool force, const struct o
 void output_dir_free(struct output_dir *dir); /* NULL is fine; touches no file */
 
 /*
- * After OUT_EXISTS of _open: when OUT is a whole result, removes what its run left beside it that died right after OUT
- * had its name: its claim and its journal. Does nothing when anything else is there that a run may have left.
- */
-void output_dir_tidy(const char *out);
-
-/*
  * OUT_SPACE unless n_bytes and the margin fit the volume of OUT's parent, counting what removing the leftovers of a
  * dead run sets free; the message holds needed, free and missing. *free_bytes (of the volume as it is, without that) is
  * set whenever the volume could be asked, on OUT_SPACE too; `free_bytes` may be NULL.
@@ -97,9 +91,6 @@ enum llavamed_status output_dir_check_claim(struct output_dir *dir, struct llava
 
 /* Where the files go between _begin and _publish: an absolute path, borrowed. */
 const char *output_dir_partial(const struct output_dir *dir);
-
-/* A name beside OUT: its path with `suffix` behind it, malloc'ed. NULL when out of memory. */
-char *output_dir_beside(const struct output_dir *dir, const char *suffix);
 
 /*
  * Gives OUT.partial its final name: checks the claim and moves it beside OUT, makes the directory durable, renames it,

@@ -13,11 +13,6 @@
 
 #define MENDING_STEPS_MAX 8
 
-/* What lies beside OUT while it gets its name; struct output_dir tells what for. */
-#define CLAIM_PUBLISHING_SUFFIX ".publishing.json"
-#define CLAIM_REPLACING_SUFFIX ".replacing.json"
-#define REPLACED_SUFFIX ".replaced"
-
 struct output_dir {
     char *out; /* as given, for messages */
     struct output_place place;

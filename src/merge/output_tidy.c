@@ -1,17 +1,46 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "merge/output_dir.h"
+#include "merge/output_tidy.h"
 
 #include <stdlib.h>
-#include <sys/stat.h>
+#include <string.h>
 #include <unistd.h>
 
+#include "io/directory.h"
+#include "merge/claim.h"
 #include "merge/journal.h"
-#include "merge/output_dir_parts.h"
+#include "merge/output_place.h"
 
-static bool exists(const char *path)
+#define PARTIAL_SUFFIX ".partial"
+
+char *output_beside(const char *partial, const char *suffix)
 {
-    struct stat info;
-    return lstat(path, &info) == 0;
+    size_t stem_bytes = strlen(partial) - strlen(PARTIAL_SUFFIX);
+    size_t suffix_bytes = strlen(suffix) + 1;
+    char *name = malloc(stem_bytes + suffix_bytes);
+    if (name != NULL) {
+        memcpy(name, partial, stem_bytes);
+        memcpy(name + stem_bytes, suffix, suffix_bytes);
+    }
+    return name;
+}
+
+/* Whether a directory of a run may be beside OUT; also when that cannot be known. */
+static bool may_have_leftovers(const struct output_place *place)
+{
+    static const char *const suffixes[] = {PARTIAL_SUFFIX, ".ready", ".replaced"};
+    struct directory_listing listing = {0};
+    char *name = path_base_name(place->path);
+    bool found = name == NULL || directory_list(place->parent, &listing, NULL) != LLAVAMED_OK;
+    size_t n_bytes = name == NULL ? 0 : strlen(name);
+    for (size_t i = 0; !found && i < listing.n_names; i++) {
+        for (size_t k = 0; k < sizeof suffixes / sizeof *suffixes; k++) {
+            found = found || (strncmp(listing.names[i], name, n_bytes) == 0 &&
+                              strncmp(listing.names[i] + n_bytes, suffixes[k], strlen(suffixes[k])) == 0);
+        }
+    }
+    directory_listing_deinit(&listing);
+    free(name);
+    return found;
 }
 
 /*
@@ -27,28 +56,24 @@ static void remove_claim(const char *path)
     }
 }
 
-void output_dir_tidy(const char *out)
+void output_tidy(const char *out)
 {
-    struct output_dir dir = {0};
-    if (output_place_resolve(out, &dir.place, NULL) != LLAVAMED_OK || dir.place.path == NULL) {
-        output_place_deinit(&dir.place);
-        return;
-    }
-    char *publishing = output_dir_beside(&dir, CLAIM_PUBLISHING_SUFFIX);
-    char *replacing = output_dir_beside(&dir, CLAIM_REPLACING_SUFFIX);
-    char *replaced = output_dir_beside(&dir, REPLACED_SUFFIX);
-    char *journal = output_dir_beside(&dir, JOURNAL_BESIDE_SUFFIX);
-    if (publishing != NULL && replacing != NULL && replaced != NULL && journal != NULL && !exists(dir.place.partial) &&
-        !exists(replaced) && output_place_is_result(dir.place.path, true)) {
-        remove_claim(publishing);
-        remove_claim(replacing);
-        if (journal_is_at(journal)) {
-            (void)unlink(journal);
+    struct output_place place = {0};
+    if (output_place_resolve(out, &place, NULL) == LLAVAMED_OK && place.path != NULL && !may_have_leftovers(&place) &&
+        output_place_is_result(place.path, true)) {
+        char *publishing = output_beside(place.partial, ".publishing.json");
+        char *replacing = output_beside(place.partial, ".replacing.json");
+        char *journal = output_beside(place.partial, JOURNAL_BESIDE_SUFFIX);
+        if (publishing != NULL && replacing != NULL && journal != NULL) {
+            remove_claim(publishing);
+            remove_claim(replacing);
+            if (journal_is_at(journal)) {
+                (void)unlink(journal);
+            }
         }
+        free(publishing);
+        free(replacing);
+        free(journal);
     }
-    free(publishing);
-    free(replacing);
-    free(replaced);
-    free(journal);
-    output_place_deinit(&dir.place);
+    output_place_deinit(&place);
 }

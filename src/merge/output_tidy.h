@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What lies beside OUT when a run died right after OUT had its name. */
+#ifndef MERGE_OUTPUT_TIDY_H
+#define MERGE_OUTPUT_TIDY_H
+
+/* OUT's path with `suffix` behind it, malloc'ed, made from that of OUT.partial. NULL when out of memory. */
+char *output_beside(const char *partial, const char *suffix);
+
+/*
+ * After OUT_EXISTS of output_dir_open(): when OUT is a whole result, removes the claim and the journal of its run from
+ * beside it. Does nothing when any directory is there that a run may have left.
+ */
+void output_tidy(const char *out);
+
+#endif
