@@ -19,6 +19,7 @@ PREFIX ?= /usr/local
 EMULATOR ?=
 # Seconds for each fuzzer.
 FUZZ_SECONDS ?= 20
+AFL_SECONDS ?= 20
 # Of the thousands of allocations of a run, torture fails every N-th (1: all).
 TORTURE_STRIDE ?= 16
 
@@ -108,10 +109,12 @@ $(KERNEL_TEST): $(call objects,$(KERNEL_TEST_SRC)) $(LIB)
 	$(if $(V),,@echo '  LINK  $@')
 	$(call link)
 
-# With FUZZER=1 (and clang) libFuzzer brings the main(); else fuzz_main.c runs the files it is given.
-$(OBJ)/tests/fuzz/fuzz_%: $(OBJ)/tests/fuzz/fuzz_%.o $(if $(FUZZER),,$(OBJ)/tests/fuzz/fuzz_main.o) $(LIB)
+# With FUZZER=libfuzzer (and clang) libFuzzer brings the main(); with FUZZER=afl (and afl-clang-fast) afl_main.c feeds
+# what AFL++ makes; else fuzz_main.c runs the files it is given.
+FUZZ_MAIN := $(if $(FUZZER),$(filter afl,$(FUZZER)),fuzz)
+$(OBJ)/tests/fuzz/fuzz_%: $(OBJ)/tests/fuzz/fuzz_%.o $(FUZZ_MAIN:%=$(OBJ)/tests/fuzz/%_main.o) $(LIB)
 	$(if $(V),,@echo '  LINK  $@')
-	$(call link,$(if $(FUZZER),-fsanitize=fuzzer))
+	$(call link,$(if $(filter libfuzzer,$(FUZZER)),-fsanitize=fuzzer))
 
 # ---- Tests. Every one ends with "N passed, N failed"; tests/run_check.sh adds these up. --------------------------
 
@@ -204,11 +207,21 @@ torture: all tools $(FAULT_SHIM)
 ## fuzz: each fuzzer for FUZZ_SECONDS (20), from its corpus; needs clang
 .PHONY: fuzz
 fuzz:
-	@$(MAKE) --no-print-directory -j$(JOBS) fuzz-run CC=clang FUZZER=1 BUILD=$(BUILD)/fuzz \
+	@$(MAKE) --no-print-directory -j$(JOBS) fuzz-run CC=clang FUZZER=libfuzzer BUILD=$(BUILD)/fuzz \
 	    SANITIZE=fuzzer-no-link,address,undefined
 .PHONY: fuzz-run
 fuzz-run: $(FUZZERS)
 	@tests/fuzz/run.sh fuzz $(FUZZ_SECONDS) $(BUILD) $^
+
+## afl: the readers of zip, pickle and torch files under AFL++, each for AFL_SECONDS (20); needs afl-clang-fast
+AFL_FUZZERS := $(patsubst %,$(OBJ)/tests/fuzz/fuzz_%,zip pickle torch)
+.PHONY: afl
+afl:
+	@$(MAKE) --no-print-directory -j$(JOBS) afl-run CC=afl-clang-fast FUZZER=afl BUILD=$(BUILD)/afl \
+	    SANITIZE=address,undefined
+.PHONY: afl-run
+afl-run: $(AFL_FUZZERS)
+	@tests/fuzz/run.sh afl $(AFL_SECONDS) $(BUILD) $^
 
 ## fuzz-regress: the fuzzers' corpora once, without a fuzzer
 .PHONY: fuzz-regress

@@ -1,10 +1,12 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # run.sh fuzz SECONDS BUILD FUZZER...    each libFuzzer binary for so long, from its corpus
+# run.sh afl SECONDS BUILD FUZZER...     each binary linked with afl_main.c under AFL++ for so long, from its corpus
 # run.sh regress 0 BUILD FUZZER...       each binary linked with fuzz_main.c once over its corpus
 # fuzz_NAME has its corpus in tests/fuzz/corpus/NAME/ and its dictionary in tests/fuzz/NAME.dict.
 # Nothing is written there: what a fuzzer finds goes to BUILD/fuzz-found/NAME/, a failing input to
-# BUILD/fuzz-failures/. One PASS or FAIL line a target; ends with "N passed, N failed".
+# BUILD/fuzz-failures/, and a line "EPOCH CPU_SECONDS WALL_SECONDS EXECUTIONS" for totals.sh to BUILD/fuzz-log/NAME.
+# One PASS or FAIL line a target; ends with "N passed, N failed".
 set -u
 
 mode=$1
@@ -17,14 +19,56 @@ log=$(mktemp) || exit 1
 trap 'rm -f "$log"' EXIT
 [ "$#" -gt 0 ] || echo "run.sh: no fuzz targets"
 
-run_fuzzer()
+run_libfuzzer()
 {
     found=$build/fuzz-found/$name
     failures=$build/fuzz-failures
     mkdir -p "$found" "$failures"
-    set -- -max_total_time="$seconds" -timeout=20 -rss_limit_mb=2048 -print_final_stats=1 \
-        -artifact_prefix="$failures/$name-" -dict="$dictionary" "$found" "$corpus"
-    "$fuzzer" "$@"
+    "$fuzzer" -max_total_time="$seconds" -timeout=20 -rss_limit_mb=2048 -print_final_stats=1 \
+        -artifact_prefix="$failures/$name-" -dict="$dictionary" "$found" "$corpus" || return
+    executions=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
+}
+
+# AFL++ ends with 0 whatever it finds.
+run_afl()
+{
+    found=$build/fuzz-found/$name
+    rm -rf "$found"
+    mkdir -p "$found" "$build/fuzz-failures"
+    AFL_NO_UI=1 AFL_NO_AFFINITY=1 AFL_SKIP_CPUFREQ=1 AFL_I_DONT_CARE_ABOUT_MISSING_CRASHES=1 AFL_CRASH_EXITCODE=1 \
+        afl-fuzz -V "$seconds" -t 5000 -m none -x "$dictionary" -i "$corpus" -o "$found" -- "$fuzzer" || return
+    executions=$(sed -n 's/^execs_done *: *//p' "$found/default/fuzzer_stats")
+    for input in "$found"/default/crashes/id* "$found"/default/hangs/id*; do
+        [ ! -e "$input" ] || cp "$input" "$build/fuzz-failures/$name-$(basename "$input")"
+    done
+    ! grep -E '^saved_(crashes|hangs) *: *[1-9]' "$found/default/fuzzer_stats"
+}
+
+# Seconds of processor that the children of this shell have used so far, into $cpu. (In a subshell `times` tells of
+# that one's children.)
+count_cpu()
+{
+    times >"$log.times"
+    cpu=$(sed -n 2p "$log.times" | tr 'ms' '  ' | awk '{ printf "%d\n", 60 * $1 + $2 + 60 * $3 + $4 }')
+    rm -f "$log.times"
+}
+
+# Runs a fuzzer and writes down what that was.
+run_timed()
+{
+    executions=0
+    count_cpu
+    cpu_before=$cpu
+    epoch=$(date +%s)
+    "$1" >"$log" 2>&1
+    status=$?
+    # A fuzzer that ran nothing proved nothing.
+    [ "${executions:-0}" -gt 0 ] || status=1
+    wall=$(($(date +%s) - epoch))
+    count_cpu
+    mkdir -p "$build/fuzz-log"
+    printf '%d %d %d %d\n' "$epoch" "$((cpu - cpu_before))" "$wall" "${executions:-0}" >>"$build/fuzz-log/$name"
+    remark="$executions runs in $seconds s"
 }
 
 for fuzzer in "$@"; do
@@ -40,12 +84,9 @@ for fuzzer in "$@"; do
         echo "no dictionary $dictionary" >"$log"
         status=1
     elif [ "$mode" = fuzz ]; then
-        run_fuzzer >"$log" 2>&1
-        status=$?
-        remark=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
-        # A fuzzer that ran nothing proved nothing.
-        [ "${remark:-0}" -gt 0 ] || status=1
-        remark="$remark runs in $seconds s"
+        run_timed run_libfuzzer
+    elif [ "$mode" = afl ]; then
+        run_timed run_afl
     else
         "$fuzzer" "$corpus"/* >"$log" 2>&1
         status=$?

@@ -127,6 +127,7 @@ need_for_ci()
     done
     need "$(new_clang_format)" 'a clang-format that knows .clang-format' formats
     need "$(clang_runtime)" "clang's sanitizers" clang_sanitizes
+    need afl++ 'AFL++ with its compiler' command -v afl-clang-fast
 }
 
 install_packages()
