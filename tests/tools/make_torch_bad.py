@@ -70,6 +70,9 @@ def pickle_cases():
         ("os", "system"),
         ("posix", "system"),
         ("__builtin__", "eval"),
+        ("__builtin__", "set"),
+        ("torch", "storage.os.system"),
+        ("torch._utils", "_rebuild_tensor_v2.__globals__"),
         ("builtins", "exec"),
         ("torch.storage", "_load_from_bytes"),
         ("torch", "Size"),
@@ -156,6 +159,15 @@ def pickle_cases():
     ]:
         shown = f"opcode {name} (0x{code[0]:02x}) at byte 10 {part}"
         bad_value("op_" + name.lower(), "PICKLE_OPCODE", shown, code + rest)
+    for name, code, rest in [
+        ("BINSTRING", b"T", b"\0\0\0\x80"),
+        ("LONG4", b"\x8b", b"\xff\xff\xff\xff"),
+        ("BINBYTES8", b"\x8e", b"\xff" * 7 + b"\x7f"),
+        ("LONG", b"L", b"9" * 300 + b"L\n"),
+        ("UNICODE", b"V", b"w\n"),
+    ]:
+        shown = f"opcode {name} (0x{code[0]:02x}) at byte 10 {part}"
+        bad_value(f"op_{name.lower()}_far", "PICKLE_OPCODE", shown, code + rest)
     bad_value("op_unknown", "PICKLE_OPCODE", f"opcode unknown (0xff) at byte 10 {part}", b"\xff")
 
     bad_pickle("empty", "PICKLE_MALFORMED", "it does not begin with a protocol", b"")
@@ -200,6 +212,9 @@ def pickle_cases():
         b")q\0" + b"".join(b"h" + bytes([i]) + b"\x86q" + bytes([i + 1]) for i in range(60)),
     )
     bad_value("deep_tuples", "INPUT_LIMIT", "tuples nest too deep (want at most 64", b"N" + b"\x85" * 70)
+    bad_value("deep_lists", "INPUT_UNSUPPORTED", "entry w is a list, not a tensor", b"]" * 500 + b"a" * 499)
+    bad_value("list_in_itself", "INPUT_UNSUPPORTED", "entry w is a list, not a tensor", b"]q\0h\0a")
+    bad_value("deep_dicts", "INPUT_UNSUPPORTED", "entry w is a dictionary, not", (b"}" + text("w")) * 300 + b"N" + b"s" * 300)
     bad_value("deep_marks", "INPUT_LIMIT", "too many open marks (want at most 64", b"(" * 70)
     bad_pickle(
         "key_twice",
@@ -517,6 +532,11 @@ def legacy_cases():
     one("protocol_4", "PICKLE_OPCODE", "its pickle: pickle protocol 4", pickle=b"\x80\4" + LEGACY_PICKLE[2:])
     one("no_protocol", "PICKLE_MALFORMED", "it does not begin with a protocol", pickle=LEGACY_PICKLE[2:])
     one("top_list", "INPUT_UNSUPPORTED", "it holds a list, not a state dict", pickle=b"\x80\2].")
+    for label, length in ("huge", b"\xff\xff\xff\x7f"), ("negative", b"\xff\xff\xff\xff"):
+        one("binstring_" + label, "INPUT_TRUNCATED", "ends inside its pickle", pickle=b"\x80\2}T" + length + b"wNs.")
+    one("memo_huge", "INPUT_LIMIT", "memo index too large", pickle=b"\x80\2}r\xff\xff\xff\xff.")
+    one("next_buffer", "PICKLE_OPCODE", "opcode NEXT_BUFFER (0x97)", pickle=b"\x80\2\x97.")
+    one("reduce", "PICKLE_GLOBAL", "names posix.system", pickle=b"\x80\2" + glob("posix", "system") + text("id") + b"\x85R.")
     value("persid_five", "PICKLE_MALFORMED", "a persistent id is not that of a storage", persid(key="7"))
     module = b"(" + text("module") + glob("torch", "HalfStorage") + text("file") + text("source") + b"tQ"
     value("persid_module", "PICKLE_MALFORMED", "a persistent id is not that of a storage", module)
