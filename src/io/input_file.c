@@ -19,7 +19,7 @@
 /* IOV_MAX of Linux. */
 #define PIECES_MAX 1024
 
-#define CACHE_SAMPLES 16
+#define CACHE_SAMPLES 9
 #define CACHE_SAMPLE_STEP_MIN (UINT64_C(1) << 20)
 
 struct input_file {
@@ -78,9 +78,10 @@ static enum llavamed_status check_regular(const char *path, const struct stat *i
 }
 
 /*
- * Whether most of a large range is missing in the page cache, from a few samples that never wait (RWF_NOWAIT). Small
- * ones are not worth the question. A file system that cannot tell counts as "in the cache": nothing is dropped then.
- * Some kernels begin to read what such a look misses, so the places differ from one opening of a file to the next.
+ * Whether most of a large range is missing in the page cache, from a few samples that never wait (RWF_NOWAIT), no more
+ * than settle it. Small ones are not worth the question. A file system that cannot tell counts as "in the cache":
+ * nothing is dropped then. Some kernels begin to read what such a look misses, so the places differ from one opening of
+ * a file to the next.
  */
 static bool is_cold(int fd, uint64_t base, uint64_t n_bytes)
 {
@@ -88,15 +89,21 @@ static bool is_cold(int fd, uint64_t base, uint64_t n_bytes)
         return false;
     }
     int n_missing = 0;
+    int n_there = 0;
     uint64_t step = n_bytes / CACHE_SAMPLES;
     uint64_t phase = clock_monotonic_ns() % step;
-    for (int i = 0; i < CACHE_SAMPLES; i++) {
+    while (n_missing <= CACHE_SAMPLES / 2 && n_there <= CACHE_SAMPLES / 2) {
         char byte;
         struct iovec vector = {.iov_base = &byte, .iov_len = 1};
-        uint64_t offset = step * (uint64_t)i + phase;
-        n_missing += preadv2(fd, &vector, 1, (off_t)(base + offset), RWF_NOWAIT) < 0 && errno == EAGAIN;
+        uint64_t offset = step * (uint64_t)(n_missing + n_there) + phase;
+        bool missing = preadv2(fd, &vector, 1, (off_t)(base + offset), RWF_NOWAIT) < 0;
+        if (missing && errno != EAGAIN) {
+            return false;
+        }
+        n_missing += missing;
+        n_there += !missing;
     }
-    return n_missing > CACHE_SAMPLES / 2;
+    return n_missing > n_there;
 }
 
 static enum llavamed_status open_regular(const char *path, int *out, struct stat *info, struct llavamed_error *error)

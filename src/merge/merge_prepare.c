@@ -116,38 +116,58 @@ static void settle_geometry(struct merge_run *run)
 
 /* ---- Sources ------------------------------------------------------------------------------------------------ */
 
-/* One weights file that both sources share is enough: nobody splits a checkpoint between a base and its delta. */
-static enum llavamed_status check_not_same(const struct merge_run *run, struct llavamed_error *error)
+/* Of the weights files of a source, in `ids`; one that lies in an archive has that of the archive's own file. */
+static enum llavamed_status identify_files(const struct source *source, struct path_identity *ids,
+                                           struct llavamed_error *error)
 {
-    const struct source_file *base_files;
-    const struct source_file *delta_files;
-    size_t n_base = source_files(run->base, &base_files);
-    size_t n_delta = source_files(run->delta, &delta_files);
-    for (size_t i = 0; i < n_base; i++) {
-        struct path_identity base;
-        if (base_files[i].archive != NULL) {
-            continue; /* the archive itself stands for its members */
-        }
-        enum llavamed_status status = path_identity_of(source_file_path(run->base, i), &base, error);
-        for (size_t j = 0; status == LLAVAMED_OK && j < n_delta; j++) {
-            struct path_identity delta;
-            if (delta_files[j].archive != NULL) {
-                continue;
-            }
-            status = path_identity_of(source_file_path(run->delta, j), &delta, error);
-            if (status == LLAVAMED_OK && base.device == delta.device && base.inode == delta.inode) {
-                (void)llavamed_fail(error, LLAVAMED_STATUS_PAIR_SAME,
-                                    "%s: base and delta are the same checkpoint (both read this file)",
-                                    source_file_path(run->delta, j));
-                llavamed_hint(error, "--base takes the original LLaMA weights, --delta the delta released for them");
-                return LLAVAMED_STATUS_PAIR_SAME;
-            }
-        }
-        if (status != LLAVAMED_OK) {
-            return status;
+    const struct source_file *files;
+    size_t n_files = source_files(source, &files);
+    enum llavamed_status status = LLAVAMED_OK;
+    for (size_t i = 0; status == LLAVAMED_OK && i < n_files; i++) {
+        if (files[i].archive != NULL) {
+            ids[i] = ids[0];
+        } else {
+            status = path_identity_of(source_file_path(source, i), &ids[i], error);
         }
     }
-    return LLAVAMED_OK;
+    return status;
+}
+
+/* One weights file that both sources share is enough: nobody splits a checkpoint between a base and its delta. */
+static enum llavamed_status compare_files(const struct merge_run *run, struct path_identity *ids,
+                                          struct llavamed_error *error)
+{
+    const struct source_file *files;
+    size_t n_base = source_files(run->base, &files);
+    size_t n_delta = source_files(run->delta, &files);
+    enum llavamed_status status = identify_files(run->base, ids, error);
+    if (status == LLAVAMED_OK) {
+        status = identify_files(run->delta, ids + n_base, error);
+    }
+    for (size_t k = 0; status == LLAVAMED_OK && k < n_base * n_delta; k++) {
+        const struct path_identity *base = &ids[k / n_delta];
+        const struct path_identity *delta = &ids[n_base + k % n_delta];
+        if (base->device == delta->device && base->inode == delta->inode) {
+            status = llavamed_fail(error, LLAVAMED_STATUS_PAIR_SAME,
+                                   "%s: base and delta are the same checkpoint (both read this file)",
+                                   source_file_path(run->delta, k % n_delta));
+            llavamed_hint(error, "--base takes the original LLaMA weights, --delta the delta released for them");
+        }
+    }
+    return status;
+}
+
+static enum llavamed_status check_not_same(const struct merge_run *run, struct llavamed_error *error)
+{
+    const struct source_file *files;
+    size_t n_files = source_files(run->base, &files) + source_files(run->delta, &files);
+    struct path_identity *ids = calloc(n_files + 1, sizeof *ids);
+    if (ids == NULL) {
+        return llavamed_fail_memory(error, (n_files + 1) * sizeof *ids, "the list of inputs");
+    }
+    enum llavamed_status status = compare_files(run, ids, error);
+    free(ids);
+    return status;
 }
 
 static enum llavamed_status open_sources(struct merge_run *run, struct llavamed_error *error)

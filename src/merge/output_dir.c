@@ -265,8 +265,8 @@ static enum llavamed_status check_place(struct output_dir *dir, const struct out
                                         struct llavamed_error *error)
 {
     enum llavamed_status status = output_place_resolve(dir->out, &dir->place, error);
-    for (size_t i = 0; i < n_inputs && status == LLAVAMED_OK; i++) {
-        status = output_place_check_overlap(dir->out, &dir->place, &inputs[i], error);
+    if (status == LLAVAMED_OK) {
+        status = output_place_check_overlap(dir->out, &dir->place, inputs, n_inputs, error);
     }
     if (status == LLAVAMED_OK) {
         status = output_place_check_parent(dir->out, &dir->place, error);

@@ -144,18 +144,31 @@ static bool identity_of(const char *path, struct path_identity *identity)
     return path_identity_of(path, identity, NULL) == LLAVAMED_OK;
 }
 
-/*
- * Whether `path` (absolute, without links) or a directory above it is `wanted`. Names can lie (links, bind mounts,
- * case-insensitive volumes), device and inode do not.
- */
-static enum llavamed_status is_inside(const char *path, const struct path_identity *wanted, bool *inside,
-                                      struct llavamed_error *error)
+static bool same_identity(const struct path_identity *a, const struct path_identity *b)
 {
+    return a->device == b->device && a->inode == b->inode;
+}
+
+/*
+ * A path (absolute, without links) and all directories above it, as far as they can be looked at. Names can lie (links,
+ * bind mounts, case-insensitive volumes), device and inode do not. A path that does not exist counts as a place inside
+ * the directories above it.
+ */
+struct lineage {
+    struct path_identity *ids; /* owned */
+    size_t n_ids;
+};
+
+static enum llavamed_status lineage_of(const char *path, struct lineage *lineage, struct llavamed_error *error)
+{
+    size_t n_most = 2;
+    for (const char *at = path; *at != '\0'; at++) {
+        n_most += *at == '/';
+    }
     char *at = strdup(path);
-    *inside = false;
-    while (at != NULL && !*inside) {
-        struct path_identity here;
-        *inside = identity_of(at, &here) && here.device == wanted->device && here.inode == wanted->inode;
+    *lineage = (struct lineage){.ids = calloc(n_most, sizeof *lineage->ids)};
+    while (at != NULL && lineage->ids != NULL) {
+        lineage->n_ids += identity_of(at, &lineage->ids[lineage->n_ids]);
         if (strcmp(at, "/") == 0) {
             break;
         }
@@ -163,45 +176,70 @@ static enum llavamed_status is_inside(const char *path, const struct path_identi
         free(at);
         at = above;
     }
-    if (at == NULL) {
-        return llavamed_fail_memory(error, strlen(path), "a path");
-    }
+    bool failed = at == NULL || lineage->ids == NULL;
     free(at);
-    return LLAVAMED_OK;
+    return failed ? llavamed_fail_memory(error, strlen(path), "a path") : LLAVAMED_OK;
+}
+
+static bool lineage_holds(const struct lineage *lineage, const struct path_identity *wanted)
+{
+    for (size_t i = 0; i < lineage->n_ids; i++) {
+        if (same_identity(&lineage->ids[i], wanted)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /*
- * `path` is OUT, OUT.partial, or the nearest directory above an OUT whose parent is missing (`is_above`); `shown` names
- * it in messages. A path that does not exist counts as a place inside the directories above it.
+ * OUT, OUT.partial, or the nearest directory above an OUT whose parent is missing; `shown` names it in messages. Looked
+ * at once for all inputs: each look is a round trip on a network file system.
  */
 struct overlap_place {
-    const char *path;
     const char *shown;
-    bool is_above;
+    struct lineage lineage;
+    bool exists; /* and is not one above OUT: inputs may be inside it */
+    struct path_identity id;
 };
 
-static enum llavamed_status check_overlap(const struct overlap_place *place, const char *input_real,
-                                          const struct output_dir_input *input, struct llavamed_error *error)
+static enum llavamed_status place_init(struct overlap_place *place, const char *path, const char *shown, bool is_above,
+                                       struct llavamed_error *error)
 {
-    struct path_identity input_id;
-    struct path_identity place_id;
-    bool inside = false;
-    enum llavamed_status status = path_identity_of(input_real, &input_id, error);
-    if (status == LLAVAMED_OK) {
-        status = is_inside(place->path, &input_id, &inside, error);
+    *place = (struct overlap_place){.shown = shown};
+    enum llavamed_status status = lineage_of(path, &place->lineage, error);
+    place->exists = status == LLAVAMED_OK && !is_above && identity_of(path, &place->id);
+    return status;
+}
+
+/* Whether the input lies inside a place that exists. */
+static enum llavamed_status is_inside(const struct output_dir_input *input, const struct path_identity *place,
+                                      bool *inside, struct llavamed_error *error)
+{
+    char *real = realpath(input->path, NULL);
+    if (real == NULL) {
+        bool missing = errno == ENOENT || errno == ENOTDIR;
+        return llavamed_fail_errno(error, missing ? LLAVAMED_STATUS_INPUT_MISSING : LLAVAMED_STATUS_INPUT_UNREADABLE,
+                                   errno, "%s: cannot look at it", input->path);
     }
-    if (status != LLAVAMED_OK) {
-        return status;
-    }
-    bool exists = !place->is_above && identity_of(place->path, &place_id);
-    if (inside) {
-        bool same = exists && place_id.device == input_id.device && place_id.inode == input_id.inode;
+    struct lineage lineage;
+    enum llavamed_status status = lineage_of(real, &lineage, error);
+    *inside = status == LLAVAMED_OK && lineage_holds(&lineage, place);
+    free(lineage.ids);
+    free(real);
+    return status;
+}
+
+static enum llavamed_status check_overlap(const struct overlap_place *place, const struct output_dir_input *input,
+                                          const struct path_identity *input_id, struct llavamed_error *error)
+{
+    if (lineage_holds(&place->lineage, input_id)) {
+        bool same = place->exists && same_identity(&place->id, input_id);
         return llavamed_fail(error, LLAVAMED_STATUS_OUT_OVERLAPS_INPUT, "%s: the output directory is %s the %s (%s)",
                              place->shown, same ? "the same as" : "inside", input->role, input->path);
     }
-    if (exists) {
-        status = is_inside(input_real, &place_id, &inside, error);
-    }
+    bool inside = false;
+    enum llavamed_status status =
+        place->exists ? is_inside(input, &place->id, &inside, error) : LLAVAMED_OK;
     if (status == LLAVAMED_OK && inside) {
         status = llavamed_fail(error, LLAVAMED_STATUS_OUT_OVERLAPS_INPUT, "%s: the output directory holds the %s (%s)",
                                place->shown, input->role, input->path);
@@ -210,27 +248,29 @@ static enum llavamed_status check_overlap(const struct overlap_place *place, con
 }
 
 enum llavamed_status output_place_check_overlap(const char *out, const struct output_place *place,
-                                                const struct output_dir_input *input, struct llavamed_error *error)
+                                                const struct output_dir_input *inputs, size_t n_inputs,
+                                                struct llavamed_error *error)
 {
-    char *real = realpath(input->path, NULL);
-    if (real == NULL) {
-        bool missing = errno == ENOENT || errno == ENOTDIR;
-        return llavamed_fail_errno(error, missing ? LLAVAMED_STATUS_INPUT_MISSING : LLAVAMED_STATUS_INPUT_UNREADABLE,
-                                   errno, "%s: cannot look at it", input->path);
+    struct overlap_place places[2] = {0};
+    size_t n_places = place->partial != NULL ? 2 : 1;
+    bool is_above = place->path == NULL;
+    enum llavamed_status status =
+        place_init(&places[0], is_above ? place->parent : place->path, out, is_above, error);
+    if (status == LLAVAMED_OK && n_places == 2) {
+        status = place_init(&places[1], place->partial, place->partial, false, error);
     }
-    enum llavamed_status status;
-    if (place->path == NULL) {
-        status = check_overlap(&(struct overlap_place){place->parent, out, true}, real, input, error);
-    } else {
-        status = check_overlap(&(struct overlap_place){place->path, out, false}, real, input, error);
-    }
-    if (status == LLAVAMED_OK && place->partial != NULL) {
-        status = check_overlap(&(struct overlap_place){place->partial, place->partial, false}, real, input, error);
+    for (size_t i = 0; i < n_inputs && status == LLAVAMED_OK; i++) {
+        struct path_identity id;
+        status = path_identity_of(inputs[i].path, &id, error);
+        for (size_t k = 0; k < n_places && status == LLAVAMED_OK; k++) {
+            status = check_overlap(&places[k], &inputs[i], &id, error);
+        }
     }
     if (status == LLAVAMED_STATUS_OUT_OVERLAPS_INPUT) {
         llavamed_hint(error, "choose an --out beside the inputs");
     }
-    free(real);
+    free(places[0].lineage.ids);
+    free(places[1].lineage.ids);
     return status;
 }
 

@@ -19,7 +19,7 @@ enum llavamed_status output_place_resolve(const char *out, struct output_place *
 
 /* OUT_OVERLAPS_INPUT; INPUT_MISSING or INPUT_UNREADABLE for an input that cannot be looked at. */
 enum llavamed_status output_place_check_overlap(const char *out, const struct output_place *place,
-                                                const struct output_dir_input *input,
+                                                const struct output_dir_input *inputs, size_t n_inputs,
                                                 struct llavamed_error *error) LLAVAMED_CHECK;
 
 /* OUT_UNWRITABLE unless the parent exists, can be written and OUT is no mount point. */

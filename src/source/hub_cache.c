@@ -274,17 +274,19 @@ enum llavamed_status hub_cache_find(const char *spec, const char *role, char **s
 
 /* ---- From a directory to its repository ---- */
 
-enum llavamed_status hub_cache_repository_of(const char *directory, char **repository, struct llavamed_error *error)
+enum llavamed_status hub_cache_repository_of(const char *directory, char **repository, char **resolved,
+                                             struct llavamed_error *error)
 {
-    char *resolved = realpath(directory, NULL);
-    if (resolved == NULL && errno == ENOMEM) {
+    char *path = realpath(directory, NULL);
+    if (path == NULL && errno == ENOMEM) {
         return llavamed_fail_memory(error, PATH_MAX, "a path");
     }
     *repository = NULL;
+    *resolved = NULL;
     const char *cut = NULL;
-    for (const char *at = resolved; at != NULL && (at = strstr(at, SNAPSHOTS)) != NULL; at++) {
+    for (const char *at = path; at != NULL && (at = strstr(at, SNAPSHOTS)) != NULL; at++) {
         const char *component = at;
-        while (component > resolved && component[-1] != '/') {
+        while (component > path && component[-1] != '/') {
             component--;
         }
         if (strncmp(component, REPOSITORY_PREFIX, strlen(REPOSITORY_PREFIX)) == 0) {
@@ -292,11 +294,24 @@ enum llavamed_status hub_cache_repository_of(const char *directory, char **repos
         }
     }
     if (cut == NULL) {
-        free(resolved);
+        free(path);
         return LLAVAMED_OK;
     }
-    resolved[cut - resolved] = '\0';
-    *repository = resolved;
+    char *found = strndup(path, (size_t)(cut - path));
+    char *blobs = found == NULL ? NULL : path_join(found, "blobs");
+    if (blobs == NULL) {
+        free(found);
+        free(path);
+        return llavamed_fail_memory(error, PATH_MAX, "a path");
+    }
+    char target[1];
+    bool is_link = readlink(blobs, target, sizeof target) >= 0;
+    free(blobs);
+    *repository = found;
+    *resolved = is_link ? NULL : path;
+    if (is_link) {
+        free(path);
+    }
     return LLAVAMED_OK;
 }
 
@@ -325,21 +340,60 @@ static bool is_shared_blob(const char *repository, const char *resolved)
            strlen(folder + 3) == SHA256_HEX_BYTES - 1 && strspn(folder + 3, "0123456789abcdef") == SHA256_HEX_BYTES - 1;
 }
 
-enum llavamed_status hub_cache_check_inside(const char *repository, const char *path, struct llavamed_error *error)
+/*
+ * The blob behind a link of a snapshot, when it is as the hub makes it: "../../blobs/HASH", one step, to a file that is
+ * no link. Two looks, where resolving each part of both paths takes some twenty, each a round trip on a network file
+ * system. NULL for anything else.
+ */
+static char *resolve_usual_link(const char *repository, const char *folder, const char *path)
 {
-    char *resolved = realpath(path, NULL);
-    if (resolved == NULL) {
+    static const char blobs[] = "blobs/";
+    char target[PATH_MAX];
+    const char *below = part_below(repository, folder);
+    ssize_t n = below == NULL || strncmp(below, "snapshots/", 10) != 0 ? 0 : readlink(path, target, sizeof target - 1);
+    if (below == NULL || n <= 0) {
+        return NULL;
+    }
+    target[n] = '\0';
+    const char *at = target;
+    bool as_made = true;
+    for (const char *part = below; as_made && part != NULL; part = strchr(part + 1, '/')) {
+        as_made = strncmp(at, "../", 3) == 0;
+        at += as_made ? 3 : 0;
+    }
+    as_made = as_made && strncmp(at, blobs, sizeof blobs - 1) == 0 && isalnum((unsigned char)at[sizeof blobs - 1]) &&
+              strchr(at + sizeof blobs - 1, '/') == NULL;
+    char *blob = as_made ? path_join(repository, at) : NULL;
+    if (blob != NULL && (readlink(blob, target, sizeof target) >= 0 || errno != EINVAL)) {
+        free(blob);
+        blob = NULL;
+    }
+    return blob;
+}
+
+/* As realpath(); `folder` is the directory of path, resolved, or NULL. */
+static char *resolve(const char *repository, const char *folder, const char *path)
+{
+    char *blob = folder == NULL ? NULL : resolve_usual_link(repository, folder, path);
+    return blob != NULL ? blob : realpath(path, NULL);
+}
+
+enum llavamed_status hub_cache_check_inside(const char *repository, const char *resolved, const char *path,
+                                            struct llavamed_error *error)
+{
+    char *real = resolve(repository, resolved, path);
+    if (real == NULL) {
         return errno == ENOMEM ? llavamed_fail_memory(error, PATH_MAX, "a path") : LLAVAMED_OK;
     }
     enum llavamed_status status = LLAVAMED_OK;
-    if (part_below(repository, resolved) == NULL && !is_shared_blob(repository, resolved)) {
+    if (part_below(repository, real) == NULL && !is_shared_blob(repository, real)) {
         status = llavamed_fail(error, LLAVAMED_STATUS_INPUT_UNSAFE,
                                "%s: a link that leaves its repository in the Hugging Face cache (to %.300s)", path,
-                               resolved);
+                               real);
         llavamed_hint(error, "if that file is the right one, copy the snapshot with 'cp -rL' and give the copy; else "
                              "remove the link and download it again");
     }
-    free(resolved);
+    free(real);
     return status;
 }
 
@@ -364,9 +418,9 @@ static char *follow_once(const char *path)
 }
 
 /* The blob of the repository behind `path`: of a shared one that is a link, whose own name tells the file's hash. */
-static char *resolve_blob(const char *repository, const char *path)
+static char *resolve_blob(const char *repository, const char *folder, const char *path)
 {
-    char *resolved = realpath(path, NULL);
+    char *resolved = resolve(repository, folder, path);
     if (resolved != NULL && is_shared_blob(repository, resolved)) {
         free(resolved);
         resolved = follow_once(path);
@@ -374,11 +428,11 @@ static char *resolve_blob(const char *repository, const char *path)
     return resolved;
 }
 
-bool hub_cache_blob_hash(const char *repository, const char *path, char hex[SHA256_HEX_BYTES])
+bool hub_cache_blob_hash(const char *repository, const char *resolved, const char *path, char hex[SHA256_HEX_BYTES])
 {
     static const char blobs[] = "blobs/";
-    char *resolved = resolve_blob(repository, path);
-    const char *below = resolved == NULL ? NULL : part_below(repository, resolved);
+    char *blob = resolve_blob(repository, resolved, path);
+    const char *below = blob == NULL ? NULL : part_below(repository, blob);
     bool found = below != NULL && strncmp(below, blobs, sizeof blobs - 1) == 0;
     if (found) {
         const char *name = below + sizeof blobs - 1;
@@ -388,7 +442,7 @@ bool hub_cache_blob_hash(const char *repository, const char *path, char hex[SHA2
             memcpy(hex, name, n + 1);
         }
     }
-    free(resolved);
+    free(blob);
     return found;
 }
 

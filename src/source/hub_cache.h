@@ -38,25 +38,27 @@ enum llavamed_status hub_cache_find(const char *spec, const char *role, char **s
 bool hub_cache_parse_ref(const char *text, size_t n_bytes, char commit[HUB_COMMIT_BYTES]);
 
 /*
- * When `directory`, links resolved, is or lies below a snapshot of a cache: *repository, owned by the caller, is the
- * resolved ROOT/models--ORG--NAME. NULL when it does not.
+ * When `directory`, links resolved, is or lies below a snapshot of a cache: *repository is the resolved
+ * ROOT/models--ORG--NAME, *resolved the directory; both owned by the caller. NULL when it does not. *resolved alone is
+ * NULL where the repository's blobs/ is a link.
  */
-enum llavamed_status hub_cache_repository_of(const char *directory, char **repository,
+enum llavamed_status hub_cache_repository_of(const char *directory, char **repository, char **resolved,
                                              struct llavamed_error *error) LLAVAMED_CHECK;
 
 /*
  * INPUT_UNSAFE when PATH is a link that leads out of `repository`: a cache holds its own blobs, so such a link is
  * damage or an attack. Since huggingface_hub 2 a blob may itself be a link to ROOT/blobs/HE/HEX, a store that all
- * repositories share; that is inside. A dangling one passes: opening it tells.
+ * repositories share; that is inside. A dangling one passes: opening it tells. `resolved` is the directory that PATH
+ * lies in, as hub_cache_repository_of() gave it, which spares looks at each part of it; NULL when that is not known.
  */
-enum llavamed_status hub_cache_check_inside(const char *repository, const char *path,
+enum llavamed_status hub_cache_check_inside(const char *repository, const char *resolved, const char *path,
                                             struct llavamed_error *error) LLAVAMED_CHECK;
 
 /*
  * The hash that the name of the blob behind `path` tells: 64 digits of SHA-256, or 40 of a git blob. False when there
- * is none.
+ * is none. `resolved` as above.
  */
-bool hub_cache_blob_hash(const char *repository, const char *path, char hex[SHA256_HEX_BYTES]);
+bool hub_cache_blob_hash(const char *repository, const char *resolved, const char *path, char hex[SHA256_HEX_BYTES]);
 
 /* "hf download ORG/NAME" for a repository directory of hub_cache_repository_of(), as the hint of `error`. */
 void hub_cache_hint(const char *repository, struct llavamed_error *error);

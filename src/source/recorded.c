@@ -117,38 +117,51 @@ static enum llavamed_status look_at_metadata(const char *directory, const char *
     return status;
 }
 
-static enum llavamed_status look_at_pointer(const char *path, struct recorded_hashes *recorded,
-                                            struct llavamed_error *error)
+/* The lines of a SHA256SUMS, kept as text; `scratch` holds one name. With it, what else lies in that directory. */
+struct sums_text {
+    char *directory;
+    struct directory_listing beside;
+    bool is_listed;
+    char *text;
+    size_t n_bytes;
+    char *scratch;
+};
+
+/* One listing instead of a look for each record that a file may have: most have none. */
+static bool may_hold(const struct sums_text *sums, const char *name)
+{
+    return !sums->is_listed || directory_listing_holds(&sums->beside, name);
+}
+
+static void sums_text_deinit(struct sums_text *sums)
+{
+    free(sums->directory);
+    directory_listing_deinit(&sums->beside);
+    free(sums->text);
+    free(sums->scratch);
+    *sums = (struct sums_text){0};
+}
+
+static enum llavamed_status look_at_pointer(const struct sums_text *beside, const char *path,
+                                            struct recorded_hashes *recorded, struct llavamed_error *error)
 {
     char *file = NULL;
     char *text = NULL;
     size_t n_bytes = 0;
+    enum llavamed_status status = LLAVAMED_OK;
     if (asprintf(&file, "%s.lfs", path) < 0) {
         return llavamed_fail_memory(error, strlen(path), "a path");
     }
-    enum llavamed_status status = read_record(file, METADATA_BYTES_MAX, &text, &n_bytes, error);
+    const char *slash = strrchr(file, '/');
+    if (may_hold(beside, slash == NULL ? file : slash + 1)) {
+        status = read_record(file, METADATA_BYTES_MAX, &text, &n_bytes, error);
+    }
     if (status == LLAVAMED_OK && text != NULL) {
         recorded_parse_pointer(text, recorded);
     }
     free(text);
     free(file);
     return status;
-}
-
-/* The lines of a SHA256SUMS, kept as text; `scratch` holds one name. */
-struct sums_text {
-    char *directory;
-    char *text;
-    size_t n_bytes;
-    char *scratch;
-};
-
-static void sums_text_deinit(struct sums_text *sums)
-{
-    free(sums->directory);
-    free(sums->text);
-    free(sums->scratch);
-    *sums = (struct sums_text){0};
 }
 
 /* Loads that of `directory` unless it is there already; without one the text is empty. */
@@ -164,6 +177,10 @@ static enum llavamed_status load_sums(struct sums_text *sums, const char *direct
     if (path == NULL || sums->directory == NULL) {
         status = llavamed_fail_memory(error, strlen(directory), "a path");
     } else {
+        /* A directory that cannot be listed may hold files that can be read. */
+        sums->is_listed = directory_list(directory, &sums->beside, NULL) == LLAVAMED_OK;
+    }
+    if (status == LLAVAMED_OK && may_hold(sums, SUMS_FILE_NAME)) {
         status = read_record(path, SUMS_BYTES_MAX, &sums->text, &sums->n_bytes, error);
     }
     if (status == LLAVAMED_OK && sums->text != NULL) {
@@ -222,15 +239,16 @@ static enum llavamed_status look_up(const struct source *source, const char *pat
         return llavamed_fail_memory(error, strlen(path), "a path");
     }
     char blob[SHA256_HEX_BYTES];
-    if (source->repository != NULL && hub_cache_blob_hash(source->repository, path, blob)) {
+    const char *snapshot = strcmp(directory, source->spec) == 0 ? source->snapshot : NULL;
+    if (source->repository != NULL && hub_cache_blob_hash(source->repository, snapshot, path, blob)) {
         take_hash(blob, RECORDED_BLOB_NAME, recorded);
     }
-    enum llavamed_status status = look_at_metadata(directory, name, path, recorded, error);
-    if (status == LLAVAMED_OK) {
-        status = look_at_pointer(path, recorded, error);
+    enum llavamed_status status = load_sums(sums, directory, error);
+    if (status == LLAVAMED_OK && may_hold(sums, ".cache")) {
+        status = look_at_metadata(directory, name, path, recorded, error);
     }
     if (status == LLAVAMED_OK) {
-        status = load_sums(sums, directory, error);
+        status = look_at_pointer(sums, path, recorded, error);
     }
     if (status == LLAVAMED_OK) {
         look_at_sums(sums, name, recorded->sha256[RECORDED_SUMS]);

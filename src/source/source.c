@@ -305,6 +305,7 @@ void source_close(struct source *source)
     source_kept_deinit(source);
     free(source->spec);
     free(source->repository);
+    free(source->snapshot);
     tensor_set_deinit(&source->set);
     free(source);
 }

@@ -342,11 +342,11 @@ enum llavamed_status directory_choose(struct source *source, const struct direct
 enum llavamed_status directory_check_links(struct source *source, const struct directory_listing *listing,
                                            struct llavamed_error *error)
 {
-    enum llavamed_status status = hub_cache_repository_of(source->spec, &source->repository, error);
+    enum llavamed_status status = hub_cache_repository_of(source->spec, &source->repository, &source->snapshot, error);
     for (size_t i = 0; status == LLAVAMED_OK && source->repository != NULL && i < listing->n_names; i++) {
         char *path = path_join(source->spec, listing->names[i]);
         status = path == NULL ? llavamed_fail_memory(error, strlen(listing->names[i]), "a path")
-                              : hub_cache_check_inside(source->repository, path, error);
+                              : hub_cache_check_inside(source->repository, source->snapshot, path, error);
         free(path);
     }
     return status;
@@ -358,9 +358,9 @@ enum llavamed_status source_check_link(struct source *source, struct llavamed_er
     if (parent == NULL) {
         return llavamed_fail_memory(error, strlen(source->spec), "a path");
     }
-    enum llavamed_status status = hub_cache_repository_of(parent, &source->repository, error);
+    enum llavamed_status status = hub_cache_repository_of(parent, &source->repository, &source->snapshot, error);
     if (status == LLAVAMED_OK && source->repository != NULL) {
-        status = hub_cache_check_inside(source->repository, source->spec, error);
+        status = hub_cache_check_inside(source->repository, source->snapshot, source->spec, error);
     }
     free(parent);
     return status;

@@ -49,7 +49,8 @@ struct source {
     void *state;
     char *spec;       /* owned: where it is */
     struct archive *archive; /* owned: in which the files lie, or NULL */
-    char *repository; /* owned: that of the hub cache in which it lies, or NULL (hub_cache.h) */
+    char *repository; /* owned: that of the hub cache in which it lies, or NULL (hub_cache.h); then also */
+    char *snapshot;   /* its directory (of a file: the one that it lies in) with links resolved, owned */
     const char *role; /* static */
     bool check_crc;
     const volatile int *stop_signal; /* may be NULL */

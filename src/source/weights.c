@@ -102,21 +102,16 @@ static enum llavamed_status add_member_record(struct weights *weights, uint64_t 
     return LLAVAMED_OK;
 }
 
-static enum llavamed_status add_safetensors(struct weights *weights, struct input_file *file,
+/* `prefix`: the first bytes of the file, SAFETENSORS_PREFIX_BYTES of them, zeros where it is shorter. */
+static enum llavamed_status add_safetensors(struct weights *weights, struct input_file *file, const uint8_t *prefix,
                                             const uint32_t *member_crc32, struct llavamed_error *error)
 {
     const char *path = input_file_path(file);
     uint64_t file_bytes = input_file_bytes(file);
-    uint8_t prefix[SAFETENSORS_PREFIX_BYTES];
-    size_t prefix_bytes = (size_t)min_u64(sizeof prefix, file_bytes);
-    memset(prefix, 0, sizeof prefix);
     uint64_t json_bytes = 0;
     struct safetensors_header header = {0};
     char *json = NULL;
-    enum llavamed_status status = input_file_read(file, 0, prefix, prefix_bytes, error);
-    if (status == LLAVAMED_OK) {
-        status = safetensors_header_bytes(path, prefix, file_bytes, &json_bytes, error);
-    }
+    enum llavamed_status status = safetensors_header_bytes(path, prefix, file_bytes, &json_bytes, error);
     if (status != LLAVAMED_OK) {
         goto out;
     }
@@ -298,13 +293,14 @@ enum llavamed_status weights_add_open(struct weights *weights, struct input_file
     weights->files = files;
     struct weights_file *owner = &weights->files[weights->n_files++];
     *owner = (struct weights_file){.file = file};
-    enum llavamed_status status = weights_probe(file, &owner->format, error);
+    uint8_t prefix[SAFETENSORS_PREFIX_BYTES];
+    enum llavamed_status status = weights_probe(file, &owner->format, prefix, error);
     if (status != LLAVAMED_OK) {
         return status;
     }
     status =
         owner->format == WEIGHTS_TORCH ? add_torch(weights, owner, error)
-                                       : add_safetensors(weights, file, member_crc32, error);
+                                       : add_safetensors(weights, file, prefix, member_crc32, error);
     if (status == LLAVAMED_STATUS_INPUT_TRUNCATED && error != NULL && error->hint[0] == '\0') {
         llavamed_hint(error, "download or copy the file again");
     }

@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "format/safetensors.h"
 #include "io/input_file.h"
 #include "source/record_crc.h"
 #include "source/source.h"
@@ -120,10 +121,12 @@ enum llavamed_status weights_finish(struct weights *weights, void *scratch, size
                                     struct llavamed_error *error) LLAVAMED_CHECK;
 
 /*
- * What kind of weights file this is, whatever its name. INPUT_UNSUPPORTED for what is recognised as something else and
- * for what is not recognised, INPUT_TRUNCATED for a download that has not ended (both recognise.h).
+ * What kind of weights file this is, whatever its name, and its first bytes (zeros behind the end of a shorter file).
+ * INPUT_UNSUPPORTED for what is recognised as something else and for what is not recognised, INPUT_TRUNCATED for a
+ * download that has not ended (both recognise.h).
  */
 enum llavamed_status weights_probe(struct input_file *file, enum weights_format *format,
+                                   uint8_t prefix[SAFETENSORS_PREFIX_BYTES],
                                    struct llavamed_error *error) LLAVAMED_CHECK;
 
 /* The same of a file that begins with these bytes: RECOGNISE_BYTES of them (recognise.h), or all that it has. */

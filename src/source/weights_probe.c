@@ -74,7 +74,8 @@ static enum llavamed_status refuse(const char *path, const uint8_t *bytes, size_
     return recognise_bytes(path, bytes, n_bytes, error);
 }
 
-enum llavamed_status weights_probe(struct input_file *file, enum weights_format *format, struct llavamed_error *error)
+enum llavamed_status weights_probe(struct input_file *file, enum weights_format *format,
+                                   uint8_t prefix[SAFETENSORS_PREFIX_BYTES], struct llavamed_error *error)
 {
     const char *path = input_file_path(file);
     size_t n_bytes = (size_t)min_u64(RECOGNISE_BYTES, input_file_bytes(file));
@@ -83,7 +84,12 @@ enum llavamed_status weights_probe(struct input_file *file, enum weights_format 
     if (status == LLAVAMED_OK && n_bytes > 0) {
         status = input_file_read(file, 0, bytes, n_bytes, error);
     }
-    return status == LLAVAMED_OK ? weights_probe_bytes(path, bytes, n_bytes, format, error) : status;
+    if (status == LLAVAMED_OK) {
+        memset(prefix, 0, SAFETENSORS_PREFIX_BYTES);
+        memcpy(prefix, bytes, n_bytes < SAFETENSORS_PREFIX_BYTES ? n_bytes : SAFETENSORS_PREFIX_BYTES);
+        status = weights_probe_bytes(path, bytes, n_bytes, format, error);
+    }
+    return status;
 }
 
 enum llavamed_status weights_probe_bytes(const char *path, const uint8_t *bytes, size_t n_bytes,

@@ -75,8 +75,12 @@ static void repositories(void)
     }
     struct llavamed_error error;
     char *repository = NULL;
-    EXPECT(hub_cache_repository_of(temp_path(&dir, "models--o--n/snapshots/c"), &repository, &error) == LLAVAMED_OK);
+    char *snapshot = NULL;
+    EXPECT(hub_cache_repository_of(temp_path(&dir, "models--o--n/snapshots/c"), &repository, &snapshot, &error) ==
+           LLAVAMED_OK);
     EXPECT_TEXT(repository, want);
+    EXPECT(snapshot != NULL && strncmp(snapshot, want, strlen(want)) == 0 &&
+           strcmp(snapshot + strlen(want), "/snapshots/c") == 0);
     static const char sha256[] = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
     char hex[SHA256_HEX_BYTES] = "";
     temp_write_text(temp_path(&dir, "models--o--n/blobs/%s", sha256), "x");
@@ -84,24 +88,24 @@ static void repositories(void)
     (void)snprintf(target, sizeof target, "../../blobs/%s", sha256);
     const char *link_path = temp_path(&dir, "models--o--n/snapshots/c/f");
     temp_dir_require(symlink(target, link_path) == 0, "symlink");
-    EXPECT(hub_cache_blob_hash(repository, link_path, hex));
+    EXPECT(hub_cache_blob_hash(repository, snapshot, link_path, hex));
     EXPECT_TEXT(hex, sha256);
-    EXPECT(hub_cache_check_inside(repository, link_path, &error) == LLAVAMED_OK);
+    EXPECT(hub_cache_check_inside(repository, snapshot, link_path, &error) == LLAVAMED_OK);
     static const char git_blob[] = "0123456789abcdef0123456789abcdef01234567";
     temp_write_text(temp_path(&dir, "models--o--n/blobs/%s", git_blob), "x");
-    EXPECT(hub_cache_blob_hash(repository, temp_path(&dir, "models--o--n/blobs/%s", git_blob), hex));
+    EXPECT(hub_cache_blob_hash(repository, NULL, temp_path(&dir, "models--o--n/blobs/%s", git_blob), hex));
     EXPECT_TEXT(hex, git_blob);
     temp_write_text(temp_path(&dir, "models--o--n/blobs/%.39s", git_blob), "x");
-    EXPECT(!hub_cache_blob_hash(repository, temp_path(&dir, "models--o--n/blobs/%.39s", git_blob), hex));
-    EXPECT(hub_cache_check_inside(repository, dir.path, &error) == LLAVAMED_STATUS_INPUT_UNSAFE);
+    EXPECT(!hub_cache_blob_hash(repository, NULL, temp_path(&dir, "models--o--n/blobs/%.39s", git_blob), hex));
+    EXPECT(hub_cache_check_inside(repository, NULL, dir.path, &error) == LLAVAMED_STATUS_INPUT_UNSAFE);
     hub_cache_hint(repository, &error);
     EXPECT_TEXT(error.hint, "complete the download with: hf download o/n");
     free(repository);
-    repository = NULL;
-    EXPECT(hub_cache_repository_of(temp_path(&dir, "snapshots/c"), &repository, &error) == LLAVAMED_OK);
-    EXPECT(repository == NULL);
-    EXPECT(hub_cache_repository_of(temp_path(&dir, "nowhere"), &repository, &error) == LLAVAMED_OK);
-    EXPECT(repository == NULL);
+    free(snapshot);
+    EXPECT(hub_cache_repository_of(temp_path(&dir, "snapshots/c"), &repository, &snapshot, &error) == LLAVAMED_OK);
+    EXPECT(repository == NULL && snapshot == NULL);
+    EXPECT(hub_cache_repository_of(temp_path(&dir, "nowhere"), &repository, &snapshot, &error) == LLAVAMED_OK);
+    EXPECT(repository == NULL && snapshot == NULL);
     free(real);
     temp_dir_remove(&dir);
 }
@@ -127,6 +131,7 @@ static void shared_blobs(void)
     struct temp_dir dir;
     struct llavamed_error error;
     char *repository = NULL;
+    char *snapshot = NULL;
     char hex[SHA256_HEX_BYTES] = "";
     temp_dir_make(&dir);
     for (size_t i = 0; i < sizeof made / sizeof made[0]; i++) {
@@ -135,24 +140,89 @@ static void shared_blobs(void)
     char target[200];
     (void)snprintf(target, sizeof target, "../../blobs/%s", etag);
     temp_dir_require(symlink(target, temp_path(&dir, "models--o--n/snapshots/c/f")) == 0, "symlink");
-    EXPECT(hub_cache_repository_of(temp_path(&dir, "models--o--n/snapshots/c"), &repository, &error) == LLAVAMED_OK);
+    EXPECT(hub_cache_repository_of(temp_path(&dir, "models--o--n/snapshots/c"), &repository, &snapshot, &error) ==
+           LLAVAMED_OK);
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         const char *blob = temp_path(&dir, "models--o--n/blobs/%s", etag);
         const char *file = temp_path(&dir, "models--o--n/snapshots/c/f");
         temp_write_text(temp_path(&dir, "%s", cases[i].target), "x");
         (void)snprintf(target, sizeof target, "../../%s", cases[i].target);
         temp_dir_require(symlink(target, blob) == 0, "symlink");
-        EXPECT(hub_cache_check_inside(repository, file, &error) ==
-               (cases[i].inside ? LLAVAMED_OK : LLAVAMED_STATUS_INPUT_UNSAFE));
-        EXPECT(hub_cache_blob_hash(repository, file, hex) == cases[i].inside);
+        enum llavamed_status want = cases[i].inside ? LLAVAMED_OK : LLAVAMED_STATUS_INPUT_UNSAFE;
+        EXPECT(hub_cache_check_inside(repository, snapshot, file, &error) == want);
+        EXPECT(hub_cache_check_inside(repository, NULL, file, &error) == want);
+        EXPECT(hub_cache_blob_hash(repository, snapshot, file, hex) == cases[i].inside);
         temp_dir_require(unlink(blob) == 0, "unlink");
     }
     EXPECT_TEXT(hex, etag);
     /* A link from the snapshot straight into the store says nothing of the file's SHA-256. */
     (void)snprintf(target, sizeof target, "../../../blobs/ab/%s", xet);
     temp_dir_require(symlink(target, temp_path(&dir, "models--o--n/snapshots/c/g")) == 0, "symlink");
-    EXPECT(!hub_cache_blob_hash(repository, temp_path(&dir, "models--o--n/snapshots/c/g"), hex));
+    EXPECT(!hub_cache_blob_hash(repository, NULL, temp_path(&dir, "models--o--n/snapshots/c/g"), hex));
     free(repository);
+    free(snapshot);
+    temp_dir_remove(&dir);
+}
+
+/* Links of a snapshot, each resolved the short and the long way: both tell the same. */
+static void links(void)
+{
+    static const char blob[] = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+    static const struct {
+        const char *target;
+        bool inside;
+        bool has_hash;
+    } cases[] = {
+        {"../../blobs/0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef", true, true},
+        {"../../../n/blobs/0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef", true, false},
+        {"../blobs/0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef", true, false},
+        {"../../blobs/../../outside", false, false},
+        {"../../../outside", false, false},
+        {"../../blobs/..", false, false},
+        {"../../blobs/link", false, false},
+        {"../../blobs/nothing", true, false},
+    };
+    struct temp_dir dir;
+    struct llavamed_error error;
+    char hex[SHA256_HEX_BYTES];
+    temp_dir_make(&dir);
+    temp_write_text(temp_path(&dir, "outside"), "x");
+    static const char *const made[] = {"models--o--n", "models--o--n/snapshots", "models--o--n/snapshots/c"};
+    for (size_t i = 0; i < sizeof made / sizeof made[0]; i++) {
+        temp_mkdir(temp_path(&dir, "%s", made[i]));
+    }
+    for (int elsewhere = 0; elsewhere < 2; elsewhere++) {
+        const char *blobs = temp_path(&dir, elsewhere ? "blobs" : "models--o--n/blobs");
+        temp_mkdir(blobs);
+        temp_write_text(temp_path(&dir, "%s/%s", elsewhere ? "blobs" : "models--o--n/blobs", blob), "x");
+        const char *link = temp_path(&dir, "%s/link", elsewhere ? "blobs" : "models--o--n/blobs");
+        temp_dir_require(symlink(elsewhere ? "../outside" : "../../outside", link) == 0, "symlink");
+        if (elsewhere) {
+            temp_dir_require(symlink("../blobs", temp_path(&dir, "models--o--n/blobs")) == 0, "symlink");
+        }
+        const char *file = temp_path(&dir, "models--o--n/snapshots/c/f");
+        char *repository = NULL;
+        char *snapshot = NULL;
+        EXPECT(hub_cache_repository_of(temp_path(&dir, "models--o--n/snapshots/c"), &repository, &snapshot, &error) ==
+               LLAVAMED_OK);
+        EXPECT((snapshot == NULL) == (elsewhere == 1));
+        for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+            temp_dir_require(symlink(cases[i].target, file) == 0, "symlink");
+            enum llavamed_status long_way = hub_cache_check_inside(repository, NULL, file, &error);
+            EXPECT(hub_cache_check_inside(repository, snapshot, file, &error) == long_way);
+            EXPECT(elsewhere || (long_way == LLAVAMED_OK) == cases[i].inside);
+            EXPECT(hub_cache_blob_hash(repository, snapshot, file, hex) == (cases[i].has_hash && !elsewhere));
+            EXPECT(hub_cache_blob_hash(repository, NULL, file, hex) == (cases[i].has_hash && !elsewhere));
+            temp_dir_require(unlink(file) == 0, "unlink");
+        }
+        free(repository);
+        free(snapshot);
+        if (!elsewhere) {
+            temp_dir_require(unlink(link) == 0, "unlink");
+            temp_dir_require(unlink(temp_path(&dir, "models--o--n/blobs/%s", blob)) == 0, "unlink");
+            temp_dir_require(rmdir(blobs) == 0, "rmdir");
+        }
+    }
     temp_dir_remove(&dir);
 }
 
@@ -162,5 +232,6 @@ int main(void)
     CASE(places);
     CASE(repositories);
     CASE(shared_blobs);
+    CASE(links);
     return harness_end();
 }
