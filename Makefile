@@ -121,7 +121,7 @@ $(OBJ)/tests/fuzz/fuzz_%: $(OBJ)/tests/fuzz/fuzz_%.o $(FUZZ_MAIN:%=$(OBJ)/tests/
 RUN_CHECK := BUILD=$(BUILD) MAKE='$(MAKE)' tests/run_check.sh
 INSTALL_DEPS := tests/tools/install_deps.sh
 JOBS := $(shell nproc 2>/dev/null || echo 2)
-RELEASE_CHECKS := 'hardening=$$MAKE hardening' 'fault=$$MAKE fault'
+RELEASE_CHECKS := 'hardening=$$MAKE hardening' 'fault=$$MAKE fault' 'calls=$$MAKE calls'
 SUITE := 'unit=$$MAKE unit' 'kernel=$$MAKE kernel' 'cli=$$MAKE cli'
 
 ## check: all tests that need no network: unit, kernel, programs, fuzzing corpora, lint; a few minutes
@@ -177,6 +177,12 @@ sanitize:
 .PHONY: hardening
 hardening: all
 	@HARDENING='$(HARDENING)' tests/fault/hardening.sh $(BUILD)/llavamed-apply $(call objects,src/io/input_file.c)
+
+# strace and the run-time of a sanitizer do not go together.
+## calls: the system calls that planning makes, against limits
+.PHONY: calls
+calls: all
+	@$(PYTHON) -B tests/bench/startup.py --program $(BUILD)/llavamed-apply --calls
 
 # Preloaded before the program, so never with a sanitizer, whose run-time has to come first.
 FAULT_SHIM := $(BUILD)/fault/shim.so
@@ -271,6 +277,11 @@ demo:
 .PHONY: bench
 bench: all tools
 	@BUILD=$(BUILD) tests/bench/run.sh
+
+## bench-startup: planning a 65B checkpoint and one of 100,000 tensors, --help: system calls and time
+.PHONY: bench-startup
+bench-startup: all
+	@$(PYTHON) -B tests/bench/startup.py --program $(BUILD)/llavamed-apply
 
 ## tools: the makers of synthetic models and the like, in build/tools/
 .PHONY: tools

@@ -32,59 +32,96 @@ struct pieces {
     void *eligible_delta;
 };
 
-static bool is_eligible(const struct layout *layout, uint32_t base, uint32_t delta)
+/* delta != 0, base finite, |delta| <= |base| / 2; without a branch, which random bits would mislead. */
+static size_t is_eligible(const struct layout *layout, uint32_t base, uint32_t delta)
 {
     base &= layout->magnitude;
     delta &= layout->magnitude;
-    return delta != 0 && base < layout->infinity && delta + layout->doubled <= base;
+    return (size_t)((delta != 0) & (base < layout->infinity) & (delta + layout->doubled <= base));
+}
+
+/* Appends the eligible pairs of n elements to the n_before that are there; returns how many there are then. */
+static size_t gather_16(const struct pieces *pieces, const struct layout *layout, size_t base_at, size_t delta_at,
+                        size_t n, size_t n_before)
+{
+    const struct layout bits = *layout;
+    const uint16_t *base = (const uint16_t *)pieces->base + base_at;
+    const uint16_t *delta = (const uint16_t *)pieces->delta + delta_at;
+    uint16_t *eligible_base = pieces->eligible_base;
+    uint16_t *eligible_delta = pieces->eligible_delta;
+    for (size_t i = 0; i < n; i++) {
+        eligible_base[n_before] = base[i];
+        eligible_delta[n_before] = delta[i];
+        n_before += is_eligible(&bits, base[i], delta[i]);
+    }
+    return n_before;
+}
+
+static size_t gather_32(const struct pieces *pieces, const struct layout *layout, size_t base_at, size_t delta_at,
+                        size_t n, size_t n_before)
+{
+    const struct layout bits = *layout;
+    const uint32_t *base = (const uint32_t *)pieces->base + base_at;
+    const uint32_t *delta = (const uint32_t *)pieces->delta + delta_at;
+    uint32_t *eligible_base = pieces->eligible_base;
+    uint32_t *eligible_delta = pieces->eligible_delta;
+    for (size_t i = 0; i < n; i++) {
+        eligible_base[n_before] = base[i];
+        eligible_delta[n_before] = delta[i];
+        n_before += is_eligible(&bits, base[i], delta[i]);
+    }
+    return n_before;
 }
 
 /* Collects the eligible pairs of delta[i] and base[(i + turn) % n]; returns how many. */
-static size_t gather_16(const struct pieces *pieces, const struct layout *layout, size_t turn)
+static size_t gather(const struct pieces *pieces, enum kernel_type type, size_t turn)
 {
-    const uint16_t *base = pieces->base;
-    const uint16_t *delta = pieces->delta;
-    uint16_t *eligible_base = pieces->eligible_base;
-    uint16_t *eligible_delta = pieces->eligible_delta;
-    size_t n = 0;
-    for (size_t i = 0, j = turn; i < pieces->n_elems; i++, j = j + 1 == pieces->n_elems ? 0 : j + 1) {
-        eligible_base[n] = base[j];
-        eligible_delta[n] = delta[i];
-        n += is_eligible(layout, base[j], delta[i]);
+    const struct layout *layout = &layouts[type];
+    size_t n_first = pieces->n_elems - turn;
+    size_t n;
+    if (type == KERNEL_F32) {
+        n = gather_32(pieces, layout, turn, 0, n_first, 0);
+        return gather_32(pieces, layout, 0, n_first, turn, n);
     }
-    return n;
-}
-
-static size_t gather_32(const struct pieces *pieces, const struct layout *layout, size_t turn)
-{
-    const uint32_t *base = pieces->base;
-    const uint32_t *delta = pieces->delta;
-    uint32_t *eligible_base = pieces->eligible_base;
-    uint32_t *eligible_delta = pieces->eligible_delta;
-    size_t n = 0;
-    for (size_t i = 0, j = turn; i < pieces->n_elems; i++, j = j + 1 == pieces->n_elems ? 0 : j + 1) {
-        eligible_base[n] = base[j];
-        eligible_delta[n] = delta[i];
-        n += is_eligible(layout, base[j], delta[i]);
-    }
-    return n;
+    n = gather_16(pieces, layout, turn, 0, n_first, 0);
+    return gather_16(pieces, layout, 0, n_first, turn, n);
 }
 
 static void count_bits(struct content_figures *figures, const struct layout *layout, uint32_t base, uint32_t delta)
 {
     uint32_t magnitude = delta & layout->magnitude;
-    bool counts = magnitude != 0 && magnitude < layout->infinity;
+    uint32_t counts = (uint32_t)((magnitude != 0) & (magnitude < layout->infinity));
     figures->n_nonzero += counts;
-    figures->n_odd += counts && (delta & 1) != 0;
-    figures->n_delta_fine += counts && (delta & 7) != 0;
+    figures->n_odd += counts & delta;
+    figures->n_delta_fine += counts & (uint32_t)((delta & 7) != 0);
     figures->n_base_fine += (base & 7) != 0;
+}
+
+static void count_all_bits(struct content_figures *figures, enum kernel_type type, const void *base, const void *delta,
+                           size_t n_elems)
+{
+    struct content_figures counts = {0};
+    const struct layout bits = layouts[type];
+    if (type == KERNEL_F32) {
+        for (size_t i = 0; i < n_elems; i++) {
+            count_bits(&counts, &bits, ((const uint32_t *)base)[i], ((const uint32_t *)delta)[i]);
+        }
+    } else {
+        for (size_t i = 0; i < n_elems; i++) {
+            count_bits(&counts, &bits, ((const uint16_t *)base)[i], ((const uint16_t *)delta)[i]);
+        }
+    }
+    figures->n_nonzero += counts.n_nonzero;
+    figures->n_odd += counts.n_odd;
+    figures->n_delta_fine += counts.n_delta_fine;
+    figures->n_base_fine += counts.n_base_fine;
+    figures->n_elems += n_elems;
 }
 
 void content_figures_add(struct content_figures *figures, const struct kernel_set *kernels, enum kernel_type type,
                          const void *base, const void *delta, size_t n_elems, void *scratch)
 {
     assert(type != KERNEL_F64 && n_elems <= CONTENT_PIECE_ELEMS);
-    const struct layout *layout = &layouts[type];
     struct pieces pieces = {
         .base = base,
         .delta = delta,
@@ -92,17 +129,9 @@ void content_figures_add(struct content_figures *figures, const struct kernel_se
         .eligible_base = scratch,
         .eligible_delta = (uint32_t *)scratch + CONTENT_PIECE_ELEMS,
     };
-    for (size_t i = 0; i < n_elems; i++) {
-        if (type == KERNEL_F32) {
-            count_bits(figures, layout, ((const uint32_t *)base)[i], ((const uint32_t *)delta)[i]);
-        } else {
-            count_bits(figures, layout, ((const uint16_t *)base)[i], ((const uint16_t *)delta)[i]);
-        }
-    }
-    figures->n_elems += n_elems;
+    count_all_bits(figures, type, base, delta, n_elems);
     for (int control = 0; control < 2; control++) {
-        size_t turn = control ? n_elems / 2 : 0;
-        size_t n = type == KERNEL_F32 ? gather_32(&pieces, layout, turn) : gather_16(&pieces, layout, turn);
+        size_t n = gather(&pieces, type, control ? n_elems / 2 : 0);
         struct kernel_counts counts = {0};
         kernels->add[type](pieces.eligible_base, pieces.eligible_base, pieces.eligible_delta, n, &counts);
         *(control ? &figures->n_control_eligible : &figures->n_eligible) += n;

@@ -158,10 +158,24 @@ static const void *as_type(const struct sampler *sampler, enum dtype dtype, enum
     return room;
 }
 
+/* Values that are not finite are left out. */
 static double sum_of_squares(const float *values, size_t n_elems)
 {
-    double sum = 0.0;
-    for (size_t i = 0; i < n_elems; i++) {
+    /* Four sums, as one would wait for each addition. No square of a float overflows a double. */
+    double sums[4] = {0.0};
+    size_t i = 0;
+    for (; i + 4 <= n_elems; i += 4) {
+        for (size_t k = 0; k < 4; k++) {
+            double value = (double)values[i + k];
+            sums[k] += value * value;
+        }
+    }
+    double sum = sums[0] + sums[1] + sums[2] + sums[3];
+    if (!isfinite(sum)) {
+        sum = 0.0;
+        i = 0;
+    }
+    for (; i < n_elems; i++) {
         double value = (double)values[i];
         sum += isfinite(value) ? value * value : 0.0;
     }

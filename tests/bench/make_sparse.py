@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checkpoints whose headers are real and whose data are holes: what planning is measured with.
 
-make_sparse.py DIR 65b        DIR/base of 14 shards, DIR/delta of 8: names and shapes of LLaMA 65B and its LLaVA delta
+make_sparse.py DIR 65b        DIR/base of 14 shards, DIR/delta of 8: the tensors of LLaMA 65B and its LLaVA delta, each
+                              matrix an eighth as wide and as high, so that planning finds room for the output
 make_sparse.py DIR COUNT      DIR/base and DIR/delta of one file each, with COUNT tensors of 4 x 4
 
 With --hub also as snapshots in a Hugging Face cache, DIR/hub, where every file is a link to a blob. The holes take no
@@ -27,7 +28,7 @@ def layer(number, width, inner):
 
 
 def llama_65b(rows, projector):
-    width, inner = 8192, 22016
+    width, inner = 8192 // 8, 22016 // 8
     tensors = {"model.embed_tokens.weight": (rows, width), "model.norm.weight": (width,), "lm_head.weight": (rows, width)}
     for number in range(80):
         tensors |= layer(number, width, inner)

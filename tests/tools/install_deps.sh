@@ -54,6 +54,7 @@ need_to_check()
 {
     need python3 'Python 3' command -v python3
     need bash bash command -v bash
+    need strace strace command -v strace
 }
 
 need_for_interop()
