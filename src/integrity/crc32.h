@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* CRC-32 as in zip (polynomial 0xEDB88320), from zlib. No state, any thread. */
+/*
+ * CRC-32 as in zip (polynomial 0xEDB88320), from zlib, and faster than that where the machine multiplies without
+ * carries. No state, any thread.
+ */
 #ifndef INTEGRITY_CRC32_H
 #define INTEGRITY_CRC32_H
 

@@ -238,8 +238,7 @@ static enum llavamed_status check_overlap(const struct overlap_place *place, con
                              place->shown, same ? "the same as" : "inside", input->role, input->path);
     }
     bool inside = false;
-    enum llavamed_status status =
-        place->exists ? is_inside(input, &place->id, &inside, error) : LLAVAMED_OK;
+    enum llavamed_status status = place->exists ? is_inside(input, &place->id, &inside, error) : LLAVAMED_OK;
     if (status == LLAVAMED_OK && inside) {
         status = llavamed_fail(error, LLAVAMED_STATUS_OUT_OVERLAPS_INPUT, "%s: the output directory holds the %s (%s)",
                                place->shown, input->role, input->path);
@@ -254,8 +253,7 @@ enum llavamed_status output_place_check_overlap(const char *out, const struct ou
     struct overlap_place places[2] = {0};
     size_t n_places = place->partial != NULL ? 2 : 1;
     bool is_above = place->path == NULL;
-    enum llavamed_status status =
-        place_init(&places[0], is_above ? place->parent : place->path, out, is_above, error);
+    enum llavamed_status status = place_init(&places[0], is_above ? place->parent : place->path, out, is_above, error);
     if (status == LLAVAMED_OK && n_places == 2) {
         status = place_init(&places[1], place->partial, place->partial, false, error);
     }

@@ -387,9 +387,9 @@ enum llavamed_status hub_cache_check_inside(const char *repository, const char *
     }
     enum llavamed_status status = LLAVAMED_OK;
     if (part_below(repository, real) == NULL && !is_shared_blob(repository, real)) {
-        status = llavamed_fail(error, LLAVAMED_STATUS_INPUT_UNSAFE,
-                               "%s: a link that leaves its repository in the Hugging Face cache (to %.300s)", path,
-                               real);
+        status =
+            llavamed_fail(error, LLAVAMED_STATUS_INPUT_UNSAFE,
+                          "%s: a link that leaves its repository in the Hugging Face cache (to %.300s)", path, real);
         llavamed_hint(error, "if that file is the right one, copy the snapshot with 'cp -rL' and give the copy; else "
                              "remove the link and download it again");
     }

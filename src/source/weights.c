@@ -298,9 +298,8 @@ enum llavamed_status weights_add_open(struct weights *weights, struct input_file
     if (status != LLAVAMED_OK) {
         return status;
     }
-    status =
-        owner->format == WEIGHTS_TORCH ? add_torch(weights, owner, error)
-                                       : add_safetensors(weights, file, prefix, member_crc32, error);
+    status = owner->format == WEIGHTS_TORCH ? add_torch(weights, owner, error)
+                                            : add_safetensors(weights, file, prefix, member_crc32, error);
     if (status == LLAVAMED_STATUS_INPUT_TRUNCATED && error != NULL && error->hint[0] == '\0') {
         llavamed_hint(error, "download or copy the file again");
     }

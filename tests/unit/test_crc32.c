@@ -43,6 +43,25 @@ static void pieces_and_joins_equal_the_whole(void)
     }
 }
 
+/* Every length around the steps of the fast way, at every alignment, continued from another value and from none. */
+static void lengths_and_alignments(void)
+{
+    static uint8_t bytes[16 + 400];
+    uint32_t state = 7;
+    for (size_t i = 0; i < sizeof bytes; i++) {
+        state = state * 1664525u + 1013904223u;
+        bytes[i] = (uint8_t)(state >> 24);
+    }
+    for (size_t at = 0; at < 16; at++) {
+        for (size_t n = 0; n <= 400; n++) {
+            EXPECT_U64(crc32_update(0, bytes + at, n), crc32_by_definition(bytes + at, n));
+            size_t cut = n / 3;
+            EXPECT_U64(crc32_update(crc32_update(0, bytes + at, cut), bytes + at + cut, n - cut),
+                       crc32_by_definition(bytes + at, n));
+        }
+    }
+}
+
 /* 2^32-1 zero bytes have the CRC-32 0; a length that needs more than 32 bits must not be cut. */
 static void joins_long_lengths(void)
 {
@@ -81,6 +100,7 @@ int main(void)
 {
     CASE(known_values);
     CASE(pieces_and_joins_equal_the_whole);
+    CASE(lengths_and_alignments);
     CASE(joins_long_lengths);
     return harness_end();
 }
