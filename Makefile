@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # One file, not recursive. `make help` lists the targets.
 #
-#   CC=clang  SANITIZE=address,undefined|thread|memory  WERROR=1  V=1  BUILD=dir  CROSS=aarch64-linux-gnu-
+#   CC=clang  SANITIZE=address,undefined|thread|memory  WERROR=1  V=1  BUILD=dir  CROSS=aarch64-linux-gnu-  JOBS=2
 MAKEFLAGS += --no-builtin-rules
 .SUFFIXES:
 .DELETE_ON_ERROR:
@@ -121,7 +121,8 @@ $(OBJ)/tests/fuzz/fuzz_%: $(OBJ)/tests/fuzz/fuzz_%.o $(FUZZ_MAIN:%=$(OBJ)/tests/
 
 RUN_CHECK := BUILD=$(BUILD) MAKE='$(MAKE)' tests/run_check.sh
 INSTALL_DEPS := tests/tools/install_deps.sh
-JOBS := $(shell nproc 2>/dev/null || echo 2)
+# Compilers, and tests, at a time.
+JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 RELEASE_CHECKS := 'hardening=$$MAKE hardening' 'fault=$$MAKE fault' 'calls=$$MAKE calls'
 SUITE := 'unit=$$MAKE unit' 'kernel=$$MAKE kernel' 'cli=$$MAKE cli'
 
@@ -136,20 +137,22 @@ check:
 ## suite: unit, kernel and program tests alone, for any SANITIZE=, CC= and CFLAGS=
 .PHONY: suite
 suite:
-	@$(MAKE) --no-print-directory -j$(JOBS) check-build
+	@$(MAKE) --no-print-directory -j$(JOBS) suite-build
 	@$(RUN_CHECK) $(SUITE)
 
-.PHONY: check-build
-check-build: all tools $(UNIT_TESTS) $(KERNEL_TEST) $(FUZZERS)
+.PHONY: check-build suite-build
+check-build: suite-build $(FUZZERS)
+suite-build: all tools $(UNIT_TESTS) $(KERNEL_TEST)
 
 # `make unit-json` builds and runs tests/unit/test_json.c alone.
 unit-%: $(OBJ)/tests/unit/test_%
 	$(EMULATOR) $(abspath $<)
 
-## unit: build and run the unit tests
+## unit: build and run the unit tests; under ThreadSanitizer, those that can start a thread
 .PHONY: unit
 unit: $(UNIT_TESTS)
-	@bad=0; for test in $(abspath $^); do echo "== $$(basename $$test)"; $(EMULATOR) $$test || bad=1; done; exit $$bad
+	@EMULATOR='$(EMULATOR)' JOBS=$(JOBS) tests/run_parallel.sh tests/unit/run.sh \
+	    $(if $(filter thread,$(SANITIZE)),$$(tests/unit/threaded.sh $(abspath $^)),$(abspath $^))
 
 ## kernel: every kernel against the reference one, bit for bit; kernel-long: on all inputs (an hour)
 .PHONY: kernel kernel-long
@@ -166,13 +169,16 @@ check-long:
 ## cli: the programs as a user runs them
 .PHONY: cli
 cli: all tools
-	@BUILD=$(BUILD) tests/cli/run.sh
+	@BUILD=$(BUILD) JOBS=$(JOBS) tests/cli/run.sh
 
 ## sanitize: the suite under AddressSanitizer with UndefinedBehaviorSanitizer, then under ThreadSanitizer
+# Half the time of the compiler, and more of what was written is still there to be watched.
+SANITIZE_FLAGS := CFLAGS='\''-O1 -g'\''
 .PHONY: sanitize
 sanitize:
-	@$(RUN_CHECK) 'asan=$$MAKE suite fuzz-regress SANITIZE=address,undefined BUILD=$$BUILD/asan' \
-	    'tsan=$$MAKE suite SANITIZE=thread BUILD=$$BUILD/tsan'
+	@$(RUN_CHECK) \
+	    'asan=$$MAKE suite fuzz-regress SANITIZE=address,undefined BUILD=$$BUILD/asan $(SANITIZE_FLAGS)' \
+	    'tsan=$$MAKE suite SANITIZE=thread BUILD=$$BUILD/tsan $(SANITIZE_FLAGS)'
 
 ## hardening: what the program is protected with, by readelf
 .PHONY: hardening
@@ -218,7 +224,7 @@ fuzz:
 	    SANITIZE=fuzzer-no-link,address,undefined
 .PHONY: fuzz-run
 fuzz-run: $(FUZZERS)
-	@tests/fuzz/run.sh fuzz $(FUZZ_SECONDS) $(BUILD) $^
+	@JOBS=$(JOBS) tests/fuzz/run.sh fuzz $(FUZZ_SECONDS) $(BUILD) $^
 
 ## afl: the readers of zip, pickle and torch files under AFL++, each for AFL_SECONDS (20); needs afl-clang-fast
 AFL_FUZZERS := $(patsubst %,$(OBJ)/tests/fuzz/fuzz_%,zip pickle torch)
@@ -228,12 +234,12 @@ afl:
 	    SANITIZE=address,undefined
 .PHONY: afl-run
 afl-run: $(AFL_FUZZERS)
-	@tests/fuzz/run.sh afl $(AFL_SECONDS) $(BUILD) $^
+	@JOBS=$(JOBS) tests/fuzz/run.sh afl $(AFL_SECONDS) $(BUILD) $^
 
 ## fuzz-regress: the fuzzers' corpora once, without a fuzzer
 .PHONY: fuzz-regress
 fuzz-regress: $(FUZZERS)
-	@tests/fuzz/run.sh regress 0 $(BUILD) $^
+	@JOBS=$(JOBS) tests/fuzz/run.sh regress 0 $(BUILD) $^
 
 ## check-aarch64: build for aarch64, run kernel and unit tests under qemu-user, merge as this machine does
 .PHONY: check-aarch64
