@@ -119,6 +119,10 @@ $(OBJ)/tests/fuzz/fuzz_%: $(OBJ)/tests/fuzz/fuzz_%.o $(FUZZ_MAIN:%=$(OBJ)/tests/
 
 # ---- Tests. Every one ends with "N passed, N failed"; tests/run_check.sh adds these up. --------------------------
 
+# Where tests leave what they counted, for `make promises`.
+export COUNTS ?= $(abspath $(BUILD))/counts/check
+torture fuzz afl interop: export COUNTS = $(abspath $(BUILD))/counts/long
+sanitize check-aarch64: export COUNTS =
 RUN_CHECK := BUILD=$(BUILD) MAKE='$(MAKE)' tests/run_check.sh
 INSTALL_DEPS := tests/tools/install_deps.sh
 # Compilers, and tests, at a time.
@@ -216,6 +220,11 @@ fault: all tools $(FAULT_SHIM)
 torture: all tools $(FAULT_SHIM)
 	@$(RUN_CHECK) 'faults=$(call FAULT_RUN,torture.py) --stride $(TORTURE_STRIDE)' \
 	    'changes=$(call FAULT_RUN,changes.py)'
+
+## promises: the figures of the table in docs/reliability.md, from the last check, torture, fuzz and interop
+.PHONY: promises
+promises:
+	@$(PYTHON) -B tests/fault/promises.py $(BUILD)/counts
 
 ## fuzz: each fuzzer for FUZZ_SECONDS (20), from its corpus; needs clang
 .PHONY: fuzz

@@ -65,5 +65,14 @@ fi
 "$root/tests/run_parallel.sh" "$here/one.sh" "${tests[@]}"
 passed=$(find "$SCRATCH/passed" -type f | wc -l)
 failed=$((${#tests[@]} - passed))
+if [ $# -eq 0 ]; then
+    for file in "$here"/cases/*.sh; do
+        file=${file##*/}
+        total=$(printf '%s\n' "${tests[@]}" | grep -c "^$file:")
+        good=$(printf '%s\n' "${tests[@]}" | sed -n "s/^$file://p" |
+            (cd "$SCRATCH/passed" && xargs ls) 2>/dev/null | wc -l)
+        "$root/tests/count.sh" "tests/cli/cases/$file" "$good" $((total - good))
+    done
+fi
 printf '%d passed, %d failed\n' "$passed" "$failed"
 [ "$failed" -eq 0 ]

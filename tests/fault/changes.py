@@ -199,6 +199,7 @@ class Changer:
                   f"{counter['status 0']:6} {counter['failed']:7}")
         passed = sum(counter["passed"] for counter in self.score.values())
         failed = sum(counter["failed"] for counter in self.score.values())
+        runs.write_count("tests/fault/changes.py", passed, failed)
         print(f"{passed} passed, {failed} failed")
         return failed == 0 and passed > 0
 

@@ -308,6 +308,7 @@ class Crashes:
         for name, (passed, failed) in sorted(self.score.items()):
             print(f"{name:10} {passed + failed:7} {failed:7}")
         failed = sum(score[1] for score in self.score.values())
+        runs.write_count("tests/fault/crash.py", sum(score[0] for score in self.score.values()), failed)
         print(f"{sum(score[0] for score in self.score.values())} passed, {failed} failed")
         return failed == 0
 

@@ -70,5 +70,6 @@ case $HARDENING in
 *) echo 'compiler without protection of branches' ;;
 esac
 
+tests/count.sh tests/fault/hardening.sh "$passed" "$failed"
 printf '%d passed, %d failed\n' "$passed" "$failed"
 [ "$failed" -eq 0 ]

@@ -338,6 +338,7 @@ class Torture:
         print(f"{'class':16} {'faults':>7} {'survived':>9} {'failed':>7}")
         for name, (passed, failed, survived) in sorted(self.score.items()):
             print(f"{name:16} {passed + failed:7} {survived:9} {failed:7}")
+            runs.write_count(f"tests/fault/torture.py:{name}", passed, failed)
         failed = sum(score[1] for score in self.score.values())
         missing = {fault[0] for fault in FAULTS} - UNUSED - set(self.score)
         if not self.options.patterns and not self.options.quick and missing:

@@ -83,6 +83,8 @@ else
     status=$?
     remark=$(tail -n 1 "$log")
 fi
+runs=$(printf '%s\n' "$remark" | sed -nE 's/^([0-9]+) .*/\1/p')
+tests/count.sh "tests/fuzz/fuzz_$name.c" "$([ "$status" -eq 0 ] && echo "${runs:-0}" || echo 0)" $((status != 0))
 if [ "$status" -eq 0 ]; then
     printf 'PASS %s: %s\n' "$name" "$remark"
 else

@@ -62,7 +62,7 @@ check_with_shellcheck()
     tests/lint/files.sh sh | xargs shellcheck
 }
 
-for rule in text deps size headers; do
+for rule in text deps size headers promises; do
     check "$rule" "tests/lint/check_$rule.sh"
 done
 

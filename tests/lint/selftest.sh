@@ -153,5 +153,22 @@ plant src/core/a.h "$spdx
 #endif"
 expect headers 'a guard used twice' 'include guard used twice'
 
+promises='<!-- promises -->
+| promise | test | in make check | longer | result |
+|---|---|---|---|---|'
+planted promises 'a promise whose test is not there' docs/reliability.md "$promises
+| a | \`tests/unit/a.c:part\` | | | |
+<!-- end of promises -->"
+planted promises 'a promise without a test' docs/reliability.md "$promises
+| a | later | | | |
+<!-- end of promises -->"
+planted promises 'no table' docs/reliability.md 'nothing'
+fresh
+plant tests/unit/a.c "$spdx"
+plant docs/reliability.md "$promises
+| a | \`tests/unit/a.c:part\` | | | |
+<!-- end of promises -->"
+expect promises 'a promise with its test' -
+
 printf '%d passed, %d failed\n' "$passed" "$failed"
 [ "$failed" -eq 0 ]
