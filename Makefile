@@ -208,18 +208,27 @@ $(CRASH_SHIM): tests/fault/crash_shim.c tests/fault/shim.h
 	$(Q)$(CC) -std=c11 -D_GNU_SOURCE $(WARNINGS) -O2 -g -fno-builtin -fPIC -shared -pthread -o $@ $< -ldl
 FAULT_RUN = nice -n 10 $(PYTHON) -B tests/fault/$(1) --program $(BUILD)/llavamed-apply --shim $(FAULT_SHIM) \
             --synth $(BUILD)/tools/synth
+CRASH_RUN = $(subst $(FAULT_SHIM),$(CRASH_SHIM),$(call FAULT_RUN,crash.py))
 
 ## fault: a sample of torture, seconds
 .PHONY: fault
-fault: all tools $(FAULT_SHIM)
+fault: all tools $(FAULT_SHIM) $(CRASH_SHIM)
 	@$(call FAULT_RUN,torture.py) --sample 1 --quick
 	@$(call FAULT_RUN,changes.py) --moments 1
+	@$(CRASH_RUN) --sample 8 --quick
 
 ## torture: every call that can fail fails once, in merges of all forms; inputs that change while they are read; an hour
 .PHONY: torture
-torture: all tools $(FAULT_SHIM)
+torture: all tools $(FAULT_SHIM) $(CRASH_SHIM)
 	@$(RUN_CHECK) 'faults=$(call FAULT_RUN,torture.py) --stride $(TORTURE_STRIDE)' \
-	    'changes=$(call FAULT_RUN,changes.py)'
+	    'changes=$(call FAULT_RUN,changes.py)' 'crash=$(CRASH_RUN)' 'reuse=$(call FAULT_RUN,reuse.py)' \
+	    'signals=$(call FAULT_RUN,signals.py)'
+
+## crash: kills and power failures at every instant, and what the next run keeps; part of torture
+.PHONY: crash
+crash: all tools $(FAULT_SHIM) $(CRASH_SHIM)
+	@$(RUN_CHECK) 'crash=$(CRASH_RUN)' 'reuse=$(call FAULT_RUN,reuse.py)' \
+	    'signals=$(call FAULT_RUN,signals.py)'
 
 ## promises: the figures of the table in docs/reliability.md, from the last check, torture, fuzz and interop
 .PHONY: promises

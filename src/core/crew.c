@@ -8,6 +8,7 @@
 #include "core/clock.h"
 
 #define TICK_NS 200000000
+#define LOOK_NS 10000000 /* a signal does not end the wait, so that it is looked for as often */
 
 struct crew {
     const struct crew_job *job;
@@ -144,7 +145,9 @@ static void watch(struct crew *crew)
             continue;
         }
         look_for_signal_locked(crew);
-        struct timespec until = clock_monotonic_timespec(next_tick_ns);
+        uint64_t next_look_ns = clock_monotonic_ns() + LOOK_NS;
+        bool looks_first = job->stop_signal != NULL && next_look_ns < next_tick_ns;
+        struct timespec until = clock_monotonic_timespec(looks_first ? next_look_ns : next_tick_ns);
         (void)pthread_cond_timedwait(&crew->watcher, &crew->mutex, &until);
     }
     pthread_mutex_unlock(&crew->mutex);

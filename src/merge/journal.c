@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -22,6 +23,7 @@ struct journal {
     struct journal_list loaded;
     pthread_mutex_t mutex; /* over n_bytes and the order of writes */
     uint64_t n_bytes;      /* where the next entry goes */
+    atomic_bool spoiled;
 };
 
 /* ---- The file ---- */
@@ -102,6 +104,7 @@ static enum llavamed_status allocate(const char *path, struct journal **out, str
     }
     journal->fd = -1;
     journal->path = path_copy;
+    atomic_init(&journal->spoiled, false);
     (void)pthread_mutex_init(&journal->mutex, NULL); /* cannot fail with default attributes on Linux */
     *out = journal;
     return LLAVAMED_OK;
@@ -264,6 +267,23 @@ size_t journal_entries(const struct journal *journal, const struct journal_entry
 {
     *entries = journal->loaded.entries;
     return journal->loaded.n_entries;
+}
+
+void journal_set_entries(struct journal *journal, struct journal_entry *entries, size_t n_entries)
+{
+    free(journal->loaded.entries);
+    journal->loaded.entries = entries;
+    journal->loaded.n_entries = n_entries;
+}
+
+void journal_spoil(struct journal *journal)
+{
+    atomic_store(&journal->spoiled, true);
+}
+
+bool journal_is_spoiled(const struct journal *journal)
+{
+    return atomic_load(&journal->spoiled);
 }
 
 const struct journal_entry *journal_find(const struct journal *journal, uint64_t tensor, uint64_t first_elem,

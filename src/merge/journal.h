@@ -55,6 +55,7 @@ struct journal_entry {
     struct pipeline_tensor tally;     /* crc32 of these bytes in the output; counts, none above what n_elems allows */
     uint32_t n_notes;                 /* at most JOURNAL_NOTES_MAX */
     const struct journal_note *notes; /* borrowed: from the caller when appended, from the journal when loaded */
+    bool is_piece; /* of a loaded entry that was cut (merge/tile_fit.h): the first piece has the counts of all */
 };
 
 struct journal; /* opaque */
@@ -105,6 +106,19 @@ bool journal_is_at(const char *path);
 
 /* All loaded entries, by tensor and first element, without overlap. Borrowed; thread-safe: they do not change. */
 size_t journal_entries(const struct journal *journal, const struct journal_entry **entries);
+
+/*
+ * Puts others in their place: of the same order, without overlap, their notes among those that were loaded. `entries`
+ * (malloc'ed, or NULL when there is none) is the journal's from then on. Before the journal is shared by threads.
+ */
+void journal_set_entries(struct journal *journal, struct journal_entry *entries, size_t n_entries);
+
+/*
+ * Notes that a piece was right when its entry was cut, and is not any more: the counts of what is kept are not to be
+ * relied on. Thread-safe. journal_is_spoiled(): whether that happened.
+ */
+void journal_spoil(struct journal *journal);
+bool journal_is_spoiled(const struct journal *journal);
 
 /*
  * The loaded entry that begins at first_elem of a tensor, or NULL; *next_elem becomes where the first loaded entry

@@ -23,6 +23,7 @@
 #include "merge/pipeline_parts.h"
 #include "merge/pipeline_stream.h"
 #include "merge/shard_segments.h"
+#include "merge/tile_fit.h"
 #include "merge/tile_keep.h"
 
 #define TILE_BYTES_MIN 65536
@@ -528,8 +529,16 @@ enum llavamed_status pipeline_run(const struct pipeline_job *job, struct pipelin
     struct pipeline_frame frame = {.job = job, .outcome = &made, .started_ns = clock_monotonic_ns()};
     enum llavamed_status status = frame_init(&frame, error);
     if (status == LLAVAMED_OK) {
+        status = tile_fit_kept(job, frame.pool, error);
+    }
+    if (status == LLAVAMED_OK) {
         bool streamed = source_streams(job->base) > 0 || source_streams(job->delta) > 0;
         status = streamed ? pipeline_run_streams(&frame, error) : run_lanes(&frame, error);
+    }
+    if (status == LLAVAMED_OK && job->journal != NULL && journal_is_spoiled(job->journal)) {
+        status = llavamed_fail(error, LLAVAMED_STATUS_IO, "%s: what an interrupted run wrote was read twice, and differs",
+                               job->directory);
+        llavamed_hint(error, "run the same command again; if it happens again, the storage or the memory is faulty");
     }
     free(frame.pool);
     made.written_bytes = atomic_load(&frame.written_bytes);

@@ -44,8 +44,14 @@ bool tile_reuse(const struct pipeline_job *job, const struct tile *tile, struct 
                 struct pipeline_tensor *tally)
 {
     const struct journal_entry *entry = tile->kept;
-    if (entry == NULL || !output_file_read(file, tile->file_offset, out, tile->n_bytes) ||
+    if (entry == NULL) {
+        return false;
+    }
+    if (!output_file_read(file, tile->file_offset, out, tile->n_bytes) ||
         crc32_update(0, out, tile->n_bytes) != entry->tally.crc32) {
+        if (entry->is_piece) {
+            journal_spoil(job->journal);
+        }
         return false;
     }
     *tally = entry->tally;
