@@ -79,14 +79,15 @@ static void *worker_main(void *argument)
             pthread_cond_wait(&crew->change, &crew->mutex);
             continue;
         }
+        /* There may be more: who takes a task wakes one other, and none of them all of the others after each task. */
+        pthread_cond_signal(&crew->change);
         pthread_mutex_unlock(&crew->mutex);
         enum llavamed_status status = job->work(job->state, worker->number, &error);
         pthread_mutex_lock(&crew->mutex);
         if (status != LLAVAMED_OK) {
             fail_locked(crew, &error);
         } else {
-            job->done_locked(job->state, worker->number, crew);
-            pthread_cond_broadcast(&crew->change);
+            job->done_locked(job->state, worker->number, crew); /* what that made possible this worker takes itself */
         }
     }
     crew->n_running--;

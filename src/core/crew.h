@@ -23,7 +23,10 @@ struct crew_job {
     size_t n_items;                  /* the most that crew_announce_locked() is called with */
     const volatile int *stop_signal; /* may be NULL; non-zero ends the run as INTERRUPTED */
 
-    /* With the mutex held: chooses the worker's next task. */
+    /*
+     * With the mutex held: chooses the worker's next task. Any worker can do any task; only what a worker's own
+     * done_locked() left to it is for that worker alone, as it is the next to ask.
+     */
     enum crew_turn (*take_locked)(void *state, unsigned worker);
     /* Without it, on the worker's thread: does the task. */
     enum llavamed_status (*work)(void *state, unsigned worker, struct llavamed_error *error);

@@ -27,8 +27,9 @@
 #include "merge/tile_keep.h"
 
 #define TILE_BYTES_MIN 65536
-#define TILE_BYTES_MAX 4194304
-#define TILE_BYTES_WIDE (TILE_BYTES_MAX / 2) /* beyond this more workers gain more than larger tiles */
+/* So small that what the workers of a few cores have in hand stays in their caches (docs/performance.md). */
+#define TILE_BYTES_USUAL 1048576
+#define TILE_BYTES_WIDE 2097152 /* beyond this more workers gain more than larger tiles */
 #define TILE_ALIGNMENT 4096
 #define BUFFERS_PER_WORKER 2
 #define SCRATCH_PER_WORKER 2
@@ -42,10 +43,11 @@ _Static_assert(BUFFERS_PER_WORKER + SCRATCH_PER_WORKER == TILES_PER_WORKER, "the
 /* What one worker costs with tiles of this size. */
 #define WORKER_BYTES(tile_bytes) ((uint64_t)TILES_PER_WORKER * (tile_bytes) + WORKER_OWN_BYTES)
 
-static void cut_memory(uint64_t max_memory_bytes, uint64_t n_workers, struct pipeline_geometry *geometry)
+static void cut_memory(uint64_t max_memory_bytes, uint64_t n_workers, uint64_t tile_bytes_most,
+                       struct pipeline_geometry *geometry)
 {
     uint64_t left = max_memory_bytes / n_workers - WORKER_OWN_BYTES;
-    uint64_t tile_bytes = min_u64(TILE_BYTES_MAX, left / TILES_PER_WORKER);
+    uint64_t tile_bytes = min_u64(tile_bytes_most, left / TILES_PER_WORKER);
     tile_bytes -= tile_bytes % TILE_ALIGNMENT;
     *geometry = (struct pipeline_geometry){
         .n_workers = (unsigned)n_workers,
@@ -67,7 +69,7 @@ enum llavamed_status pipeline_geometry_choose(uint64_t max_memory_bytes, unsigne
         return LLAVAMED_STATUS_MEMORY_TOO_SMALL;
     }
     uint64_t n_workers = min_u64(min_u64(n_threads, WORKERS_MAX), max_memory_bytes / least);
-    cut_memory(max_memory_bytes, n_workers, geometry);
+    cut_memory(max_memory_bytes, n_workers, TILE_BYTES_USUAL, geometry);
     return LLAVAMED_OK;
 }
 
@@ -76,8 +78,8 @@ void pipeline_geometry_widen(uint64_t max_memory_bytes, uint64_t tile_bytes, str
     uint64_t wanted = min_u64(tile_bytes, TILE_BYTES_WIDE);
     wanted += (TILE_ALIGNMENT - wanted % TILE_ALIGNMENT) % TILE_ALIGNMENT;
     uint64_t n_workers = max_u64(min_u64(geometry->n_workers, 2), max_memory_bytes / WORKER_BYTES(wanted));
-    if (geometry->tile_bytes < wanted && n_workers < geometry->n_workers) {
-        cut_memory(max_memory_bytes, n_workers, geometry);
+    if (geometry->tile_bytes < wanted) {
+        cut_memory(max_memory_bytes, min_u64(n_workers, geometry->n_workers), wanted, geometry);
     }
 }
 

@@ -58,7 +58,7 @@ static void test_geometry_widens(void)
                 pipeline_geometry_widen(memory, wanted, &after);
                 EXPECT(after.n_workers >= 1 && after.n_workers <= before.n_workers);
                 EXPECT(after.n_workers >= 2 || before.n_workers == 1);
-                EXPECT(after.tile_bytes >= before.tile_bytes && after.tile_bytes <= 4194304);
+                EXPECT(after.tile_bytes >= before.tile_bytes && after.tile_bytes <= 2097152);
                 EXPECT(after.pool_bytes + 65536 * (uint64_t)after.n_workers <= memory);
                 EXPECT_U64(after.pool_bytes, (after.n_buffers + 2 * after.n_workers) * after.tile_bytes);
                 bool large = after.tile_bytes >= wanted || after.tile_bytes >= 2097152;
