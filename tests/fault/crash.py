@@ -276,6 +276,9 @@ class Crashes:
                 at = self.random.randint(n_changes // 4, n_changes)
                 self.run(case, directory, at=at)
                 self.run_powers(case, pool, "relapse", directory)
+        if not self.options.sample:
+            n = sum(sum(score) for score in self.score.values())
+            print(f"{case.name}: {n} cases so far, {n_changes} changes in a run", flush=True)
 
     def run_powers(self, case, pool, kind, directory):
         n_points = 25
@@ -320,9 +323,9 @@ def main():
     parser.add_argument("--synth", required=True)
     parser.add_argument("--sample", type=int, default=0, help="cases of each kind and command; 0: all")
     parser.add_argument("--quick", action="store_true", help="only these commands: " + " ".join(QUICK_CASES))
-    parser.add_argument("--moments", type=int, default=150, help="kills at random moments, for each command")
-    parser.add_argument("--losses", type=int, default=2, help="how often each random manner of losing is tried")
-    parser.add_argument("--relapses", type=int, default=3, help="killed runs whose rerun loses its power")
+    parser.add_argument("--moments", type=int, default=250, help="kills at random moments, for each command")
+    parser.add_argument("--losses", type=int, default=1, help="how often each random manner of losing is tried")
+    parser.add_argument("--relapses", type=int, default=1, help="killed runs whose rerun loses its power")
     parser.add_argument("--large", type=int, default=100, help="cases of each kind of the large model")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=os.cpu_count())

@@ -5,7 +5,8 @@
     tests/fault/signals.py --program P --shim SO --synth TOOL [--scale X] [--limit SECONDS] [PATTERN...]
 
 The shim stops the program at a call of the phase; it gets the signal and goes on. It ends with 128 + the signal's number within
-the limit (1 s) and says so, there is no OUT, after the signal only what was at work is written, and the same command gives the exact bytes then, with what was written. In the midst of publishing it may also end well. A PATTERN (shell glob) picks by
+the limit (1 s) and says so, there is no OUT, after the signal only what was at work is written, and the same command gives the
+exact bytes then, with what was written. In the midst of publishing it may also end well. A PATTERN (shell glob) picks by
 "PHASE/SIGNAL". Ends with "N passed, N failed".
 """
 import argparse

@@ -29,9 +29,9 @@ static const struct journal_note last_note[] = {{1, 1, UINT64_MAX, UINT64_MAX - 
 
 /* What make_journal_data.py wrote, in that order. */
 static const struct journal_entry small[SMALL_ENTRIES] = {
-    {1, 0, 1000, {0x01020304, {1, 2, 3, 4}, 5, 6}, 2, two_notes},
-    {0, 512, 512, {0xffffffff, {0, 0, 0, 0}, 0, 0}, 0, NULL},
-    {1, 1000, 24, {0, {24, 0, 24, 0}, 24, 48}, 1, last_note},
+    {1, 0, 1000, {0x01020304, {1, 2, 3, 4}, 5, 6, 0}, 2, two_notes, false},
+    {0, 512, 512, {0xffffffff, {0, 0, 0, 0}, 0, 0, 0}, 0, NULL, false},
+    {1, 1000, 24, {0, {24, 0, 24, 0}, 24, 48, 0}, 1, last_note, false},
 };
 
 static void fill_key(void)

@@ -73,6 +73,26 @@ with open("out.partial/model.safetensors", "r+b") as file:
     want_stderr '*note: going on with an interrupted run: *'
 }
 
+# Tiles that are larger than those of this run are cut, when they are right.
+test_resume_with_more_workers()
+{
+    make_models
+    kill_in_the_middle 12000
+    cp -r out.partial saved
+    apply --base m/base --delta m/delta --out out --cpu ref -j 6 --max-memory 2MiB --json
+    want_status 0
+    want_json 'r["bytes"]["reused"] > 8000000' 'r["started_over"] is None' \
+        'r["bytes"]["reused"] + r["bytes"]["written"] >= r["bytes"]["planned_write"]'
+    want diff -r out want
+    rm -r out
+    mv saved out.partial
+    printf damage | dd of=out.partial/model.safetensors bs=1 seek=1000000 conv=notrunc status=none
+    apply --base m/base --delta m/delta --out out --cpu ref -j 6 --max-memory 2MiB --json
+    want_status 0
+    want_json 'r["bytes"]["reused"] > 4000000'
+    want diff -r out want
+}
+
 test_resume_torch_output()
 {
     make_models
@@ -93,6 +113,37 @@ starts_over()
     want_status 0
     want_stderr "*warning: starting over: $reason*"
     want_json 'r["bytes"]["reused"] == 0' "r[\"started_over\"].startswith('${reason%%\**}')" 'not any("starting over" in text for text in r["warnings"])'
+}
+
+# other_key PART: as if the journal were of a run with another one
+other_key()
+{
+    python3 -c 'import sys, zlib
+with open("out.partial/.llavamed-journal", "r+b") as file:
+    head = bytearray(file.read(8 + 4 + 5 * 72))
+    at = head.index(sys.argv[1].encode().ljust(8, b"\0")) + 8
+    head[at] = ord("0") if head[at] != ord("0") else ord("1")
+    file.seek(0)
+    file.write(head + zlib.crc32(head).to_bytes(4, "little"))' "$1"
+}
+
+test_resume_notices_other_keys()
+{
+    make_models
+    kill_in_the_middle 4000
+    cp -r out.partial saved
+    other_key tool
+    starts_over 'the version of the tool changed since the interrupted run'
+    want diff -r out want
+    rm -r out
+    cp -r saved out.partial
+    other_key plan
+    starts_over 'the plan of the result changed since the interrupted run'
+    rm -r out
+    cp -r saved out.partial
+    touch m/base/model.safetensors
+    starts_over 'the base changed since the interrupted run'
+    want diff -r out want
 }
 
 test_resume_notices_changes()
