@@ -203,6 +203,11 @@ bool json_number(const struct json_value *value, double *out)
     return true;
 }
 
+bool json_is_true(const struct json_value *value)
+{
+    return cJSON_IsTrue(node_of(value));
+}
+
 const char *json_library_version(void)
 {
     return cJSON_Version();

@@ -53,6 +53,8 @@ bool json_integer(const struct json_value *value, uint64_t *out);
 /* true and *out when value is a number; as a double, so for comparing with what a program wrote as one. */
 bool json_number(const struct json_value *value, double *out);
 
+bool json_is_true(const struct json_value *value); /* false for anything but `true` */
+
 /* Version of cJSON in use, "1.7.15". Static storage. */
 const char *json_library_version(void);
 

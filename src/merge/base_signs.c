@@ -32,6 +32,7 @@ struct model_config {
     uint64_t key_value_heads;
     bool rope_scaling; /* there and not null */
     bool ffn_multiplier;
+    bool tied;             /* tie_word_embeddings is true */
     const char *llava_key; /* one that only LLaVA models have */
 };
 
@@ -129,6 +130,8 @@ static void fill_hugging_face(struct model_config *config, const struct json_val
     config->key_value_heads = count_of(root, "num_key_value_heads");
     config->rope_scaling = is_given(root, "rope_scaling");
     config->llava_key = llava_key_of(root);
+    const struct json_value *tied = json_member(root, "tie_word_embeddings");
+    config->tied = tied != NULL && json_is_true(tied);
 }
 
 static void fill_meta(struct model_config *config, const struct json_value *root)
@@ -392,6 +395,24 @@ static enum llavamed_status judge(struct judgement *judgement, struct llavamed_e
     return judgement->signs[0] == '\0' ? LLAVAMED_OK : refuse(judgement, error);
 }
 
+/*
+ * Such a model has one matrix for both, whatever its files hold: as the delta it gets the base twice in the reference,
+ * as the base its embeddings are added to the delta's lm_head.
+ */
+static enum llavamed_status refuse_tied(const struct judgement *judgement, struct llavamed_error *error)
+{
+    bool base = judgement->base_config.tied;
+    if (!base && !judgement->delta_config.tied) {
+        return LLAVAMED_OK;
+    }
+    (void)llavamed_fail(error, LLAVAMED_STATUS_INPUT_UNSUPPORTED,
+                        "%s: its config.json has tie_word_embeddings true, one matrix for embed_tokens and lm_head; "
+                        "LLaMA-1 has two, and no such model can be merged",
+                        base ? judgement->base->spec : judgement->delta->spec);
+    llavamed_hint(error, "if its lm_head is a matrix of its own, set tie_word_embeddings to false in that config.json");
+    return LLAVAMED_STATUS_INPUT_UNSUPPORTED;
+}
+
 enum llavamed_status base_signs_check(const struct base_signs_side *base, const struct base_signs_side *delta,
                                       struct warnings *warnings, struct warnings *notes, struct llavamed_error *error)
 {
@@ -406,6 +427,9 @@ enum llavamed_status base_signs_check(const struct base_signs_side *base, const 
         .notes = notes,
     };
     enum llavamed_status status = judge(&judgement, error);
+    if (status == LLAVAMED_OK) {
+        status = refuse_tied(&judgement, error);
+    }
     json_free(judgement.base_config.json);
     json_free(judgement.delta_config.json);
     if (status == LLAVAMED_OK && failure.status != LLAVAMED_OK) {

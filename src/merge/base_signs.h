@@ -22,6 +22,7 @@ struct base_signs_side {
 /*
  * Certain signs: PAIR_BASE_OTHER, or PAIR_BASE_MERGED for the config of a LLaVA model, with all that was found; the
  * hint says which base is wanted. A base that holds an mm_projector is left to plan_build(), which says so better.
+ * INPUT_UNSUPPORTED: the config.json of either side makes one matrix of embed_tokens and lm_head.
  * Doubtful signs are added to `warnings` (they hold no paths), what is odd and harmless to `notes`.
  */
 enum llavamed_status base_signs_check(const struct base_signs_side *base, const struct base_signs_side *delta,

@@ -16,6 +16,7 @@
 #include "merge/output_tidy.h"
 #include "merge/pipeline_stream.h"
 #include "merge/result.h"
+#include "merge/shared_storage.h"
 #include "merge/tile.h"
 #include "merge/warnings.h"
 
@@ -332,10 +333,11 @@ enum llavamed_status merge_warn_of_unknown_base(struct merge_run *run, struct ll
     if (run->identities[INPUT_BASE] != NULL) {
         return LLAVAMED_OK;
     }
-    return merge_warn(run,
-                "the base is not identified as a published release: make sure that it is the original LLaMA that the "
-                "delta was made from",
-                error);
+    return merge_warn(
+        run,
+        "the base is not identified as a published release: make sure that it is the original LLaMA that the "
+        "delta was made from",
+        error);
 }
 
 struct plan_options merge_plan_options(const struct llavamed_settings *settings)
@@ -352,6 +354,17 @@ struct plan_options merge_plan_options(const struct llavamed_settings *settings)
 
 /* ---- Plan --------------------------------------------------------------------------------------------------- */
 
+static enum llavamed_status check_shared_storage(struct merge_run *run, struct llavamed_error *error)
+{
+    struct warnings warnings = {0};
+    enum llavamed_status status = shared_storage_check(&run->plan, run->delta, run->settings->delta, &warnings, error);
+    for (size_t i = 0; status == LLAVAMED_OK && i < warnings.n_texts; i++) {
+        status = merge_warn(run, warnings.texts[i], error);
+    }
+    warnings_deinit(&warnings);
+    return status;
+}
+
 static enum llavamed_status make_plan(struct merge_run *run, struct llavamed_error *error)
 {
     struct plan_options options = merge_plan_options(run->settings);
@@ -359,6 +372,9 @@ static enum llavamed_status make_plan(struct merge_run *run, struct llavamed_err
                                              run->settings->delta, &options, &run->plan, error);
     if (status == LLAVAMED_OK) {
         status = pipeline_stream_check(&run->plan, run->base, run->delta, error);
+    }
+    if (status == LLAVAMED_OK) {
+        status = check_shared_storage(run, error);
     }
     if (status == LLAVAMED_OK) {
         status = result_note_plan(run->result, &run->plan, error);

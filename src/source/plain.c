@@ -25,6 +25,11 @@ static uint64_t plain_grain(const void *state, size_t index)
     return weights_grain(state, index);
 }
 
+static bool plain_place(const void *state, size_t index, struct source_place *place)
+{
+    return weights_place(state, index, place);
+}
+
 static enum llavamed_status plain_finish(void *state, void *scratch, size_t scratch_bytes, struct llavamed_error *error)
 {
     return weights_finish(state, scratch, scratch_bytes, error);
@@ -46,6 +51,7 @@ static const struct source_layout plain_layout = {
     .read = plain_read,
     .note = plain_note,
     .grain = plain_grain,
+    .place = plain_place,
     .finish = plain_finish,
     .bytes_read = plain_bytes_read,
     .close = plain_close,

@@ -5,6 +5,7 @@
 
 #include "format/shard_index.h"
 #include "io/directory.h"
+#include "source/place.h"
 #include "source/source.h"
 #include "source/weights.h"
 
@@ -12,7 +13,7 @@
  * How elements come out of a layout. `state` is the layout's own. Ranges are checked by source.c; read must be
  * thread-safe. A layout that joins or permutes pieces of several files implements these and nothing else. `notes` may
  * be NULL. Without `grain` (NULL) it is 1 for every tensor; source.c sees that it is neither 0 nor more than the
- * tensor.
+ * tensor. Without `place` (NULL) every tensor has a storage of its own (place.h).
  *
  * A layout that is read from front to back has neither read nor note (NULL) but the five calls behind them, which are
  * those of source.h; source.c keeps what is to be kept.
@@ -22,6 +23,7 @@ struct source_layout {
                                  struct llavamed_error *error);
     void (*note)(void *state, const struct source_notes *notes);
     uint64_t (*grain)(const void *state, size_t index);
+    bool (*place)(const void *state, size_t index, struct source_place *place);
     enum llavamed_status (*finish)(void *state, void *scratch, size_t scratch_bytes, struct llavamed_error *error);
     uint64_t (*bytes_read)(const void *state);
     void (*close)(void *state);

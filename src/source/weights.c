@@ -77,7 +77,12 @@ static enum llavamed_status add_tensor(struct weights *weights, struct tensor *t
     enum llavamed_status status = tensor_set_add(weights->set, tensor, error);
     if (status == LLAVAMED_OK) {
         weights->spans[index] = (struct weights_span){
-            .file = weights->n_files - 1, .record = record, .view = WEIGHTS_NO_VIEW, .offset = offset};
+            .file = weights->n_files - 1,
+            .record = record,
+            .view = WEIGHTS_NO_VIEW,
+            .offset = offset,
+            .row_major = true,
+        };
     }
     return status;
 }
@@ -133,8 +138,7 @@ static enum llavamed_status add_safetensors(struct weights *weights, struct inpu
     }
     size_t record = recorded ? weights->n_records - 1 : WEIGHTS_NO_RECORD;
     for (size_t i = 0; status == LLAVAMED_OK && i < header.set.n_tensors; i++) {
-        status = add_tensor(weights, &header.set.tensors[i], record,
-                            header.data_start + header.data_offsets[i], error);
+        status = add_tensor(weights, &header.set.tensors[i], record, header.data_start + header.data_offsets[i], error);
     }
 out:
     safetensors_header_deinit(&header);
@@ -202,6 +206,19 @@ static enum llavamed_status note_strides(struct weights *weights, const struct p
     return LLAVAMED_OK;
 }
 
+/* Whether torch would give a new tensor of the shape these strides, which are saved with it. */
+static bool is_row_major(const struct pickle_tensor *view)
+{
+    uint64_t expected = 1;
+    for (unsigned i = view->tensor.rank; i > 0; i--) {
+        if (view->strides[i - 1] != expected) {
+            return false;
+        }
+        expected *= max_u64(view->tensor.shape[i - 1], 1); /* wraps where no stride of a file could follow */
+    }
+    return view->tensor.n_elems > 0 || view->offset_elems == 0;
+}
+
 static enum llavamed_status add_view(struct weights *weights, const char *path, const struct torch_file *torch,
                                      struct pickle_tensor *view, size_t first_record, struct llavamed_error *error)
 {
@@ -209,6 +226,7 @@ static enum llavamed_status add_view(struct weights *weights, const char *path, 
     struct weights_record *mine = &weights->records[first_record + view->storage];
     size_t index = weights->set->n_tensors;
     bool strided = !view->contiguous && view->tensor.n_elems > 0;
+    bool row_major = is_row_major(view);
     if (mine->tensor == TENSOR_NOT_FOUND) {
         mine->tensor = index;
     }
@@ -224,8 +242,9 @@ static enum llavamed_status add_view(struct weights *weights, const char *path, 
     if (status == LLAVAMED_OK) {
         status = add_tensor(weights, &view->tensor, first_record + view->storage, offset, error);
     }
-    if (status == LLAVAMED_OK && strided) {
-        weights->spans[index].view = weights->n_views - 1;
+    if (status == LLAVAMED_OK) {
+        weights->spans[index].row_major = row_major;
+        weights->spans[index].view = strided ? weights->n_views - 1 : WEIGHTS_NO_VIEW;
     }
     return status;
 }
@@ -309,6 +328,31 @@ enum llavamed_status weights_add_open(struct weights *weights, struct input_file
 size_t weights_file_of(const void *weights, size_t tensor)
 {
     return ((const struct weights *)weights)->spans[tensor].file;
+}
+
+bool weights_place(const struct weights *weights, size_t index, struct source_place *place)
+{
+    const struct weights_span *span = &weights->spans[index];
+    const struct tensor *tensor = &weights->set->tensors[index];
+    if (span->record == WEIGHTS_NO_RECORD || weights->files[span->file].format != WEIGHTS_TORCH) {
+        return false;
+    }
+    const struct weights_record *record = &weights->records[span->record];
+    struct source_place made = {
+        .storage = span->record,
+        .storage_bytes = record->n_bytes,
+        .row_major = span->row_major,
+    };
+    if (span->view != WEIGHTS_NO_VIEW) {
+        made.view = weights->views[span->view];
+    } else {
+        made.view = (struct strided_view){.rank = 1, .shape = {tensor->n_elems}, .strides = {1}};
+        made.view.elem_bytes = dtype_bytes(tensor->dtype);
+        made.view.offset = span->offset;
+    }
+    made.view.offset -= record->offset;
+    *place = made;
+    return true;
 }
 
 static uint64_t bytes_of_elems(const struct tensor *tensor, uint64_t n_elems)

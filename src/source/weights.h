@@ -12,6 +12,7 @@
 
 #include "format/safetensors.h"
 #include "io/input_file.h"
+#include "source/place.h"
 #include "source/record_crc.h"
 #include "source/source.h"
 #include "source/strided.h"
@@ -34,6 +35,7 @@ struct weights_span {
     size_t record;   /* index into records, or WEIGHTS_NO_RECORD */
     size_t view;     /* index into views, or WEIGHTS_NO_VIEW for a contiguous run of bytes */
     uint64_t offset; /* of the first element, in the file */
+    bool row_major;  /* as source_place has it */
 };
 
 #define WEIGHTS_NO_RECORD SIZE_MAX
@@ -104,6 +106,9 @@ void weights_note(struct weights *weights, const struct source_notes *notes);
 
 /* As source_grain(), but may be 0 or more than the tensor has. */
 uint64_t weights_grain(const struct weights *weights, size_t index);
+
+/* As source_place(). */
+bool weights_place(const struct weights *weights, size_t index, struct source_place *place);
 
 /* Elements that lie together in a tensor and apart in memory. */
 struct weights_pieces {

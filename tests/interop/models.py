@@ -137,10 +137,11 @@ class Maker:
             base, delta = self.shuffled(base), self.shuffled(delta)
         return base, delta
 
-    def tangled(self, tensors):
-        """The same tensors as a torch file may hold them: parameters, views into a larger or a shared storage."""
+    def tangled(self, tensors, overlapping):
+        """The same tensors as a torch file may hold them: parameters, views into a larger or a shared storage. Only a
+        base may have overlapping ones, which changes its values; those of a delta lie one behind the other."""
         out = type(tensors)()
-        shared = None
+        shared = shared_name = None
         for name, tensor in tensors.items():
             kind = self.random.choice(["plain", "plain", "parameter", "slice", "shared"])
             if kind == "parameter" and tensor.is_floating_point():
@@ -150,10 +151,14 @@ class Maker:
                 block[4:4 + tensor.numel()] = tensor.reshape(-1)
                 tensor = block[4:4 + tensor.numel()].reshape(tensor.shape)
             elif kind == "shared" and shared is not None and shared.dtype == tensor.dtype:
-                if shared.numel() >= tensor.numel() > 0:
+                if overlapping and shared.numel() >= tensor.numel() > 0:
                     tensor = shared.reshape(-1)[:tensor.numel()].reshape(tensor.shape)
+                elif not overlapping:
+                    block = torch.cat([shared.reshape(-1), tensor.reshape(-1)])
+                    out[shared_name] = block[:shared.numel()].reshape(shared.shape)
+                    tensor, shared = block[shared.numel():].reshape(tensor.shape), None
             elif kind == "plain":
-                shared = tensor
+                shared, shared_name = tensor, name
             out[name] = tensor
         return out
 

@@ -145,10 +145,10 @@ def check_documents(out):
     expect(result.returncode == 0, f"check_documents: {printable(result.stdout + result.stderr)}")
 
 
-def write_side(rng, maker, directory, tensors, kind, as_is=False):
+def write_side(rng, maker, directory, tensors, kind, as_is=False, overlapping=False):
     """Writes one side; returns the SOURCE to give and the files that make it up."""
     if kind == "bin" and not as_is and rng.random() < 0.6:
-        tensors = maker.tangled(tensors)
+        tensors = maker.tangled(tensors, overlapping)
     files = checkpoints.save(directory, tensors, kind, rng.choice([1, 1, 2, 3, 7]))
     if len(files) == 1 and rng.random() < 0.3:
         return os.path.join(directory, files[0]), files
@@ -189,7 +189,7 @@ def run_case(program, seed, keep):
         base, delta = maker.foreign_pair(allow_unsigned) if foreign else maker.llama_pair()
         spoiled = break_pair(rng, base, delta) if rng.random() < 0.12 else []
         strided = maker.strided(delta) if delta_kind == "bin" and rng.random() < 0.1 and not spoiled else None
-        base_spec, base_files = write_side(rng, maker, f"{directory}/base", base, base_kind)
+        base_spec, base_files = write_side(rng, maker, f"{directory}/base", base, base_kind, overlapping=True)
         delta_spec, delta_files = write_side(rng, maker, f"{directory}/delta", strided or delta, delta_kind,
                                              as_is=strided is not None)
         base = checkpoints.load(f"{directory}/base", base_files)
@@ -245,7 +245,7 @@ def run_large(program, seed):
              "model.mm_projector.weight": maker.tensor((hidden, 3000), torch.float16),
              "lm_head.weight": maker.tensor((rows + 3, hidden + 5), torch.float16)}
     if seed & 1:
-        base = maker.tangled(base)
+        base = maker.tangled(base, True)
     with tempfile.TemporaryDirectory() as directory:
         checkpoints.save(f"{directory}/base", base, "bin" if seed & 1 else "safetensors", 1 + (seed >> 1 & 1))
         checkpoints.save(f"{directory}/delta", delta, "bin" if seed & 2 else "safetensors", 2 - (seed & 1))

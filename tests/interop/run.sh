@@ -32,6 +32,7 @@ environment venv-reference /usr/bin/python3 tests/interop/requirements-reference
 
 exec tests/run_check.sh \
     "reference=$build/venv-reference/bin/python tests/interop/reference.py --program $program" \
+    "shared-storage=$build/venv-reference/bin/python tests/interop/shared_storage.py --program $program" \
     "meta=$build/venv-reference/bin/python tests/interop/meta_layout.py --program $program" \
     "random=$build/venv/bin/python tests/interop/random_models.py --program $program --cases ${INTEROP_CASES:-400}" \
     "forms=$build/venv/bin/python tests/interop/forms.py --program $program --older $build/venv-reference/bin/python" \

@@ -139,7 +139,7 @@ def run_case(program, seed, directory, bools=False):
     files = {}
     for side, tensors in ("base", base), ("delta", delta):
         kind = rng.choice(["safetensors", "bin"])
-        tensors = maker.tangled(tensors) if kind == "bin" and rng.random() < 0.4 else tensors
+        tensors = maker.tangled(tensors, side == "base") if kind == "bin" and rng.random() < 0.4 else tensors
         files[side] = checkpoints.save(f"{directory}/{side}", tensors, kind, rng.choice([1, 1, 2, 5]))
     base = checkpoints.load(f"{directory}/base", files["base"])
     delta = checkpoints.load(f"{directory}/delta", files["delta"])
