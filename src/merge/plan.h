@@ -31,7 +31,7 @@ struct plan_tensor {
 
 struct plan_shard {
     char *name;      /* owned: "model-00001-of-00003.safetensors", "pytorch_model-00001-of-00002.bin" */
-    size_t *tensors; /* owned: indices into plan.tensors, in model order */
+    size_t *tensors; /* owned: indices into plan.tensors, in model order but for tensors without bytes (below) */
     size_t n_tensors;
     struct shard_layout layout; /* layout.order[i] indexes this shard's `tensors` */
 };
@@ -80,7 +80,8 @@ struct plan_options {
  * element of a bool as an eighth of a byte (reference_size.h).
  *
  * Index rows in the order that huggingface_hub gives them are those of shards[0].tensors, shards[1].tensors and so on;
- * that is not plan.tensors' order where a tensor larger than max_shard_bytes went ahead of the shard being filled.
+ * that is not plan.tensors' order where a tensor larger than max_shard_bytes went ahead of the shard being filled, and
+ * where there are several tensors without bytes: huggingface_hub keeps them together, at the end of a shard.
  *
  * inv_freq: none in the delta, none in the result; else F32, base's values (or the formula's) and the delta's, each
  * rounded through model_dtype, added in F32.

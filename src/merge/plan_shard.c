@@ -3,7 +3,8 @@
  * Cuts the result into shards, greedily and in model order, exactly as the writers of the two formats do:
  *
  * - safetensors: huggingface_hub's split_state_dict_into_shards_factory. A tensor larger than the limit becomes a shard
- *   of its own at once, numbered before the one still being filled.
+ *   of its own at once, numbered before the one still being filled. Tensors without bytes all have the storage at
+ *   address 0 in torch: it takes them for views of one, and puts them behind the others of the first one's shard.
  * - torch: shard_checkpoint() of transformers 4.28. Such a tensor ends the shard being filled, even an empty one.
  *   Sizes are what that function takes for them (reference_size.h).
  */
@@ -32,15 +33,35 @@ static size_t assign_torch_shards(uint64_t limit, struct plan *plan)
     return shard + 1;
 }
 
+/* The first tensor without bytes; n_tensors without one, and in torch shards, where they are nothing special. */
+static size_t first_without_bytes(const struct plan *plan)
+{
+    size_t i = 0;
+    while (i < plan->n_tensors && (plan->format == SHARD_TORCH || plan->tensors[i].out.n_bytes > 0)) {
+        i++;
+    }
+    return i;
+}
+
+/* Whether a tensor only follows that one into its shard. */
+static bool is_follower(const struct plan *plan, size_t index, size_t first)
+{
+    return first < plan->n_tensors && index != first && plan->tensors[index].out.n_bytes == 0;
+}
+
 /* Sets .shard of every tensor and returns the number of shards. `open_at` is room for n_tensors indices. */
 static size_t assign_shards(uint64_t limit, struct plan *plan, size_t *open_at)
 {
+    size_t first = first_without_bytes(plan);
     size_t n_shards = 0;
     size_t n_open = 0; /* tensors of the shard being filled: plan->tensors[open_at[0 .. n_open)] */
     uint64_t open_bytes = 0;
     for (size_t i = 0; i <= plan->n_tensors; i++) {
         bool at_end = i == plan->n_tensors;
         uint64_t n_bytes = at_end ? 0 : plan->tensors[i].out.n_bytes;
+        if (!at_end && is_follower(plan, i, first)) {
+            continue;
+        }
         if (!at_end && n_bytes > limit) {
             plan->tensors[i].shard = n_shards++;
             continue;
@@ -58,10 +79,27 @@ static size_t assign_shards(uint64_t limit, struct plan *plan, size_t *open_at)
             open_bytes += n_bytes;
         }
     }
+    for (size_t i = first; i < plan->n_tensors; i++) {
+        if (is_follower(plan, i, first)) {
+            plan->tensors[i].shard = plan->tensors[first].shard;
+        }
+    }
     return n_shards;
 }
 
-/* Allocates plan->shards with room for each one's tensors and fills them in model order. */
+/* Appends to each shard its tensors in model order: those that only follow another one, or all else. */
+static void fill_shards(struct plan *plan, bool followers)
+{
+    size_t first = first_without_bytes(plan);
+    for (size_t i = 0; i < plan->n_tensors; i++) {
+        struct plan_shard *shard = &plan->shards[plan->tensors[i].shard];
+        if (is_follower(plan, i, first) == followers) {
+            shard->tensors[shard->n_tensors++] = i;
+        }
+    }
+}
+
+/* Allocates plan->shards with room for each one's tensors and fills them in the order that their writer gives them. */
 static enum llavamed_status collect_shards(size_t n_shards, struct plan *plan, struct llavamed_error *error)
 {
     plan->shards = calloc(n_shards + 1, sizeof *plan->shards);
@@ -80,10 +118,8 @@ static enum llavamed_status collect_shards(size_t n_shards, struct plan *plan, s
         }
         shard->n_tensors = 0;
     }
-    for (size_t i = 0; i < plan->n_tensors; i++) {
-        struct plan_shard *shard = &plan->shards[plan->tensors[i].shard];
-        shard->tensors[shard->n_tensors++] = i;
-    }
+    fill_shards(plan, false);
+    fill_shards(plan, true);
     return LLAVAMED_OK;
 }
 

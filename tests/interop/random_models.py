@@ -11,7 +11,6 @@ Ends with "N passed, N failed".
 
 import argparse
 import concurrent.futures
-import json
 import multiprocessing
 import os
 import random
@@ -25,7 +24,6 @@ import traceback
 import huggingface_hub
 import safetensors.torch
 import torch
-from huggingface_hub.serialization import split_state_dict_into_shards_factory
 
 import checkpoints
 import models
@@ -80,16 +78,9 @@ def arguments_for(rng, dtype, drop, limit):
     return arguments
 
 
-def split(tensors, limit):
-    """huggingface_hub's rule. Empty tensors have one storage address in torch, which here means nothing."""
-    return split_state_dict_into_shards_factory(
-        tensors, get_storage_size=lambda t: t.numel() * t.element_size(), filename_pattern="model{suffix}.safetensors",
-        max_shard_size=limit or "5GB")
-
-
 def compare_output(out, want, limit, scratch):
     """Raises Mismatch. `want` in model order; its NaNs are overwritten by the ones found, to compare bytes."""
-    plan = split(want, limit)
+    plan = huggingface_hub.split_torch_state_dict_into_shards(want, max_shard_size=limit or "5GB")
     weights = sorted(n for n in os.listdir(out) if n.endswith((".safetensors", ".bin", ".index.json")))
     files = sorted(plan.filename_to_tensors) + ([INDEX] if plan.is_sharded else [])
     expect(weights == sorted(files), f"OUT holds {weights}, want {sorted(files)}")
@@ -110,18 +101,13 @@ def compare_output(out, want, limit, scratch):
         safetensors.torch.save_file({name: want[name] for name in names}, ours, metadata={"format": "pt"})
         compare_files(path, ours)
 
-    if plan.is_sharded:
-        with open(os.path.join(scratch, INDEX), "w", encoding="ascii") as file:
-            json.dump({"metadata": plan.metadata, "weight_map": plan.tensor_to_filename}, file, indent=2)
-        compare_files(os.path.join(out, INDEX), os.path.join(scratch, INDEX))
-    if all(t.numel() for t in want.values()):
-        # The same once more by huggingface_hub alone, so that nothing rests on this file's own idea of it.
-        hub = os.path.join(scratch, "hub")
-        os.makedirs(hub)
-        huggingface_hub.save_torch_state_dict(dict(want), hub, max_shard_size=limit or "5GB")
-        expect(sorted(os.listdir(hub)) == weights, f"OUT holds {weights}, huggingface_hub {sorted(os.listdir(hub))}")
-        for file in weights:
-            compare_files(os.path.join(out, file), os.path.join(hub, file))
+    # The same once more by huggingface_hub alone, so that nothing rests on this file's own idea of it; and the index.
+    hub = os.path.join(scratch, "hub")
+    os.makedirs(hub)
+    huggingface_hub.save_torch_state_dict(dict(want), hub, max_shard_size=limit or "5GB")
+    expect(sorted(os.listdir(hub)) == weights, f"OUT holds {weights}, huggingface_hub {sorted(os.listdir(hub))}")
+    for file in weights:
+        compare_files(os.path.join(out, file), os.path.join(hub, file))
 
 
 def compare_files(got_path, want_path):

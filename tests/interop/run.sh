@@ -3,7 +3,8 @@
 # run.sh: the programs against the real libraries, in two virtual environments below $BUILD, made when they are not
 # there: venv (today's torch, safetensors, huggingface_hub, transformers) and venv-reference (Debian's torch 1.13 with
 # transformers 4.28.1, what LLaVA's own script ran on). What is missing is a failure.
-# INTEROP_CASES sets the number of random pairs (400), INTEROP_TORCH_CASES that of files laid out as torch does (2000).
+# INTEROP_CASES sets the number of random pairs (400), INTEROP_TORCH_CASES that of files laid out as torch does (2000),
+# INTEROP_SAFETENSORS_CASES that of files laid out as safetensors does (3000).
 # Ends with "N passed, N failed".
 set -u
 
@@ -47,5 +48,7 @@ exec tests/run_check.sh \
         --newer $build/venv/bin/python --cases ${INTEROP_CASES:-400} --bools 100" \
     "torch-writer=$build/venv-reference/bin/python tests/interop/torch_writer.py --program $build/tools/render_torch \
         --cases ${INTEROP_TORCH_CASES:-2000} --save-pretrained" \
+    "safetensors-writer=$build/venv/bin/python tests/interop/safetensors_writer.py \
+        --program $build/tools/render_safetensors --cases ${INTEROP_SAFETENSORS_CASES:-3000}" \
     "torch-writer-today=$build/venv/bin/python tests/interop/torch_writer.py --program $build/tools/render_torch \
         --cases ${INTEROP_CASES:-400}"

@@ -156,15 +156,23 @@ def split(sizes, limit):
     return [files.index(result.tensor_to_filename[name]) for name in names]
 
 
+def split_tensors(sizes, limit):
+    """The same of real tensors, and the row of each in the index: those without bytes are one storage to it."""
+    tensors = {f"t{i}": torch.zeros(size, dtype=torch.uint8) for i, size in enumerate(sizes)}
+    result = split_torch_state_dict_into_shards(tensors, max_shard_size=limit)
+    files, rows = sorted(result.filename_to_tensors), list(result.tensor_to_filename)
+    return [(files.index(result.tensor_to_filename[name]), rows.index(name)) for name in tensors]
+
+
 def make_splits(path):
-    """Lines of LIMIT SIZE:SHARD SIZE:SHARD...; sizes of random lists and limits, ties and oversized ones among them."""
+    """Lines of LIMIT SIZE:SHARD:ROW...; sizes of random lists and limits, ties and oversized ones among them."""
     rng = random.Random(3)
     lines = []
     for _ in range(160):
         limit = rng.choice((1, 8, 10, 16, 30, 100))
         sizes = [rng.choice((0, 1, 2, limit // 2, limit - 1, limit, limit + 1, rng.randrange(3 * limit)))
                  for _ in range(rng.randrange(1, 14))]
-        pairs = (f"{size}:{shard}" for size, shard in zip(sizes, split(sizes, limit)))
+        pairs = (f"{size}:{shard}:{row}" for size, (shard, row) in zip(sizes, split_tensors(sizes, limit)))
         lines.append(f"{limit} {' '.join(pairs)}")
     with open(path, "w", encoding="ascii") as file:
         file.write("\n".join(lines) + "\n")
