@@ -60,6 +60,16 @@ want_status()
     note_check $holds "exit status (got $status, want $1): $(tail -n 3 .checks/stderr | tr '\n' ' ')"
 }
 
+# want_status_in STATUS...: one of these
+want_status_in()
+{
+    local one holds=0
+    for one in "$@"; do
+        [ "$status" = "$one" ] && holds=1
+    done
+    note_check $holds "exit status (got $status, want one of $*): $(tail -n 3 .checks/stderr | tr '\n' ' ')"
+}
+
 # want COMMAND...: it succeeds
 want()
 {

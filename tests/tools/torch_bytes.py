@@ -106,7 +106,7 @@ class CutEntry(Entry):
 def archive(entries, prefix=b"", suffix=b"", zip64=True, **end):
     """`end` overrides count, size, offset, comment_length, disk; with 64: the zip64 record's; locator, volumes."""
     out = bytearray(prefix)
-    directory = b""
+    directory = bytearray()
     for entry in entries:
         out += entry.before
         directory += entry.central(len(out))

@@ -1,0 +1,243 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash
+# Names that lead elsewhere, things that are no files, names that a terminal would obey.
+
+# As apply, but whatever hangs ends with status 124.
+apply_soon()
+{
+    run timeout 20 "$PROGRAM" "$@"
+}
+
+# make_shard FILE NAME...: a safetensors file of F16 tensors of two elements; a name is the text of a JSON string
+make_shard()
+{
+    python3 -c 'import struct, sys
+rows = [b"\"%s\":{\"dtype\":\"F16\",\"shape\":[2],\"data_offsets\":[%d,%d]}" % (name, 4 * i, 4 * i + 4)
+        for i, name in enumerate(arg.encode() for arg in sys.argv[2:])]
+text = b"{" + b",".join(rows) + b"}"
+open(sys.argv[1], "wb").write(struct.pack("<Q", len(text)) + text + b"\0\x3c" * 2 * len(rows))' "$@"
+}
+
+# want_printable FILE...: no control characters but line feeds, and UTF-8 throughout
+want_printable()
+{
+    local file
+    for file in "$@"; do
+        want python3 -c 'import sys
+text = open(sys.argv[1], encoding="utf-8").read()
+sys.exit(any((c < " " and c != "\n") or "\x7f" <= c < "\xa0" for c in text))' "$file"
+    done
+}
+
+test_hostile_index_stays_in_its_directory()
+{
+    local name escaped
+    mkdir base sub
+    cp "$DATA/base/model.safetensors" secret.safetensors
+    cp secret.safetensors sub/model.safetensors
+    mkdir base/in
+    cp secret.safetensors base/in/model.safetensors
+    for name in ../secret.safetensors "$PWD/secret.safetensors" in/model.safetensors ./in/model.safetensors . .. '' \
+        in/../../secret.safetensors /dev/zero .hidden.safetensors 'a\\b.safetensors' 'a\u0000b' ..\\secret.safetensors; do
+        escaped=${name//\\secret/\\\\secret}
+        printf '{"metadata": {}, "weight_map": {"model.embed_tokens.weight": "%s"}}' "$escaped" \
+            >base/model.safetensors.index.json
+        apply_soon --base base --delta "$DATA/delta" --out out
+        want_failure 3 '*base/model.safetensors.index.json: *'
+    done
+}
+
+test_hostile_shards_that_are_no_files()
+{
+    local kind
+    mkdir base
+    printf '{"metadata": {}, "weight_map": {"model.embed_tokens.weight": "w.safetensors"}}' \
+        >base/model.safetensors.index.json
+    for kind in fifo directory device socket loop dangling; do
+        rm -rf base/w.safetensors
+        case $kind in
+        fifo) mkfifo base/w.safetensors ;;
+        directory) mkdir base/w.safetensors ;;
+        device) ln -s /dev/zero base/w.safetensors ;;
+        socket) python3 -c 'import socket, sys
+socket.socket(socket.AF_UNIX).bind(sys.argv[1])' base/w.safetensors ;;
+        loop) ln -s w.safetensors base/w.safetensors ;;
+        dangling) ln -s nowhere base/w.safetensors ;;
+        esac
+        apply_soon --base base --delta "$DATA/delta" --out out
+        want_failure 3 '*base/w.safetensors*'
+    done
+}
+
+# Beside weights that are whole, every other file that is looked at: none of them may be waited for.
+test_hostile_side_files_that_are_no_files()
+{
+    local name kind
+    for name in config.json generation_config.json added_tokens.json tokenizer.model README.md SHA256SUMS \
+        pytorch_model.bin.index.json pytorch_model-00001-of-00002.bin.lfs params.json checklist.chk \
+        .cache/huggingface/download/pytorch_model-00001-of-00002.bin.metadata model.safetensors; do
+        for kind in fifo device; do
+            rm -rf delta out
+            cp -r "$DATA/delta" .
+            mkdir -p delta/.cache/huggingface/download
+            rm -f "delta/$name"
+            if [ $kind = fifo ]; then
+                mkfifo "delta/$name"
+            else
+                ln -s /dev/zero "delta/$name"
+            fi
+            apply_soon --base "$DATA/base" --delta delta --out out
+            want_status_in 0 3
+            [ -e out ] || want_nothing_left
+        done
+    done
+}
+
+test_hostile_given_files_that_are_no_files()
+{
+    mkfifo pipe
+    mkdir -p hub/models--o--n/refs hub/models--o--n/snapshots meta
+    for sums in pipe /dev/zero; do
+        apply_soon --base "$DATA/base" --delta "$DATA/delta" --out out --sums "$sums"
+        want_failure 3 "*$sums*"
+    done
+    for spec in pipe /dev/zero /dev/stdin; do
+        apply_soon --base "$spec" --delta "$DATA/delta" --out out
+        want_status 3
+        want_nothing_left
+    done
+    mkfifo hub/models--o--n/refs/main
+    HF_HUB_CACHE=$PWD/hub apply_soon --base o/n --delta "$DATA/delta" --out out
+    want_failure 3 '*'
+    cp -r "$DATA/../meta/one/." meta
+    rm -f meta/checklist.chk
+    mkfifo meta/checklist.chk
+    apply_soon --base meta --delta "$DATA/../meta/delta" --out out
+    want_status_in 0 3
+    rm -rf out meta/params.json
+    mkfifo meta/params.json
+    apply_soon --base meta --delta "$DATA/../meta/delta" --out out
+    want_failure 3 '*'
+}
+
+# What a stranger put where OUT and its work are.
+test_hostile_things_at_out()
+{
+    local name
+    for name in llavamed-manifest.json SHA256SUMS model.safetensors; do
+        rm -rf out
+        apply_soon --base "$DATA/base" --delta "$DATA/delta" --out out
+        want_status 0
+        rm -f "out/$name"
+        mkfifo "out/$name"
+        apply_soon --base "$DATA/base" --delta "$DATA/delta" --out out --force
+        want_status 5
+        want test -p "out/$name"
+    done
+    rm -rf out
+    for name in .llavamed-journal .llavamed-claim-1.json model.safetensors; do
+        mkdir out.partial
+        mkfifo "out.partial/$name"
+        apply_soon --base "$DATA/base" --delta "$DATA/delta" --out out
+        want_status_in 0 5
+        rm -rf out out.partial
+    done
+    echo precious >precious
+    for name in .llavamed-journal .llavamed-claim-1.json model.safetensors config.json; do
+        mkdir out.partial
+        ln -s ../precious "out.partial/$name"
+        apply_soon --base "$DATA/base" --delta "$DATA/delta" --out out
+        want_status_in 0 5
+        want grep -qx precious precious
+        rm -rf out out.partial
+    done
+}
+
+# A list of hashes speaks of the files beside it, and of nothing else.
+test_hostile_lists_stay_in_their_directory()
+{
+    local line zero
+    zero=$(printf '%064d' 0)
+    cp -r "$DATA/delta" .
+    mkfifo pipe
+    for line in "$zero  ../pipe" "$zero  $PWD/pipe" "$zero  /dev/zero" "$zero  ./../delta/config.json"; do
+        printf '%s\n' "$line" >delta/SHA256SUMS
+        apply_soon --base "$DATA/base" --delta delta --out out
+        want_status 0
+        rm -rf out
+        apply_soon --base "$DATA/base" --delta "$DATA/delta" --out out --sums delta/SHA256SUMS
+        want_failure 3 '*delta/SHA256SUMS: no name in it fits an input file'
+    done
+    cp -r "$DATA/../meta/one" meta
+    for line in "${zero:0:32}  ../pipe" "${zero:0:32}  /dev/zero" "${zero:0:32}  ../meta/params.json"; do
+        printf '%s\n' "$line" >meta/checklist.chk
+        apply_soon --base meta --delta "$DATA/../meta/delta" --out out
+        want_status 0
+        rm -rf out
+    done
+}
+
+# A regular file that becomes a FIFO while it is looked at is opened without waiting.
+test_hostile_file_becomes_a_fifo()
+{
+    local swapper round
+    cp -r "$DATA/base" .
+    cp base/model.safetensors whole
+    mkfifo pipe
+    (
+        while [ -e whole ]; do
+            ln -f pipe swap && mv -f swap base/model.safetensors
+            ln -f whole swap && mv -f swap base/model.safetensors
+        done
+    ) 2>/dev/null &
+    swapper=$!
+    for round in 1 2 3 4 5 6 7 8 9 10 11 12; do
+        apply_soon --base base --delta "$DATA/delta" --out "out$round"
+        want_status_in 0 3 6
+    done
+    rm -f whole
+    wait "$swapper"
+}
+
+test_hostile_names_print()
+{
+    local name
+    mkdir base delta
+    # What a terminal obeys, what another encoding means, what would begin a line of its own.
+    name='a\u001b[2Jb\u009b31m\u0007\n\r\tllavamed-apply: done\u007f\u0080\u202e'
+    make_shard base/model.safetensors "$name"
+    make_shard delta/model.safetensors "$name" "$name extra"
+    apply_soon --base base --delta delta --out out --json -v
+    want_printable .checks/stdout .checks/stderr
+    make_shard delta/model.safetensors "$name"
+    printf '{"torch_dtype": "\\u001b[2J", "_name_or_path": "vicuna\\u001b]0;x\\u0007"}' >base/config.json
+    printf '{"model_type": "llama", "architectures": ["\\u001b"]}' >delta/config.json
+    apply_soon --base base --delta delta --out out --json -v --allow-unknown-base
+    want_status 0
+    want_json 'r["error"] is None if "error" in r else True'
+    want_printable .checks/stdout .checks/stderr out/llavamed-manifest.json out/README.md out/SHA256SUMS \
+        out/NOTICE-research-only.md
+}
+
+test_hostile_names_of_files_print()
+{
+    local odd
+    for odd in $'d\e[2J\a' $'d\xff\xfe' $'d\nllavamed-apply: done' $'d\xc2\x9b31m'; do
+        rm -rf d* out
+        cp -r "$DATA/delta" "$odd"
+        apply_soon --base "$DATA/base" --delta "$odd" --out out --json -v
+        want_status 0
+        want_printable .checks/stdout .checks/stderr out/llavamed-manifest.json out/README.md
+        want_lines stderr 1 '^llavamed-apply: done'
+        : >"$odd/pytorch_model-00001-of-00002.bin"
+        apply_soon --base "$DATA/base" --delta "$odd" --out again --json -v
+        want_status 3
+        want_printable .checks/stdout .checks/stderr
+        apply_soon --base "$DATA/base" --delta "$odd/$odd" --out "$odd.out/$odd" --json -v
+        want_status 3
+        want_printable .checks/stdout .checks/stderr
+        apply_soon "--$odd" --out "$odd"
+        want_status 2
+        want_printable .checks/stdout .checks/stderr
+    done
+}
