@@ -216,13 +216,14 @@ fault: all tools $(FAULT_SHIM) $(CRASH_SHIM)
 	@$(call FAULT_RUN,torture.py) --sample 1 --quick
 	@$(call FAULT_RUN,changes.py) --moments 1
 	@$(CRASH_RUN) --sample 8 --quick
+	@$(call FAULT_RUN,takeovers.py) --sample 10
 
 ## torture: every call that can fail fails once, in merges of all forms; inputs that change while they are read; an hour
 .PHONY: torture
 torture: all tools $(FAULT_SHIM) $(CRASH_SHIM)
 	@$(RUN_CHECK) 'faults=$(call FAULT_RUN,torture.py) --stride $(TORTURE_STRIDE)' \
 	    'changes=$(call FAULT_RUN,changes.py)' 'crash=$(CRASH_RUN)' 'reuse=$(call FAULT_RUN,reuse.py)' \
-	    'signals=$(call FAULT_RUN,signals.py)'
+	    'signals=$(call FAULT_RUN,signals.py)' 'takeovers=$(call FAULT_RUN,takeovers.py)'
 
 ## crash: kills and power failures at every instant, and what the next run keeps; part of torture
 .PHONY: crash

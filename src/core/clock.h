@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The monotonic clock, in nanoseconds. */
+/* Clocks that never go back, in nanoseconds. */
 #ifndef CORE_CLOCK_H
 #define CORE_CLOCK_H
 
@@ -10,6 +10,14 @@ static inline uint64_t clock_monotonic_ns(void)
 {
     struct timespec now;
     (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+/* The same, but it goes on while the machine is suspended. */
+static inline uint64_t clock_boottime_ns(void)
+{
+    struct timespec now = {0};
+    (void)clock_gettime(CLOCK_BOOTTIME, &now);
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 

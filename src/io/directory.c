@@ -230,33 +230,40 @@ static enum llavamed_status check_flat(int fd, const char *path, const struct di
     return LLAVAMED_OK;
 }
 
-enum llavamed_status directory_empty_flat(const char *path, const char *keep, struct llavamed_error *error)
+/*
+ * By its whole path and not relative to an open directory: should that get another name meanwhile, because somebody
+ * else has taken over what is in it, nothing is found here.
+ */
+static enum llavamed_status remove_file(const char *directory, const char *name, const struct run_guard *guard,
+                                        struct llavamed_error *error)
+{
+    char *path = path_join(directory, name);
+    enum llavamed_status status =
+        path == NULL ? llavamed_fail_memory(error, strlen(name), "a path") : run_guard_confirm(guard, error);
+    if (status == LLAVAMED_OK && unlink(path) != 0 && errno != ENOENT) {
+        status = llavamed_fail_errno(error, LLAVAMED_STATUS_OUT_UNWRITABLE, errno, "%s: cannot remove the file", path);
+    }
+    free(path);
+    return status;
+}
+
+enum llavamed_status directory_empty_flat(const char *path, const char *keep, const struct run_guard *guard,
+                                          struct llavamed_error *error)
 {
     struct directory_listing listing = {0};
-    enum llavamed_status status;
     int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0) {
         return llavamed_fail_errno(error, LLAVAMED_STATUS_OUT_UNWRITABLE, errno, "%s: cannot open the directory", path);
     }
-    status = directory_list(path, &listing, error);
-    if (status != LLAVAMED_OK) {
-        goto out;
+    enum llavamed_status status = directory_list(path, &listing, error);
+    if (status == LLAVAMED_OK) {
+        status = check_flat(fd, path, &listing, error);
     }
-    status = check_flat(fd, path, &listing, error);
-    if (status != LLAVAMED_OK) {
-        goto out;
-    }
-    for (size_t i = 0; i < listing.n_names; i++) {
-        if (keep != NULL && strcmp(listing.names[i], keep) == 0) {
-            continue;
-        }
-        if (unlinkat(fd, listing.names[i], 0) != 0 && errno != ENOENT) {
-            status = llavamed_fail_errno(error, LLAVAMED_STATUS_OUT_UNWRITABLE, errno, "%s/%s: cannot remove the file",
-                                         path, listing.names[i]);
-            goto out;
+    for (size_t i = 0; status == LLAVAMED_OK && i < listing.n_names; i++) {
+        if (keep == NULL || strcmp(listing.names[i], keep) != 0) {
+            status = remove_file(path, listing.names[i], guard, error);
         }
     }
-out:
     directory_listing_deinit(&listing);
     (void)close(fd);
     return status;
@@ -264,7 +271,7 @@ out:
 
 enum llavamed_status directory_remove_flat(const char *path, struct llavamed_error *error)
 {
-    enum llavamed_status status = directory_empty_flat(path, NULL, error);
+    enum llavamed_status status = directory_empty_flat(path, NULL, NULL, error);
     if (status == LLAVAMED_OK && rmdir(path) != 0) {
         status =
             llavamed_fail_errno(error, LLAVAMED_STATUS_OUT_UNWRITABLE, errno, "%s: cannot remove the directory", path);

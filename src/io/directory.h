@@ -3,7 +3,7 @@
 #ifndef IO_DIRECTORY_H
 #define IO_DIRECTORY_H
 
-#include "core/error.h"
+#include "core/run_guard.h"
 
 /* PATH/NAME, or a copy of PATH when name is NULL; malloc'ed. NULL when out of memory. */
 char *path_join(const char *path, const char *name);
@@ -49,10 +49,11 @@ enum llavamed_status directory_create(const char *path, struct llavamed_error *e
 enum llavamed_status directory_sync(const char *path, struct llavamed_error *error) LLAVAMED_CHECK;
 
 /*
- * Removes the plain files and links in a directory except the one named `keep` (NULL: all). Does not follow links, the
- * path itself included, and does not enter sub-directories: when there is one nothing is removed. OUT_UNWRITABLE.
+ * Removes the plain files and links in a directory except the one named `keep` (NULL: all), each after a look whether
+ * `guard` (may be NULL) allows it. Does not follow links, the path itself included, and does not enter sub-directories:
+ * when there is one nothing is removed. OUT_UNWRITABLE.
  */
-enum llavamed_status directory_empty_flat(const char *path, const char *keep,
+enum llavamed_status directory_empty_flat(const char *path, const char *keep, const struct run_guard *guard,
                                           struct llavamed_error *error) LLAVAMED_CHECK;
 
 /* directory_empty_flat() of all, then removes the directory. OUT_UNWRITABLE. */

@@ -9,6 +9,9 @@
  * Who may go on is decided by creating a file that must not exist yet, which every file system does for one alone: the
  * claim itself, or, where a dead claim lies, its successor, whose name is made from the dead claim's bytes. A successor
  * that died in its turn has successors too. The live one at the end of that chain is renamed over the dead claim.
+ *
+ * What changes a claim goes by the descriptor of a file whose bytes were compared, so that a run that was stopped for
+ * long and taken over never touches the claim of another one.
  */
 #ifndef MERGE_CLAIM_H
 #define MERGE_CLAIM_H
@@ -22,9 +25,10 @@
 enum claim_owner {
     CLAIM_NONE,    /* no claim file */
     CLAIM_ALIVE,   /* the process runs on this host */
-    CLAIM_DEAD,    /* it ran on this host and is gone (no such process, another one with its number), or it let go */
+    CLAIM_DEAD,    /* it ran on this host and is gone (no such process, another one with its number, a zombie), or it
+                      let go */
     CLAIM_REBOOT,  /* it ran on a host of this name before another boot; dead, unless two hosts have one name */
-    CLAIM_REMOTE,  /* another host or another pid namespace: only its heartbeat tells */
+    CLAIM_REMOTE,  /* another host, another pid namespace, a process that /proc hides: only its heartbeat tells */
     CLAIM_FOREIGN, /* not a claim of this program */
 };
 
@@ -38,13 +42,15 @@ struct claim {
 };
 
 /*
- * Reads and judges the claim file at `path`. What a power failure leaves of a claim (nothing, or zeros) is
- * CLAIM_REMOTE, anything else that is not a claim is CLAIM_FOREIGN; neither is an error. NO_MEMORY.
+ * Reads and judges the claim file at `path`. What is no whole claim yet (nothing, zeros, the beginning of one) is
+ * judged by the drafts beside it, one of which is its owner's; without any, as a power failure leaves it, it is
+ * CLAIM_REMOTE. Anything else that is not a claim is CLAIM_FOREIGN; neither is an error. NO_MEMORY.
  */
 enum llavamed_status claim_read(const char *path, struct claim *claim, struct llavamed_error *error) LLAVAMED_CHECK;
 
 /*
- * Creates the claim file of this process, complete from the first instant where the file system knows hard links.
+ * Creates the claim file of this process, complete from the first instant where the file system knows hard links; where
+ * it does not, with a complete draft beside it until it is.
  * text[CLAIM_BYTES_MAX] becomes its bytes, by which claim_is() knows it again. OUT_EXISTS when somebody else's is
  * there; OUT_SPACE, OUT_UNWRITABLE. Uses names that begin with `path` without its ".json".
  */
@@ -63,16 +69,23 @@ enum llavamed_status claim_replace(const char *path, const struct claim *dead, c
  */
 bool claim_age(const char *path, const struct claim *claim, double *seconds);
 
-/* Waits for a sign of life: true as soon as the claim changes or vanishes, false after somewhat more than a beat. */
-bool claim_watch(const char *path, const struct claim *claim);
+/*
+ * Waits for a sign of life: true as soon as the claim changes or vanishes, false after somewhat more than a beat, or as
+ * soon as *stop_signal (may be NULL) is not 0.
+ */
+bool claim_watch(const char *path, const struct claim *claim, const volatile int *stop_signal);
 
-/* Touches a claim of this process. */
-void claim_beat(const char *path);
+/* Touches the claim with these bytes, which are of this process; false when it is not there any more. */
+bool claim_beat(const char *path, const char *text);
 
-/* Lets go of a claim that stays: whoever comes next need not wait for its heartbeat to grow old. */
-void claim_release(const char *path);
+/* Lets go of the claim with these bytes, which stays: whoever comes next need not wait for its heartbeat to grow old.
+ */
+void claim_release(const char *path, const char *text);
 
 /* Whether the file at `path` is the claim with these bytes. */
 bool claim_is(const char *path, const char *text);
+
+/* The same for a claim as it was read, be it a whole one or not. */
+bool claim_same(const char *path, const struct claim *claim);
 
 #endif

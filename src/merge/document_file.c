@@ -44,21 +44,24 @@ static enum llavamed_status list_add(struct document_list *list, const struct do
     return LLAVAMED_OK;
 }
 
-enum llavamed_status document_create(const char *directory, const char *name, struct document_file **out,
+enum llavamed_status document_create(const struct document_place *place, const char *name, struct document_file **out,
                                      struct llavamed_error *error)
 {
     enum llavamed_status status;
-    char *path = path_join(directory, name);
+    char *path = path_join(place->directory, name);
     struct document_file *made = calloc(1, sizeof *made);
     if (made != NULL) {
         buffer_init(&made->text, TEXT_BYTES_MAX);
         made->name = strdup(name);
     }
     if (path == NULL || made == NULL || made->name == NULL) {
-        status = llavamed_fail_memory(error, strlen(directory) + strlen(name), "a document");
+        status = llavamed_fail_memory(error, strlen(place->directory) + strlen(name), "a document");
         goto out;
     }
     status = sha256_create(&made->sha256, error);
+    if (status == LLAVAMED_OK) {
+        status = run_guard_confirm(place->guard, error);
+    }
     if (status == LLAVAMED_OK) {
         status = output_file_create(path, 0, false, &made->file, error);
     }

@@ -4,6 +4,7 @@
 #define MERGE_DOCUMENT_FILE_H
 
 #include "core/buffer.h"
+#include "core/run_guard.h"
 #include "integrity/digest.h"
 
 /* Where a document's bytes come from, as the manifest tells it. */
@@ -30,8 +31,14 @@ void document_list_deinit(struct document_list *list);
 
 struct document_file; /* opaque */
 
+/* Where documents are made. */
+struct document_place {
+    const char *directory;
+    const struct run_guard *guard; /* may be NULL: asked before a file is created */
+};
+
 /* Creates DIRECTORY/NAME. *out is owned by the caller until _finish or _close. Errors as output_file_create(). */
-enum llavamed_status document_create(const char *directory, const char *name, struct document_file **out,
+enum llavamed_status document_create(const struct document_place *place, const char *name, struct document_file **out,
                                      struct llavamed_error *error) LLAVAMED_CHECK;
 void document_close(struct document_file *document); /* gives up; NULL is fine */
 

@@ -236,12 +236,12 @@ uint64_t documents_planned_bytes(const struct documents *documents)
 
 /* ---- At the end ---- */
 
-static enum llavamed_status write_bytes(const char *directory, const char *name, const void *bytes, size_t n_bytes,
-                                        enum document_origin origin, struct document_list *list,
+static enum llavamed_status write_bytes(const struct document_place *place, const char *name, const void *bytes,
+                                        size_t n_bytes, enum document_origin origin, struct document_list *list,
                                         struct llavamed_error *error)
 {
     struct document_file *document = NULL;
-    enum llavamed_status status = document_create(directory, name, &document, error);
+    enum llavamed_status status = document_create(place, name, &document, error);
     if (status == LLAVAMED_OK) {
         status = document_write(document, bytes, n_bytes, error);
         if (status == LLAVAMED_OK) {
@@ -315,11 +315,11 @@ static enum llavamed_status copy_from_archive(const struct copied_file *copied, 
     return status;
 }
 
-static enum llavamed_status copy_file(const char *directory, const struct copied_file *copied,
+static enum llavamed_status copy_file(const struct document_place *place, const struct copied_file *copied,
                                       struct document_list *list, struct llavamed_error *error)
 {
     struct document_file *document = NULL;
-    enum llavamed_status status = document_create(directory, copied->target, &document, error);
+    enum llavamed_status status = document_create(place, copied->target, &document, error);
     if (status == LLAVAMED_OK) {
         status = copied->file->archive != NULL ? copy_from_archive(copied, document, error)
                                                : copy_from_disk(copied, document, error);
@@ -337,8 +337,8 @@ static int compare_index_rows(const void *a, const void *b)
     return strcmp(((const struct shard_index_row *)a)->tensor, ((const struct shard_index_row *)b)->tensor);
 }
 
-static enum llavamed_status write_index(const struct plan *plan, const char *directory, struct document_list *list,
-                                        struct llavamed_error *error)
+static enum llavamed_status write_index(const struct plan *plan, const struct document_place *place,
+                                        struct document_list *list, struct llavamed_error *error)
 {
     struct document_file *document = NULL;
     struct shard_index_row *rows = calloc(plan->n_tensors + 1, sizeof *rows);
@@ -352,7 +352,7 @@ static enum llavamed_status write_index(const struct plan *plan, const char *dir
             rows[n_rows++] = (struct shard_index_row){plan->tensors[shard->tensors[j]].out.name, shard->name};
         }
     }
-    enum llavamed_status status = document_create(directory, plan->index_name, &document, error);
+    enum llavamed_status status = document_create(place, plan->index_name, &document, error);
     if (status == LLAVAMED_OK) {
         if (plan->format == SHARD_TORCH) {
             qsort(rows, n_rows, sizeof *rows, compare_index_rows);
@@ -367,10 +367,11 @@ static enum llavamed_status write_index(const struct plan *plan, const char *dir
 }
 
 static enum llavamed_status write_card(const struct plan *plan, const struct documents_job *job,
-                                       struct document_list *list, struct llavamed_error *error)
+                                       const struct document_place *place, struct document_list *list,
+                                       struct llavamed_error *error)
 {
     struct document_file *document = NULL;
-    enum llavamed_status status = document_create(job->directory, "README.md", &document, error);
+    enum llavamed_status status = document_create(place, "README.md", &document, error);
     if (status == LLAVAMED_OK) {
         model_card_append(document_text(document), plan, job);
         status = document_finish(document, DOCUMENT_MADE, list, error);
@@ -386,12 +387,12 @@ static int compare_entries(const void *a, const void *b)
 }
 
 static enum llavamed_status write_manifest(const struct plan *plan, const struct documents_job *job,
-                                           struct document_list *list, char manifest_sha256[SHA256_HEX_BYTES],
-                                           struct llavamed_error *error)
+                                           const struct document_place *place, struct document_list *list,
+                                           char manifest_sha256[SHA256_HEX_BYTES], struct llavamed_error *error)
 {
     struct document_file *document = NULL;
     qsort(list->entries, list->n_entries, sizeof *list->entries, compare_entries);
-    enum llavamed_status status = document_create(job->directory, MANIFEST_FILE_NAME, &document, error);
+    enum llavamed_status status = document_create(place, MANIFEST_FILE_NAME, &document, error);
     if (status != LLAVAMED_OK) {
         return status;
     }
@@ -420,7 +421,8 @@ static int compare_rows(const void *a, const void *b)
 }
 
 static enum llavamed_status write_sums(const struct plan *plan, const struct documents_job *job,
-                                       struct document_list *list, struct llavamed_error *error)
+                                       const struct document_place *place, struct document_list *list,
+                                       struct llavamed_error *error)
 {
     struct document_file *document = NULL;
     size_t n_rows = 0;
@@ -435,7 +437,7 @@ static enum llavamed_status write_sums(const struct plan *plan, const struct doc
         rows[n_rows++] = (struct sums_row){list->entries[i].name, list->entries[i].sha256};
     }
     qsort(rows, n_rows, sizeof *rows, compare_rows);
-    enum llavamed_status status = document_create(job->directory, SUMS_FILE_NAME, &document, error);
+    enum llavamed_status status = document_create(place, SUMS_FILE_NAME, &document, error);
     if (status == LLAVAMED_OK) {
         for (size_t i = 0; i < n_rows; i++) {
             sums_append(document_text(document), rows[i].hex, rows[i].name);
@@ -446,16 +448,16 @@ static enum llavamed_status write_sums(const struct plan *plan, const struct doc
     return status;
 }
 
-static enum llavamed_status write_delta_files(const struct documents *documents, const char *directory,
+static enum llavamed_status write_delta_files(const struct documents *documents, const struct document_place *place,
                                               struct document_list *list, struct llavamed_error *error)
 {
     enum llavamed_status status = LLAVAMED_OK;
     for (size_t i = 0; i < documents->n_files && status == LLAVAMED_OK; i++) {
-        status = copy_file(directory, &documents->files[i], list, error);
+        status = copy_file(place, &documents->files[i], list, error);
     }
     if (status == LLAVAMED_OK && documents->config != NULL) {
         enum document_origin origin = documents->config_edited ? DOCUMENT_EDITED : DOCUMENT_COPIED;
-        status = write_bytes(directory, "config.json", documents->config, documents->config_bytes, origin, list, error);
+        status = write_bytes(place, "config.json", documents->config, documents->config_bytes, origin, list, error);
     }
     return status;
 }
@@ -464,24 +466,24 @@ enum llavamed_status documents_write(const struct documents *documents, const st
                                      struct documents_result *result, struct llavamed_error *error)
 {
     const struct plan *plan = documents->plan;
+    const struct document_place place = {job->directory, job->guard};
     struct document_list list = {0};
     struct documents_result made = {0};
-    enum llavamed_status status = write_delta_files(documents, job->directory, &list, error);
+    enum llavamed_status status = write_delta_files(documents, &place, &list, error);
     if (status == LLAVAMED_OK && plan->index_name != NULL) {
-        status = write_index(plan, job->directory, &list, error);
+        status = write_index(plan, &place, &list, error);
     }
     if (status == LLAVAMED_OK) {
-        status = write_bytes(job->directory, NOTICE_FILE_NAME, notice_text, strlen(notice_text), DOCUMENT_MADE, &list,
-                             error);
+        status = write_bytes(&place, NOTICE_FILE_NAME, notice_text, strlen(notice_text), DOCUMENT_MADE, &list, error);
     }
     if (status == LLAVAMED_OK) {
-        status = write_card(plan, job, &list, error);
+        status = write_card(plan, job, &place, &list, error);
     }
     if (status == LLAVAMED_OK) {
-        status = write_manifest(plan, job, &list, made.manifest_sha256, error);
+        status = write_manifest(plan, job, &place, &list, made.manifest_sha256, error);
     }
     if (status == LLAVAMED_OK) {
-        status = write_sums(plan, job, &list, error);
+        status = write_sums(plan, job, &place, &list, error);
     }
     if (status == LLAVAMED_OK) {
         for (size_t i = 0; i < list.n_entries; i++) {

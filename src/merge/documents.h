@@ -54,14 +54,15 @@ struct documents_input {
     const char *format;              /* source_format() */
     const struct source_file *files; /* source_files(), borrowed */
     size_t n_files;
-    const char *identity; /* the published release it is, NULL when unknown */
+    const char *identity;                   /* the published release it is, NULL when unknown */
     const struct documents_digest *digests; /* as files, borrowed */
     size_t n_tensors;
     bool crc_checked; /* the option; a format without checksums is told as such anyway */
 };
 
 struct documents_job {
-    const char *directory; /* where the shards are already, complete */
+    const char *directory;         /* where the shards are already, complete */
+    const struct run_guard *guard; /* may be NULL: asked before each file is created */
     const struct pipeline_outcome *outcome;
     struct documents_input base;
     struct documents_input delta;

@@ -99,6 +99,7 @@ static enum llavamed_status write_documents(struct merge_run *run, struct llavam
     }
     struct documents_job job = {
         .directory = output_dir_partial(run->dir),
+        .guard = output_dir_guard(run->dir),
         .outcome = &run->outcome,
         .base = describe_input(run, INPUT_BASE, digests),
         .delta = describe_input(run, INPUT_DELTA, digests + n_base),
@@ -125,6 +126,7 @@ static enum llavamed_status run_pipeline(struct merge_run *run, struct llavamed_
         .base = run->base,
         .delta = run->delta,
         .directory = output_dir_partial(run->dir),
+        .guard = output_dir_guard(run->dir),
         .kernels = run->kernels,
         .geometry = run->geometry,
         .stop_signal = run->settings->stop_signal,
@@ -209,6 +211,7 @@ static enum llavamed_status work(struct merge_run *run, struct llavamed_error *e
     if (status == LLAVAMED_OK) {
         merge_end_journal(run);
     } else {
+        status = output_dir_explain(run->dir, error);
         merge_give_up(run, error);
     }
     return status;

@@ -220,6 +220,9 @@ static enum llavamed_status open_output_dir(struct merge_run *run, struct llavam
         output_tidy(run->settings->out);
     }
     free(inputs);
+    if (status == LLAVAMED_OK) {
+        output_dir_heed(run->dir, run->settings->stop_signal);
+    }
     return status;
 }
 

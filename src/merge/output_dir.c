@@ -14,6 +14,13 @@
 #include "merge/output_dir_parts.h"
 
 #define GB 1e9
+/* A claim that was seen to be ours counts as ours for as long: far below what others wait before they take it over. */
+#define CONFIRMED_FOR_NS (UINT64_C(10) * 1000000000)
+/* One that is not there is looked for again, so often. */
+#define MISSING_LOOKS_MAX 5
+#define MISSING_PAUSE_NS 20000000
+
+static enum llavamed_status guard_claim(void *context, bool now, struct llavamed_error *error);
 
 void output_dir_free(struct output_dir *dir)
 {
@@ -22,8 +29,6 @@ void output_dir_free(struct output_dir *dir)
         (void)pthread_mutex_destroy(&dir->mutex);
         free(dir->claim);
         free(dir->publishing);
-        free(dir->replacing);
-        free(dir->replaced);
         free(dir->out);
         free(dir);
     }
@@ -34,231 +39,34 @@ const char *output_dir_partial(const struct output_dir *dir)
     return dir->place.partial;
 }
 
-/* ---- OUT.partial of another run ---- */
-
-/* When nothing but the heartbeat can tell: how old it is, and from when on it counts as none. */
-static void describe_heartbeat(const char *path, const struct claim *claim, char *age_text, size_t age_bytes,
-                               char *wait_text, size_t wait_bytes)
-{
-    double seconds = 0;
-    (void)snprintf(age_text, age_bytes, "of unknown age");
-    (void)snprintf(wait_text, wait_bytes, "it can be taken over two minutes after its last heartbeat");
-    if (claim_age(path, claim, &seconds)) {
-        (void)snprintf(age_text, age_bytes, "%.0f s old", seconds > 0 ? seconds : 0);
-        if (seconds < CLAIM_PATIENCE_S) {
-            (void)snprintf(wait_text, wait_bytes, "without another one it can be taken over in %.0f s",
-                           CLAIM_PATIENCE_S - (seconds > 0 ? seconds : 0));
-        }
-    }
-}
-
-static enum llavamed_status fail_busy(const struct output_dir *dir, const char *path, const struct claim *claim,
-                                      struct llavamed_error *error)
-{
-    const char *leftovers = path == dir->claim ? dir->place.partial : path;
-    const char *option = path == dir->claim ? "-r " : "";
-    char age[64];
-    char wait[96];
-    if (claim->owner == CLAIM_ALIVE) {
-        (void)llavamed_fail(error, LLAVAMED_STATUS_OUT_BUSY, "%s: another run is writing it (process %llu)", dir->out,
-                            (unsigned long long)claim->pid);
-        llavamed_hint(error, "wait for it, or choose another --out");
-    } else if (claim->owner == CLAIM_FOREIGN) {
-        (void)llavamed_fail(error, LLAVAMED_STATUS_OUT_BUSY,
-                            "%s: another run may be writing it (the claim in %s cannot be read)", dir->out, leftovers);
-        llavamed_hint(error, "when no other run uses it: rm %s-- '%s'", option, leftovers);
-    } else if (claim->owner == CLAIM_REMOTE) {
-        describe_heartbeat(path, claim, age, sizeof age, wait, sizeof wait);
-        if (claim->pid != 0) {
-            (void)llavamed_fail(error, LLAVAMED_STATUS_OUT_BUSY,
-                                "%s: another run may be writing it (process %llu on host '%s', which cannot be asked "
-                                "from here; its heartbeat is %s)",
-                                dir->out, (unsigned long long)claim->pid, claim->host, age);
-        } else {
-            (void)llavamed_fail(error, LLAVAMED_STATUS_OUT_BUSY,
-                                "%s: another run may be writing it (its claim is empty, its heartbeat is %s)", dir->out,
-                                age);
-        }
-        llavamed_hint(error, "%s; when that run is known to be over: rm %s-- '%s'", wait, option, leftovers);
-    } else {
-        (void)llavamed_fail(error, LLAVAMED_STATUS_OUT_BUSY, "%s: another run was quicker", dir->out);
-        llavamed_hint(error, "look whether it is still there, or choose another --out");
-    }
-    return LLAVAMED_STATUS_OUT_BUSY;
-}
-
-static enum llavamed_status fail_not_ours(const struct output_dir *dir, const char *what, struct llavamed_error *error)
-{
-    (void)llavamed_fail(error, LLAVAMED_STATUS_OUT_EXISTS, "%s: exists, and %s", dir->place.partial, what);
-    llavamed_hint(error, "the work is done under this name: move it away, or choose another --out");
-    return LLAVAMED_STATUS_OUT_EXISTS;
-}
-
-static uint64_t bytes_on_disk(const char *directory, const struct directory_listing *listing)
-{
-    uint64_t total = 0;
-    for (size_t i = 0; i < listing->n_names; i++) {
-        struct stat info;
-        char *path = path_join(directory, listing->names[i]);
-        if (path != NULL && lstat(path, &info) == 0 && S_ISREG(info.st_mode)) {
-            total += (uint64_t)info.st_blocks * 512;
-        }
-        free(path);
-    }
-    return total;
-}
-
-enum partial_state {
-    PARTIAL_MISSING,
-    PARTIAL_EMPTY,
-    PARTIAL_DEAD,      /* leftovers of a dead run, with its claim */
-    PARTIAL_PUBLISHED, /* a run died while it published: its claim lies beside OUT */
-};
-
-/* Whether a run must leave alone what this claim is of. One that can only be known to be dead by watching is not. */
-static bool is_in_the_way(const char *path, const struct claim *claim)
-{
-    double seconds;
-    switch (claim->owner) {
-    case CLAIM_ALIVE:
-    case CLAIM_FOREIGN:
-        return true;
-    case CLAIM_REMOTE:
-        /* A heartbeat far in the time to come is that of a clock that nobody can wait for: watching has to tell. */
-        return !claim_age(path, claim, &seconds) || (seconds < CLAIM_PATIENCE_S && seconds > -CLAIM_PATIENCE_S);
-    case CLAIM_NONE:
-    case CLAIM_DEAD:
-    case CLAIM_REBOOT:
-        break;
-    }
-    return false;
-}
-
-/* OUT_BUSY when somebody lives whose claim could not be known to be dead by a look. */
-static enum llavamed_status watch(const struct output_dir *dir, const char *path, struct claim *claim,
-                                  struct llavamed_error *error)
-{
-    if ((claim->owner != CLAIM_REMOTE && claim->owner != CLAIM_REBOOT) || !claim_watch(path, claim)) {
-        return LLAVAMED_OK;
-    }
-    enum llavamed_status status = claim_read(path, claim, error);
-    if (status != LLAVAMED_OK) {
-        return status;
-    }
-    claim->owner = claim->owner == CLAIM_REBOOT ? CLAIM_REMOTE : claim->owner;
-    return fail_busy(dir, path, claim, error);
-}
-
-/* The claim of a run that publishes, and where it is. */
-static enum llavamed_status read_beside(const struct output_dir *dir, const char **path, struct claim *claim,
-                                        struct llavamed_error *error)
-{
-    *path = dir->publishing;
-    enum llavamed_status status = claim_read(*path, claim, error);
-    if (status == LLAVAMED_OK && claim->owner == CLAIM_NONE) {
-        *path = dir->replacing;
-        status = claim_read(*path, claim, error);
-    }
-    return status;
-}
-
-/* Whether there is nothing but drafts of claims, as a run leaves them that dies before it has one. */
-static bool is_empty(const struct directory_listing *listing)
-{
-    for (size_t i = 0; i < listing->n_names; i++) {
-        if (strncmp(listing->names[i], CLAIM_NAME_STEM ".", sizeof CLAIM_NAME_STEM) != 0) {
-            return false;
-        }
-    }
-    return true;
-}
-
-/* OUT.partial is a directory without a claim. */
-static enum llavamed_status look_at_unclaimed(const struct output_dir *dir, const struct directory_listing *listing,
-                                              enum partial_state *state, struct llavamed_error *error)
-{
-    struct claim claim;
-    *state = PARTIAL_EMPTY;
-    if (is_empty(listing)) {
-        return LLAVAMED_OK;
-    }
-    /* The claim may have moved while we looked. */
-    const char *beside;
-    enum llavamed_status status = read_beside(dir, &beside, &claim, error);
-    if (status == LLAVAMED_OK && claim.owner != CLAIM_NONE) {
-        return fail_busy(dir, beside, &claim, error);
-    }
-    return status != LLAVAMED_OK
-               ? status
-               : fail_not_ours(dir, "was not made by this program (it holds files and no claim)", error);
-}
-
-static enum llavamed_status look_into_partial(struct output_dir *dir, enum partial_state *state, struct claim *claim,
-                                              struct llavamed_error *error)
-{
-    struct directory_listing listing = {0};
-    enum llavamed_status status = claim_read(dir->claim, claim, error);
-    if (status != LLAVAMED_OK) {
-        return status;
-    }
-    if (is_in_the_way(dir->claim, claim)) {
-        return fail_busy(dir, dir->claim, claim, error);
-    }
-    if (directory_list(dir->place.partial, &listing, NULL) != LLAVAMED_OK) {
-        return fail_not_ours(dir, "cannot be looked into", error);
-    }
-    if (claim->owner != CLAIM_NONE || *state == PARTIAL_PUBLISHED) {
-        *state = *state == PARTIAL_PUBLISHED ? PARTIAL_PUBLISHED : PARTIAL_DEAD;
-        dir->leftover_bytes = bytes_on_disk(dir->place.partial, &listing);
-    } else {
-        status = look_at_unclaimed(dir, &listing, state, error);
-    }
-    directory_listing_deinit(&listing);
-    return status;
-}
-
-/*
- * What OUT.partial is; OUT_BUSY or OUT_EXISTS when this run must leave it alone. `claim` is its claim, or for
- * PARTIAL_PUBLISHED the one beside OUT.
- */
-static enum llavamed_status look_at_partial(struct output_dir *dir, enum partial_state *state, struct claim *claim,
-                                            struct llavamed_error *error)
-{
-    struct stat info;
-    struct claim inside;
-    dir->leftover_bytes = 0;
-    const char *beside;
-    enum llavamed_status status = read_beside(dir, &beside, claim, error);
-    if (status != LLAVAMED_OK) {
-        return status;
-    }
-    if (is_in_the_way(beside, claim)) {
-        return fail_busy(dir, beside, claim, error);
-    }
-    *state = claim->owner == CLAIM_NONE ? PARTIAL_MISSING : PARTIAL_PUBLISHED;
-    if (lstat(dir->place.partial, &info) != 0) {
-        return errno == ENOENT ? LLAVAMED_OK
-                               : llavamed_fail_errno(error, LLAVAMED_STATUS_OUT_UNWRITABLE, errno,
-                                                     "%s: cannot look at it", dir->place.partial);
-    }
-    if (!S_ISDIR(info.st_mode)) {
-        return fail_not_ours(dir, "is not a directory", error);
-    }
-    return look_into_partial(dir, state, *state == PARTIAL_PUBLISHED ? &inside : claim, error);
-}
-
 /* ---- Before the work ---- */
 
-static char *sibling_name(const struct output_dir *dir, const char *suffix)
+char *output_sibling(const struct output_dir *dir, const char *suffix, const char *key)
 {
-    size_t n_bytes = strlen(dir->place.path);
-    size_t suffix_bytes = strlen(suffix) + 1;
-    char *name = malloc(n_bytes + suffix_bytes);
+    const char *end = key == NULL ? "" : key;
+    size_t n_bytes = strlen(dir->place.path) + strlen(suffix) + strlen(end) + 1;
+    char *name = malloc(n_bytes);
     if (name != NULL) {
-        memcpy(name, dir->place.path, n_bytes);
-        memcpy(name + n_bytes, suffix, suffix_bytes);
+        (void)snprintf(name, n_bytes, "%s%s%s", dir->place.path, suffix, end);
     }
     return name;
+}
+
+/* The longest of all names that are made beside OUT. */
+static enum llavamed_status check_name_fits(const struct output_dir *dir, struct llavamed_error *error)
+{
+    struct stat info;
+    char *longest = output_sibling(dir, ".publishing.age-0123456789abcdef.json", NULL);
+    enum llavamed_status status = LLAVAMED_OK;
+    if (longest == NULL) {
+        status = llavamed_fail_memory(error, strlen(dir->place.path), "a path");
+    } else if (lstat(longest, &info) != 0 && errno == ENAMETOOLONG) {
+        status = llavamed_fail_errno(error, LLAVAMED_STATUS_OUT_UNWRITABLE, errno,
+                                     "%s: cannot be an output directory (what is made beside it has longer names)",
+                                     dir->out);
+    }
+    free(longest);
+    return status;
 }
 
 static enum llavamed_status check_place(struct output_dir *dir, const struct output_dir_input *inputs, size_t n_inputs,
@@ -280,15 +88,14 @@ static enum llavamed_status check_place(struct output_dir *dir, const struct out
         return status;
     }
     dir->claim = path_join(dir->place.partial, OUTPUT_DIR_CLAIM_NAME);
-    dir->publishing = sibling_name(dir, ".publishing.json");
-    dir->replacing = sibling_name(dir, ".replacing.json");
-    dir->replaced = sibling_name(dir, ".replaced");
-    if (dir->claim == NULL || dir->publishing == NULL || dir->replacing == NULL || dir->replaced == NULL) {
+    dir->publishing = output_sibling(dir, ".publishing.json", NULL);
+    if (dir->claim == NULL || dir->publishing == NULL) {
         return llavamed_fail_memory(error, strlen(dir->place.partial), "a path");
     }
+    status = check_name_fits(dir, error);
     enum partial_state state;
     struct claim claim;
-    return look_at_partial(dir, &state, &claim, error);
+    return status == LLAVAMED_OK ? output_partial_look(dir, &state, &claim, error) : status;
 }
 
 enum llavamed_status output_dir_open(const char *out, bool force, const struct output_dir_input *inputs,
@@ -298,6 +105,9 @@ enum llavamed_status output_dir_open(const char *out, bool force, const struct o
     if (made != NULL) {
         made->out = strdup(out);
         made->force = force;
+        made->guard = (struct run_guard){made, guard_claim};
+        atomic_init(&made->confirmed_ns, 0);
+        atomic_init(&made->lost, false);
         (void)pthread_mutex_init(&made->mutex, NULL); /* cannot fail with default attributes on Linux */
     }
     if (made == NULL || made->out == NULL) {
@@ -350,18 +160,17 @@ enum llavamed_status output_dir_check_space(const struct output_dir *dir, uint64
 static enum llavamed_status check_fresh(const struct output_dir *dir, struct llavamed_error *error)
 {
     struct claim claim;
-    const char *beside;
     struct directory_listing listing = {0};
-    enum llavamed_status status = read_beside(dir, &beside, &claim, error);
+    enum llavamed_status status = claim_read(dir->publishing, &claim, error);
     if (status != LLAVAMED_OK) {
         return status;
     }
     bool alone = claim.owner == CLAIM_NONE && claim_is(dir->claim, dir->text);
     if (alone && directory_list(dir->place.partial, &listing, NULL) == LLAVAMED_OK) {
-        alone = is_empty(&listing);
+        alone = output_holds_claims_only(&listing);
         directory_listing_deinit(&listing);
     }
-    return alone ? LLAVAMED_OK : fail_busy(dir, beside, &claim, error);
+    return alone ? LLAVAMED_OK : output_fail_busy(dir, dir->publishing, &claim, error);
 }
 
 static enum llavamed_status claim_fresh(struct output_dir *dir, struct llavamed_error *error)
@@ -379,18 +188,18 @@ static enum llavamed_status claim_fresh(struct output_dir *dir, struct llavamed_
         return status;
     }
     status = claim_read(dir->claim, &claim, error);
-    return status != LLAVAMED_OK ? status : fail_busy(dir, dir->claim, &claim, error);
+    return status != LLAVAMED_OK ? status : output_fail_busy(dir, dir->claim, &claim, error);
 }
 
 static enum llavamed_status take_over(struct output_dir *dir, struct claim *dead, struct llavamed_error *error)
 {
     struct claim seen;
-    enum llavamed_status status = watch(dir, dir->claim, dead, error);
+    enum llavamed_status status = output_watch(dir, dir->claim, dead, error);
     if (status != LLAVAMED_OK) {
         return status;
     }
     status = claim_replace(dir->claim, dead, dir->text, &seen, error);
-    return status == LLAVAMED_STATUS_OUT_BUSY ? fail_busy(dir, dir->claim, &seen, error) : status;
+    return status == LLAVAMED_STATUS_OUT_BUSY ? output_fail_busy(dir, dir->claim, &seen, error) : status;
 }
 
 /* Those of live runs, which lose anyway, find them missing. */
@@ -419,23 +228,43 @@ void output_remove_strays(const char *directory, const char *keep)
 static enum llavamed_status mend(struct output_dir *dir, enum partial_state *state, struct claim *claim,
                                  struct llavamed_error *error)
 {
-    enum llavamed_status status = LLAVAMED_OK;
     if (*state != PARTIAL_PUBLISHED) {
         return LLAVAMED_OK;
     }
-    bool is_publishing = claim_is(dir->publishing, claim->text);
-    status = watch(dir, is_publishing ? dir->publishing : dir->replacing, claim, error);
+    enum llavamed_status status = output_watch(dir, dir->publishing, claim, error);
     for (int i = 0; i < MENDING_STEPS_MAX && *state == PARTIAL_PUBLISHED && status == LLAVAMED_OK; i++) {
         status = output_publish_mend(dir, claim, error);
         if (status == LLAVAMED_OK) {
-            status = look_at_partial(dir, state, claim, error);
+            status = output_partial_look(dir, state, claim, error);
         }
     }
     if (status == LLAVAMED_OK && *state == PARTIAL_PUBLISHED) {
-        status = fail_busy(dir, dir->publishing, claim, error);
+        status = output_fail_busy(dir, dir->publishing, claim, error);
     }
     enum output_content content; /* OUT may have come to be */
     return status == LLAVAMED_OK ? output_place_look(dir->out, &dir->place, dir->force, &content, error) : status;
+}
+
+/* The claim is ours. OUT may have come to be since we looked: then the work would be for nothing. */
+static enum llavamed_status begin_claimed(struct output_dir *dir, bool keep_files, struct llavamed_error *error)
+{
+    enum output_content content;
+    struct llavamed_error ignored = {0};
+    dir->begun = true;
+    dir->next_beat_ns = 0;
+    atomic_store(&dir->lost, false);
+    atomic_store(&dir->confirmed_ns, clock_boottime_ns());
+    output_remove_strays(dir->place.partial, OUTPUT_DIR_CLAIM_NAME);
+    enum llavamed_status status = output_place_look(dir->out, &dir->place, dir->force, &content, error);
+    if (status == LLAVAMED_OK && dir->has_leftovers && !keep_files) {
+        status = output_dir_empty(dir, error);
+    }
+    if (status != LLAVAMED_OK && dir->has_leftovers) {
+        output_dir_leave(dir);
+    } else if (status != LLAVAMED_OK) {
+        (void)!output_dir_abandon(dir, &ignored);
+    }
+    return status;
 }
 
 enum llavamed_status output_dir_begin(struct output_dir *dir, bool keep_files, bool *had_leftovers,
@@ -443,7 +272,7 @@ enum llavamed_status output_dir_begin(struct output_dir *dir, bool keep_files, b
 {
     enum partial_state state = PARTIAL_MISSING;
     struct claim claim;
-    enum llavamed_status status = look_at_partial(dir, &state, &claim, error);
+    enum llavamed_status status = output_partial_look(dir, &state, &claim, error);
     if (status == LLAVAMED_OK) {
         status = mend(dir, &state, &claim, error);
     }
@@ -460,35 +289,29 @@ enum llavamed_status output_dir_begin(struct output_dir *dir, bool keep_files, b
         }
     }
     status = state == PARTIAL_DEAD ? take_over(dir, &claim, error) : claim_fresh(dir, error);
+    struct stat info;
+    if (status == LLAVAMED_STATUS_OUT_UNWRITABLE && lstat(dir->place.partial, &info) != 0 && errno == ENOENT) {
+        claim.owner = CLAIM_NONE; /* gone under our hands */
+        status = output_fail_busy(dir, dir->claim, &claim, error);
+    }
     if (status != LLAVAMED_OK) {
         if (made) {
             (void)rmdir(dir->place.partial);
         }
         return status;
     }
-    dir->begun = true;
-    dir->next_beat_ns = 0;
-    output_remove_strays(dir->place.partial, OUTPUT_DIR_CLAIM_NAME);
-    if (state == PARTIAL_DEAD && !keep_files) {
-        status = output_dir_empty(dir, error);
+    if (had_leftovers != NULL) {
+        *had_leftovers = dir->has_leftovers;
     }
-    if (status == LLAVAMED_OK && had_leftovers != NULL) {
-        *had_leftovers = state == PARTIAL_DEAD;
-    }
-    dir->begun = status == LLAVAMED_OK;
-    return status;
+    return begin_claimed(dir, keep_files, error);
 }
 
 /* ---- During the work ---- */
 
 enum llavamed_status output_dir_empty(struct output_dir *dir, struct llavamed_error *error)
 {
-    enum llavamed_status status = output_dir_check_claim(dir, error);
-    if (status != LLAVAMED_OK) {
-        return status;
-    }
-    status = directory_empty_flat(dir->place.partial, OUTPUT_DIR_CLAIM_NAME, error);
-    if (status != LLAVAMED_OK) {
+    enum llavamed_status status = directory_empty_flat(dir->place.partial, OUTPUT_DIR_CLAIM_NAME, &dir->guard, error);
+    if (status != LLAVAMED_OK && status != LLAVAMED_STATUS_OUT_BUSY) {
         llavamed_hint(error, "remove by hand what is in it: '%s'", dir->place.partial);
     }
     return status;
@@ -500,41 +323,96 @@ bool output_dir_beat(struct output_dir *dir)
         return true;
     }
     uint64_t now_ns = clock_monotonic_ns();
-    bool ours = true;
-    if (dir->begun && now_ns >= dir->next_beat_ns) {
+    bool ours = !atomic_load(&dir->lost);
+    if (ours && dir->begun && now_ns >= dir->next_beat_ns) {
         dir->next_beat_ns = now_ns + CLAIM_HEARTBEAT_S * UINT64_C(1000000000);
-        ours = claim_is(dir->claim, dir->text);
-        if (ours) {
-            claim_beat(dir->claim);
-        }
+        ours = claim_beat(dir->claim, dir->text);
+        /* Once more and with patience, by whoever asks the guard next. */
+        atomic_store(&dir->confirmed_ns, ours ? clock_boottime_ns() : 0);
     }
     (void)pthread_mutex_unlock(&dir->mutex);
     return ours;
 }
 
-enum llavamed_status output_dir_check_claim(struct output_dir *dir, struct llavamed_error *error)
+enum llavamed_status output_fail_lost(struct output_dir *dir, struct llavamed_error *error)
 {
     struct claim claim;
-    if (claim_is(dir->claim, dir->text)) {
-        return LLAVAMED_OK;
-    }
+    struct claim beside;
     enum llavamed_status status = claim_read(dir->claim, &claim, error);
+    if (status == LLAVAMED_OK) {
+        status = claim_read(dir->publishing, &beside, error);
+    }
     if (status != LLAVAMED_OK) {
         return status;
     }
-    if (claim.owner == CLAIM_NONE) {
+    const struct claim *owner = claim.owner != CLAIM_NONE ? &claim : &beside;
+    if (owner->pid == 0) {
         status = llavamed_fail(error, LLAVAMED_STATUS_OUT_BUSY, "%s: the claim of this run is gone from %s", dir->out,
                                dir->place.partial);
     } else {
         status = llavamed_fail(error, LLAVAMED_STATUS_OUT_BUSY,
                                "%s: another run has taken it over (process %llu on host '%s')", dir->out,
-                               (unsigned long long)claim.pid, claim.host);
+                               (unsigned long long)owner->pid, owner->host);
     }
     llavamed_hint(error, "this run gave no sign of life for two minutes, or somebody removed its files");
     return status;
 }
 
+enum llavamed_status output_dir_check_claim(struct output_dir *dir, struct llavamed_error *error)
+{
+    const struct timespec pause = {.tv_nsec = MISSING_PAUSE_NS};
+    struct claim claim;
+    for (int i = 0; !claim_is(dir->claim, dir->text); i++) {
+        enum llavamed_status status = claim_read(dir->claim, &claim, error);
+        if (status != LLAVAMED_OK) {
+            return status;
+        }
+        /* A run that wakes up late may move it away for a moment, and a file system may stumble. */
+        bool is_another = claim.owner != CLAIM_NONE && claim.owner != CLAIM_FOREIGN;
+        if (is_another || i == MISSING_LOOKS_MAX) {
+            atomic_store(&dir->lost, true);
+            return output_fail_lost(dir, error);
+        }
+        (void)nanosleep(&pause, NULL);
+    }
+    atomic_store(&dir->confirmed_ns, clock_boottime_ns());
+    return LLAVAMED_OK;
+}
+
+static enum llavamed_status guard_claim(void *context, bool now, struct llavamed_error *error)
+{
+    struct output_dir *dir = context;
+    if (atomic_load(&dir->lost)) {
+        return output_fail_lost(dir, error);
+    }
+    if (!now && clock_boottime_ns() - atomic_load(&dir->confirmed_ns) < CONFIRMED_FOR_NS) {
+        return LLAVAMED_OK;
+    }
+    return output_dir_check_claim(dir, error);
+}
+
+const struct run_guard *output_dir_guard(const struct output_dir *dir)
+{
+    return &dir->guard;
+}
+
+void output_dir_heed(struct output_dir *dir, const volatile int *stop_signal)
+{
+    dir->stop_signal = stop_signal;
+}
+
 /* ---- After it ---- */
+
+enum llavamed_status output_dir_explain(struct output_dir *dir, struct llavamed_error *error)
+{
+    struct llavamed_error lost = {0};
+    int exit_status = llavamed_exit_status(error);
+    if (dir->begun && (exit_status == 5 || exit_status == 6) &&
+        output_dir_check_claim(dir, &lost) == LLAVAMED_STATUS_OUT_BUSY) {
+        *error = lost;
+    }
+    return error->status;
+}
 
 enum llavamed_status output_dir_abandon(struct output_dir *dir, struct llavamed_error *error)
 {
@@ -542,14 +420,26 @@ enum llavamed_status output_dir_abandon(struct output_dir *dir, struct llavamed_
     bool ours = dir->begun && claim_is(dir->claim, dir->text);
     dir->begun = false;
     (void)pthread_mutex_unlock(&dir->mutex);
-    return ours ? output_remove_claimed(dir->place.partial, error) : LLAVAMED_OK;
+    if (!ours) {
+        return LLAVAMED_OK;
+    }
+    /* The claim goes last, so that an interruption leaves the directory claimed. */
+    enum llavamed_status status = directory_empty_flat(dir->place.partial, OUTPUT_DIR_CLAIM_NAME, &dir->guard, error);
+    if (status == LLAVAMED_STATUS_OUT_BUSY) {
+        return LLAVAMED_OK; /* it is another run's now */
+    }
+    if (status == LLAVAMED_OK) {
+        /* After a power failure, too, the claim is there as long as anything is. */
+        status = directory_sync(dir->place.partial, error);
+    }
+    return status == LLAVAMED_OK ? directory_remove_flat(dir->place.partial, error) : status;
 }
 
 void output_dir_leave(struct output_dir *dir)
 {
     (void)pthread_mutex_lock(&dir->mutex);
-    if (dir->begun && claim_is(dir->claim, dir->text)) {
-        claim_release(dir->claim);
+    if (dir->begun) {
+        claim_release(dir->claim, dir->text);
     }
     dir->begun = false;
     (void)pthread_mutex_unlock(&dir->mutex);

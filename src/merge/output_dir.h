@@ -9,17 +9,21 @@
  * OUT.partial belongs to the run whose claim file lies in it (merge/claim.h). That of a run on this host that is dead
  * never blocks; one of another host, or of another pid namespace, is taken over when its heartbeat is two minutes old
  * and no other comes while we wait a few seconds. Nothing is ever removed from a directory that was not claimed by this
- * program, except that _publish with `force` removes a replaced OUT, all of whose files its own SHA256SUMS lists.
+ * program, except that _publish with `force` removes a replaced OUT, all of whose files its own manifest names.
+ *
+ * A run that was taken over while it stood still finds that out from the guard before it changes anything. Should it
+ * have stood still within the very call that changes something, then what that call can reach has names that no other
+ * run uses, or it is undone at once: see output_publish.c, and docs/reliability.md for what is left.
  *
  * A claim is per part of the work. A whole run is part 1 of 1.
  *
  * OUT is resolved once, in _open: a symbolic link to a directory stands for that directory. Not thread-safe, but for
- * _beat.
+ * _beat and the guard.
  */
 #ifndef MERGE_OUTPUT_DIR_H
 #define MERGE_OUTPUT_DIR_H
 
-#include "core/error.h"
+#include "core/run_guard.h"
 
 #define OUTPUT_DIR_CLAIM_PREFIX ".llavamed-claim-" /* all names of claims; of no other files */
 #define OUTPUT_DIR_CLAIM_NAME ".llavamed-claim-1-of-1.json"
@@ -42,8 +46,8 @@ struct output_dir_input {
  *     parents, through symbolic links and "..", also for an OUT that does not exist.
  * OUT_UNWRITABLE: the parent directory is missing (hint: mkdir -p), cannot be written or is on a read-only volume; OUT
  *     is a mount point; its name is too long.
- * OUT_EXISTS: OUT exists and is neither an empty directory nor, with `force`, one that this program wrote: it holds a
- *     llavamed-manifest.json with our "format", and nothing that its own SHA256SUMS does not list. OUT.partial exists
+ * OUT_EXISTS: OUT exists and is neither an empty directory nor, with `force`, one that this program wrote
+ *     (merge/own_output.h). OUT.partial exists
  *     and is not ours: a file, a link, or a directory that holds files and no claim.
  * OUT_BUSY: OUT.partial is claimed by a live process of this host (named), by one of which this host knows no more than
  *     a heartbeat less than two minutes old (the message and its hint tell how old, and when it can be taken over), or
@@ -58,6 +62,9 @@ enum llavamed_status output_dir_open(const char *out, bool force, const struct o
 
 void output_dir_free(struct output_dir *dir); /* NULL is fine; touches no file */
 
+/* Has _begin end as INTERRUPTED while it waits, as soon as *stop_signal (borrowed) is not 0. */
+void output_dir_heed(struct output_dir *dir, const volatile int *stop_signal);
+
 /*
  * OUT_SPACE unless n_bytes and the margin fit the volume of OUT's parent, counting what removing the leftovers of a
  * dead run sets free; the message holds needed, free and missing. *free_bytes (of the volume as it is, without that) is
@@ -67,11 +74,12 @@ enum llavamed_status output_dir_check_space(const struct output_dir *dir, uint64
                                             struct llavamed_error *error) LLAVAMED_CHECK;
 
 /*
- * Creates and claims OUT.partial, or takes over that of a dead run (*had_leftovers then; may be NULL): with keep_files
+ * Creates and claims OUT.partial, or takes over that of a dead run (*had_leftovers when that one left files; may be
+ * NULL): with keep_files
  * what that run wrote stays as it is, nothing of it can be trusted unread; else it is removed. What a run left that
  * died while it published is completed or undone first, so OUT may come to be or be replaced here. Waits a few seconds
  * for a sign of life where only that tells. Errors as OUT.partial's in output_dir_open(), and OUT_SPACE,
- * OUT_UNWRITABLE. On failure nothing is left to abandon.
+ * OUT_UNWRITABLE, INTERRUPTED. On failure nothing is left to abandon.
  */
 enum llavamed_status output_dir_begin(struct output_dir *dir, bool keep_files, bool *had_leftovers,
                                       struct llavamed_error *error) LLAVAMED_CHECK;
@@ -86,19 +94,28 @@ enum llavamed_status output_dir_empty(struct output_dir *dir, struct llavamed_er
  */
 bool output_dir_beat(struct output_dir *dir);
 
-/* OUT_BUSY unless the claim is still ours. */
+/* OUT_BUSY unless the claim is still ours. Thread-safe. */
 enum llavamed_status output_dir_check_claim(struct output_dir *dir, struct llavamed_error *error) LLAVAMED_CHECK;
+
+/* The same as a guard for whatever changes files in OUT.partial, between _begin and _publish. Borrowed. */
+const struct run_guard *output_dir_guard(const struct output_dir *dir);
+
+/*
+ * After a failure between _begin and the end: when the claim is not ours any more, *error becomes OUT_BUSY in place of
+ * what an output that is another run's now has led to. Returns its status.
+ */
+enum llavamed_status output_dir_explain(struct output_dir *dir, struct llavamed_error *error);
 
 /* Where the files go between _begin and _publish: an absolute path, borrowed. */
 const char *output_dir_partial(const struct output_dir *dir);
 
 /*
- * Gives OUT.partial its final name: checks the claim and moves it beside OUT, makes the directory durable, renames it,
- * makes the parent durable. All files must have been fsynced (output_file_finish()) and closed. An existing empty OUT
- * is replaced by rename; with `force` one of ours by exchange of names, or by two renames where the system knows no
- * exchange, then the old one is removed (*old_left is true when that failed, with the reason in *error although the
- * status is OK; `old_left` may be NULL). Permission bits of a replaced directory are kept. When the process dies on the
- * way, the next _begin with this OUT goes on from there.
+ * Gives OUT.partial its final name: checks that it holds what its manifest names and nothing else, checks the claim and
+ * moves it beside OUT, makes the directory durable, renames it, makes the parent durable. All files must have been
+ * fsynced (output_file_finish()) and closed. An existing empty OUT is replaced by rename; with `force` one of ours by
+ * exchange of names, or by two renames where the system knows no exchange, then the old one is removed (*old_left is
+ * true when that failed, with the reason in *error although the status is OK; `old_left` may be NULL). Permission bits
+ * of a replaced directory are kept. When the process dies on the way, the next _begin with this OUT goes on from there.
  *
  * OUT_BUSY when another run has taken over; OUT_EXISTS when something has come to be at OUT meanwhile; OUT_UNWRITABLE.
  * On failure OUT is as it was and OUT.partial is still there, to be abandoned or left.

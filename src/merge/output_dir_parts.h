@@ -1,38 +1,80 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What output_dir.c and output_publish.c share: the fields of an output directory. */
+/* What output_dir.c, output_partial.c and output_publish.c share: the fields of an output directory. */
 #ifndef MERGE_OUTPUT_DIR_PARTS_H
 #define MERGE_OUTPUT_DIR_PARTS_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 
+#include "core/run_guard.h"
+#include "io/directory.h"
 #include "merge/claim.h"
+#include "merge/output_dir.h"
 #include "merge/output_place.h"
 
 /* All names that claims of this part ever have, begin with this and a dot. */
 #define CLAIM_NAME_STEM ".llavamed-claim-1-of-1"
 
 #define MENDING_STEPS_MAX 8
+#define CLAIM_KEY_BYTES 17 /* sixteen hex digits and a NUL */
 
 struct output_dir {
     char *out; /* as given, for messages */
     struct output_place place;
     char *claim;      /* in OUT.partial */
     char *publishing; /* where the claim is while the finished directory gets its name: OUT.publishing.json */
-    char *replacing;  /* the same while names cannot be exchanged and OUT.replaced is ours: OUT.replacing.json */
-    char *replaced;   /* where a replaced OUT waits for its removal if names cannot be exchanged: OUT.replaced */
     bool force;
-    pthread_mutex_t mutex; /* over the two below and over where the claim is, after _begin */
+    const volatile int *stop_signal; /* may be NULL */
+    struct run_guard guard;          /* on this */
+    pthread_mutex_t mutex;           /* over the two below and over where the claim is, after _begin */
     bool begun;
     uint64_t next_beat_ns;
-    char text[CLAIM_BYTES_MAX]; /* our claim */
-    uint64_t leftover_bytes;    /* of a dead run's OUT.partial */
+    atomic_uint_fast64_t confirmed_ns; /* when the claim was last seen to be ours */
+    atomic_bool lost;                  /* it was seen not to be */
+    char text[CLAIM_BYTES_MAX];        /* our claim */
+    uint64_t leftover_bytes;           /* of a dead run's OUT.partial */
+    bool has_leftovers;                /* it holds more than claims */
 };
+
+enum partial_state {
+    PARTIAL_MISSING,
+    PARTIAL_EMPTY,
+    PARTIAL_DEAD,      /* leftovers of a dead run, with its claim */
+    PARTIAL_PUBLISHED, /* a run died while it published: its claim lies beside OUT */
+};
+
+/* ---- output_partial.c ---- */
+
+/*
+ * What OUT.partial is; OUT_BUSY or OUT_EXISTS when this run must leave it alone. `claim` is its claim, or for
+ * PARTIAL_PUBLISHED the one beside OUT.
+ */
+enum llavamed_status output_partial_look(struct output_dir *dir, enum partial_state *state, struct claim *claim,
+                                         struct llavamed_error *error) LLAVAMED_CHECK;
+
+/* OUT_BUSY, worded for the claim at `path`: dir->claim or dir->publishing. */
+enum llavamed_status output_fail_busy(const struct output_dir *dir, const char *path, const struct claim *claim,
+                                      struct llavamed_error *error);
+
+/* OUT_BUSY when somebody lives whose claim could not be known to be dead by a look; INTERRUPTED while waiting. */
+enum llavamed_status output_watch(const struct output_dir *dir, const char *path, struct claim *claim,
+                                  struct llavamed_error *error) LLAVAMED_CHECK;
+
+/* Whether there is nothing but claims and drafts of them, as a run leaves them that dies before it works. */
+bool output_holds_claims_only(const struct directory_listing *listing);
+
+/* ---- output_dir.c ---- */
+
+/* OUT followed by `suffix`, and where `key` is not NULL by that; malloc'ed, NULL when out of memory. */
+char *output_sibling(const struct output_dir *dir, const char *suffix, const char *key);
 
 /* Removes claims, drafts and successors of claims that other runs have left in a directory that is ours, but `keep`. */
 void output_remove_strays(const char *directory, const char *keep);
 
-/* Removes a directory that holds our claim, which goes last, so that an interruption leaves it claimed. */
-enum llavamed_status output_remove_claimed(const char *path, struct llavamed_error *error) LLAVAMED_CHECK;
+/* OUT_BUSY with who has taken over. */
+enum llavamed_status output_fail_lost(struct output_dir *dir, struct llavamed_error *error);
+
+/* ---- output_publish.c ---- */
 
 /*
  * One step from what a run has left that died while it published to a state of before or after it; see

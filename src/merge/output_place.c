@@ -8,14 +8,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "core/json.h"
-#include "integrity/sums.h"
 #include "io/directory.h"
-#include "io/input_file.h"
-#include "merge/manifest.h"
-
-/* Largest manifest or SHA256SUMS that is read back to recognise an OUT of ours. */
-#define READ_BACK_BYTES_MAX ((size_t)256 << 20)
+#include "merge/own_output.h"
 
 /* ---- Where it is ---- */
 
@@ -311,99 +305,6 @@ enum llavamed_status output_place_check_parent(const char *out, const struct out
 
 /* ---- What is there ---- */
 
-/* Fails only for what happened to this run: what cannot be read otherwise is no manifest. */
-static enum llavamed_status is_manifest(const char *path, bool *ours, struct llavamed_error *error)
-{
-    char *text = NULL;
-    size_t n_bytes = 0;
-    struct json *json = NULL;
-    *ours = false;
-    enum llavamed_status status = input_file_read_whole(path, READ_BACK_BYTES_MAX, &text, &n_bytes, error);
-    if (status == LLAVAMED_OK) {
-        status = json_parse(path, text, n_bytes, false, &json, error);
-    }
-    if (status == LLAVAMED_OK && json_kind_of(json_root(json)) == JSON_OBJECT) {
-        const struct json_value *format = json_member(json_root(json), "format");
-        const char *name = format == NULL ? NULL : json_string(format);
-        *ours = name != NULL && strcmp(name, MANIFEST_FORMAT) == 0;
-    }
-    json_free(json);
-    free(text);
-    return input_file_is_failure(status) ? status : LLAVAMED_OK;
-}
-
-static bool is_plain_file(const char *directory, const char *name)
-{
-    struct stat info;
-    char *path = path_join(directory, name);
-    bool plain = path != NULL && lstat(path, &info) == 0 && S_ISREG(info.st_mode);
-    free(path);
-    return plain;
-}
-
-/* The first name that is not a plain file which the sums list; NULL when there is none. Both are sorted by bytes. */
-static const char *find_foreign(const char *directory, const struct directory_listing *listing, const char *sums,
-                                size_t sums_bytes, char *row_name)
-{
-    char hex[SHA256_HEX_BYTES];
-    bool has_row = sums_next(&sums, &sums_bytes, hex, row_name);
-    for (size_t i = 0; i < listing->n_names; i++) {
-        const char *name = listing->names[i];
-        bool known = strcmp(name, SUMS_FILE_NAME) == 0 ||
-                     strncmp(name, OUTPUT_DIR_CLAIM_PREFIX, sizeof OUTPUT_DIR_CLAIM_PREFIX - 1) == 0;
-        while (!known && has_row && strcmp(row_name, name) < 0) {
-            has_row = sums_next(&sums, &sums_bytes, hex, row_name);
-        }
-        known = known || (has_row && strcmp(row_name, name) == 0);
-        if (!known || !is_plain_file(directory, name)) {
-            return name;
-        }
-    }
-    return NULL;
-}
-
-/* Whether a directory that holds our manifest holds nothing else; OUT_EXISTS names the first foreign thing. */
-static enum llavamed_status check_nothing_added(const char *out, const char *directory,
-                                                const struct directory_listing *listing, struct llavamed_error *error)
-{
-    enum llavamed_status status;
-    char *sums = NULL;
-    char *row_name = NULL;
-    size_t sums_bytes = 0;
-    char *sums_path = path_join(directory, SUMS_FILE_NAME);
-    if (sums_path == NULL) {
-        return llavamed_fail_memory(error, strlen(directory), "a path");
-    }
-    status = input_file_read_whole(sums_path, READ_BACK_BYTES_MAX, &sums, &sums_bytes, error);
-    if (input_file_is_failure(status)) {
-        goto out;
-    }
-    if (status != LLAVAMED_OK) {
-        status = llavamed_fail(error, LLAVAMED_STATUS_OUT_EXISTS,
-                               "%s: exists, and its " SUMS_FILE_NAME " cannot be read, so it is not replaced", out);
-        goto out;
-    }
-    row_name = malloc(sums_bytes + 1);
-    if (row_name == NULL) {
-        status = llavamed_fail_memory(error, sums_bytes + 1, "a file name");
-        goto out;
-    }
-    const char *foreign = find_foreign(directory, listing, sums, sums_bytes, row_name);
-    if (foreign != NULL) {
-        status =
-            llavamed_fail(error, LLAVAMED_STATUS_OUT_EXISTS,
-                          "%s: not replaced, because it holds '%s', which this program did not write", out, foreign);
-        llavamed_hint(error, "move '%s' out of it, or choose another --out", foreign);
-        goto out;
-    }
-    status = LLAVAMED_OK;
-out:
-    free(row_name);
-    free(sums);
-    free(sums_path);
-    return status;
-}
-
 static enum llavamed_status look_inside(const char *out, const char *path, bool force, enum output_content *content,
                                         struct llavamed_error *error)
 {
@@ -415,40 +316,23 @@ static enum llavamed_status look_inside(const char *out, const char *path, bool 
     if (status != LLAVAMED_OK) {
         return llavamed_fail(error, LLAVAMED_STATUS_OUT_EXISTS, "%s: exists and cannot be looked into", out);
     }
-    char *manifest = NULL;
-    if (listing.n_names == 0) {
+    bool is_empty = listing.n_names == 0;
+    directory_listing_deinit(&listing);
+    if (is_empty) {
         *content = OUTPUT_EMPTY;
-        goto out;
+        return LLAVAMED_OK;
     }
-    manifest = path_join(path, MANIFEST_FILE_NAME);
-    if (manifest == NULL) {
-        status = llavamed_fail_memory(error, strlen(path), "a path");
-        goto out;
-    }
-    bool ours = false;
-    status = is_manifest(manifest, &ours, error);
-    if (status != LLAVAMED_OK) {
-        goto out;
-    }
-    if (!ours) {
-        status =
-            llavamed_fail(error, LLAVAMED_STATUS_OUT_EXISTS,
-                          "%s: exists, and was not written by this program (it holds no " MANIFEST_FILE_NAME ")", out);
-        llavamed_hint(error, "choose another --out, or move the directory away");
-        goto out;
-    }
-    if (!force) {
+    struct llavamed_error foreign = {0};
+    status = own_output_check(out, path, false, &foreign);
+    if (status == LLAVAMED_OK && !force) {
         status = llavamed_fail(error, LLAVAMED_STATUS_OUT_EXISTS, "%s: exists, an earlier result", out);
         llavamed_hint(error, "--force replaces it");
-        goto out;
+    } else if (status != LLAVAMED_OK && error != NULL) {
+        *error = foreign;
     }
-    status = check_nothing_added(out, path, &listing, error);
     if (status == LLAVAMED_OK) {
         *content = OUTPUT_OURS;
     }
-out:
-    free(manifest);
-    directory_listing_deinit(&listing);
     return status;
 }
 
@@ -467,39 +351,4 @@ enum llavamed_status output_place_look(const char *out, const struct output_plac
         return llavamed_fail(error, LLAVAMED_STATUS_OUT_EXISTS, "%s: exists, and is not a directory", out);
     }
     return look_inside(out, place->path, force, content, error);
-}
-
-/* Whether all files are there that a directory's own list of sums names. */
-static bool has_all_files(const char *directory)
-{
-    char *text = NULL;
-    size_t n_bytes = 0;
-    bool all = false;
-    char *path = path_join(directory, SUMS_FILE_NAME);
-    char *name = NULL;
-    if (path != NULL && input_file_read_whole(path, READ_BACK_BYTES_MAX, &text, &n_bytes, NULL) == LLAVAMED_OK) {
-        name = malloc(n_bytes + 1);
-    }
-    if (name != NULL) {
-        const char *cursor = text;
-        char hex[SHA256_HEX_BYTES];
-        all = n_bytes > 0;
-        while (all && sums_next(&cursor, &n_bytes, hex, name)) {
-            all = is_plain_file(directory, name);
-        }
-        all = all && n_bytes == 0;
-    }
-    free(name);
-    free(text);
-    free(path);
-    return all;
-}
-
-bool output_place_is_result(const char *path, bool complete)
-{
-    struct stat info;
-    enum output_content content = OUTPUT_MISSING;
-    return lstat(path, &info) == 0 && S_ISDIR(info.st_mode) &&
-           look_inside(path, path, true, &content, NULL) == LLAVAMED_OK && content == OUTPUT_OURS &&
-           (!complete || has_all_files(path));
 }

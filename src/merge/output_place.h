@@ -29,14 +29,11 @@ enum llavamed_status output_place_check_parent(const char *out, const struct out
 enum output_content {
     OUTPUT_MISSING,
     OUTPUT_EMPTY, /* an empty directory */
-    OUTPUT_OURS,  /* written by this program, nothing added */
+    OUTPUT_OURS,  /* written by this program, nothing added (merge/own_output.h) */
 };
 
 /* What OUT is now. OUT_EXISTS when it is anything else; one of ours is refused too unless `force`. OUT_UNWRITABLE. */
 enum llavamed_status output_place_look(const char *out, const struct output_place *place, bool force,
                                        enum output_content *content, struct llavamed_error *error) LLAVAMED_CHECK;
-
-/* Whether `path` is a directory that this program wrote, nothing added; with `complete` nothing missing either. */
-bool output_place_is_result(const char *path, bool complete);
 
 #endif

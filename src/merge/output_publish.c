@@ -4,15 +4,23 @@
  * that moment.
  *
  * OUT must never hold a claim, and OUT.partial never be without one: then somebody else would take it for free while
- * it is renamed. So the claim first moves beside OUT, to OUT.publishing.json. Each step is one rename:
+ * it is renamed. So the claim first moves beside OUT. Each step is one rename; KEY is made from the claim's bytes, so
+ * no two runs have the same:
  *
  *   OUT.partial/claim -> OUT.publishing.json
- *   OUT.partial -> OUT, exchanged with an old OUT; or, where names cannot be exchanged,
- *       OUT.publishing.json -> OUT.replacing.json, which says that an OUT.replaced is ours
- *       OUT -> OUT.replaced
- *       OUT.partial -> OUT
- *       OUT.replaced -> OUT.partial
- *   the claim goes back into OUT.partial, which is the old OUT now and is removed; without an old OUT it is removed
+ *   OUT.partial -> OUT.ready-KEY
+ *   OUT.ready-KEY -> OUT; where there is an old OUT of ours, instead
+ *       the two are exchanged, and OUT.ready-KEY -> OUT.replaced-KEY; or, where names cannot be exchanged,
+ *       OUT -> OUT.replaced-KEY, then OUT.ready-KEY -> OUT
+ *   OUT.replaced-KEY is removed, then OUT.publishing.json
+ *
+ * A run may stand still before any of these for so long that another one takes over, and then go on. What it does then
+ * to a name with its own KEY finds nothing, because the other one has moved the directory to OUT.partial before it went
+ * on. What it does to a name that all runs share may hit what is the other one's: so each such rename is followed by a
+ * look whether OUT.publishing.json is still ours, and undone if it is not.
+ *
+ * The directory that holds OUT is made durable after the first step and after the last one that changes OUT, and before
+ * a claim goes: so that after a power failure, too, OUT.publishing.json is there as long as a name with its KEY is.
  */
 #include "merge/output_dir.h"
 
@@ -25,18 +33,13 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "integrity/digest.h"
 #include "io/directory.h"
 #include "merge/output_dir_parts.h"
+#include "merge/own_output.h"
 
-enum llavamed_status output_remove_claimed(const char *path, struct llavamed_error *error)
-{
-    enum llavamed_status status = directory_empty_flat(path, OUTPUT_DIR_CLAIM_NAME, error);
-    if (status == LLAVAMED_OK) {
-        /* After a power failure, too, the claim is there as long as anything is. */
-        status = directory_sync(path, error);
-    }
-    return status == LLAVAMED_OK ? directory_remove_flat(path, error) : status;
-}
+/* A claim is moved back so often when a run that mends late has put it where it was. */
+#define ATTEMPTS_MAX 3
 
 /* glibc and musl came to have renameat2() late, so the call is made by number. */
 static bool exchange_names(const char *a, const char *b)
@@ -45,123 +48,210 @@ static bool exchange_names(const char *a, const char *b)
     return syscall(SYS_renameat2, AT_FDCWD, a, AT_FDCWD, b, exchange) == 0;
 }
 
-static enum llavamed_status fail_rename(const struct output_dir *dir, int errno_value, struct llavamed_error *error)
-{
-    bool taken = errno_value == ENOTEMPTY || errno_value == EEXIST || errno_value == ENOTDIR;
-    return llavamed_fail_errno(error, taken ? LLAVAMED_STATUS_OUT_EXISTS : LLAVAMED_STATUS_OUT_UNWRITABLE, errno_value,
-                               "%s: cannot give the finished directory its name", dir->out);
-}
-
 static bool exists(const char *path)
 {
     struct stat info;
     return lstat(path, &info) == 0;
 }
 
-/* An old OUT may have permissions that keep us from moving a file into it. */
-static bool move_claim_in(const struct output_dir *dir, const char *beside)
+/* An old OUT may have permissions that keep us from changing what is in it. */
+static void make_changeable(const char *path)
 {
     struct stat info;
-    if (lstat(dir->place.partial, &info) == 0 && S_ISDIR(info.st_mode) && (info.st_mode & 0700) != 0700) {
-        (void)chmod(dir->place.partial, (info.st_mode & 07777) | 0700);
+    if (lstat(path, &info) == 0 && S_ISDIR(info.st_mode) && (info.st_mode & 0700) != 0700) {
+        (void)chmod(path, (info.st_mode & 07777) | 0700);
     }
-    return rename(beside, dir->claim) == 0;
+}
+
+static enum llavamed_status remove_replaced(const char *path, struct llavamed_error *error)
+{
+    make_changeable(path);
+    return directory_remove_flat(path, error);
+}
+
+/* The names that belong to one claim alone. */
+struct own_names {
+    char *ready;
+    char *replaced;
+};
+
+static void own_names_deinit(struct own_names *names)
+{
+    free(names->ready);
+    free(names->replaced);
+    *names = (struct own_names){0};
+}
+
+static enum llavamed_status own_names_init(const struct output_dir *dir, const char *claim_text,
+                                           struct own_names *names, struct llavamed_error *error)
+{
+    char hex[SHA256_HEX_BYTES];
+    enum llavamed_status status = sha256_of(claim_text, strlen(claim_text), hex, error);
+    if (status != LLAVAMED_OK) {
+        return status;
+    }
+    hex[CLAIM_KEY_BYTES - 1] = '\0';
+    names->ready = output_sibling(dir, ".ready-", hex);
+    names->replaced = output_sibling(dir, ".replaced-", hex);
+    if (names->ready != NULL && names->replaced != NULL) {
+        return LLAVAMED_OK;
+    }
+    own_names_deinit(names);
+    return llavamed_fail_memory(error, strlen(dir->place.path), "a path");
 }
 
 /* ---- Publishing ---- */
 
-/* How far it came: where the claim is, and where a replaced OUT is. */
+/* How far it came. */
 struct switching {
-    const char *beside;   /* NULL: still in OUT.partial */
-    const char *old_path; /* NULL: there is none */
+    struct own_names names;
+    enum output_content content; /* of OUT, before */
+    const char *old_path;        /* where a replaced OUT is; NULL: there is none */
     mode_t partial_mode;
 };
 
-/* Where names cannot be exchanged. */
-static enum llavamed_status rename_twice(const struct output_dir *dir, struct switching *at,
-                                         struct llavamed_error *error)
+/* Whether the claim beside OUT is ours; one that a late mending has moved into a new OUT.partial is fetched back. */
+static bool owns(const struct output_dir *dir)
 {
-    if (exists(dir->replaced)) {
-        return llavamed_fail(error, LLAVAMED_STATUS_OUT_EXISTS,
-                             "%s: exists, so the directory to replace cannot be moved there", dir->replaced);
+    if (claim_is(dir->publishing, dir->text)) {
+        return true;
     }
-    if (rename(dir->publishing, dir->replacing) != 0) {
+    return claim_is(dir->claim, dir->text) && rename(dir->claim, dir->publishing) == 0 &&
+           claim_is(dir->publishing, dir->text);
+}
+
+/* OUT_BUSY when another run has taken over, else what the failed rename means. */
+static enum llavamed_status fail_rename(struct output_dir *dir, int errno_value, struct llavamed_error *error)
+{
+    if (!owns(dir)) {
+        return output_fail_lost(dir, error);
+    }
+    bool taken = errno_value == ENOTEMPTY || errno_value == EEXIST || errno_value == ENOTDIR;
+    return llavamed_fail_errno(error, taken ? LLAVAMED_STATUS_OUT_EXISTS : LLAVAMED_STATUS_OUT_UNWRITABLE, errno_value,
+                               "%s: cannot give the finished directory its name", dir->out);
+}
+
+/* The claim moves beside OUT, and the directory to a name that is ours alone. On failure both are where they were. */
+static enum llavamed_status set_apart(struct output_dir *dir, const struct switching *at, struct llavamed_error *error)
+{
+    for (int i = 0; i < ATTEMPTS_MAX; i++) {
+        if (rename(dir->claim, dir->publishing) != 0) {
+            return errno == ENOENT ? output_fail_lost(dir, error)
+                                   : llavamed_fail_errno(error, LLAVAMED_STATUS_OUT_UNWRITABLE, errno,
+                                                         "%s: cannot move the file", dir->claim);
+        }
+        if (!claim_is(dir->publishing, dir->text)) {
+            (void)rename(dir->publishing, dir->claim);
+            return output_fail_lost(dir, error);
+        }
+        /* A power failure must not leave the new name without the claim that it is made from. */
+        enum llavamed_status status = directory_sync(dir->place.parent, error);
+        if (status == LLAVAMED_OK && rename(dir->place.partial, at->names.ready) != 0) {
+            status = fail_rename(dir, errno, error);
+        }
+        if (status != LLAVAMED_OK) {
+            if (claim_is(dir->publishing, dir->text)) {
+                (void)rename(dir->publishing, dir->claim);
+            }
+            return status;
+        }
+        if (claim_is(dir->publishing, dir->text)) {
+            return LLAVAMED_OK;
+        }
+        (void)rename(at->names.ready, dir->place.partial);
+        if (!claim_is(dir->claim, dir->text)) {
+            break;
+        }
+    }
+    return output_fail_lost(dir, error);
+}
+
+/* Undoes set_apart(). */
+static void put_back(const struct output_dir *dir, const struct switching *at)
+{
+    if (claim_is(dir->publishing, dir->text)) {
+        (void)chmod(at->names.ready, at->partial_mode);
+        (void)rename(at->names.ready, dir->place.partial);
+        (void)!directory_sync(dir->place.parent, NULL);
+        (void)rename(dir->publishing, dir->claim);
+    }
+}
+
+/* Where names cannot be exchanged. */
+static enum llavamed_status rename_twice(struct output_dir *dir, struct switching *at, struct llavamed_error *error)
+{
+    if (rename(dir->place.path, at->names.replaced) != 0) {
         return fail_rename(dir, errno, error);
     }
-    at->beside = dir->replacing;
-    if (rename(dir->place.path, dir->replaced) != 0) {
-        return fail_rename(dir, errno, error);
+    int errno_value = 0;
+    if (owns(dir)) {
+        if (rename(at->names.ready, dir->place.path) == 0) {
+            at->old_path = at->names.replaced;
+            return LLAVAMED_OK;
+        }
+        errno_value = errno;
     }
-    if (rename(dir->place.partial, dir->place.path) != 0) {
-        enum llavamed_status status = fail_rename(dir, errno, error);
-        (void)rename(dir->replaced, dir->place.path);
-        return status;
-    }
-    at->old_path = dir->replaced;
-    return LLAVAMED_OK;
+    (void)rename(at->names.replaced, dir->place.path);
+    return fail_rename(dir, errno_value, error);
 }
 
 /*
- * Puts OUT.partial at OUT. rename(2) of a directory replaces nothing but an empty directory, so no flag is needed to
- * keep what may have come there.
+ * Puts the finished directory at OUT. rename(2) of a directory replaces nothing but an empty directory, so no flag is
+ * needed to keep what may have come there. When it succeeds, the directory was still ours.
  */
-static enum llavamed_status put_in_place(const struct output_dir *dir, enum output_content content,
-                                         struct switching *at, struct llavamed_error *error)
+static enum llavamed_status put_in_place(struct output_dir *dir, struct switching *at, struct llavamed_error *error)
 {
-    const char *path = dir->place.path;
-    const char *partial = dir->place.partial;
-    if (content != OUTPUT_OURS) {
-        return rename(partial, path) == 0 ? LLAVAMED_OK : fail_rename(dir, errno, error);
+    if (!owns(dir)) {
+        return output_fail_lost(dir, error);
     }
-    if (exchange_names(partial, path)) {
-        at->old_path = partial;
+    if (at->content != OUTPUT_OURS) {
+        return rename(at->names.ready, dir->place.path) == 0 ? LLAVAMED_OK : fail_rename(dir, errno, error);
+    }
+    if (exchange_names(at->names.ready, dir->place.path)) {
+        bool renamed = rename(at->names.ready, at->names.replaced) == 0;
+        at->old_path = renamed ? at->names.replaced : at->names.ready;
         return LLAVAMED_OK;
     }
-    return rename_twice(dir, at, error);
+    return owns(dir) ? rename_twice(dir, at, error) : output_fail_lost(dir, error);
 }
 
 /* Undoes put_in_place() when it succeeded. */
 static void take_back(const struct output_dir *dir, const struct switching *at)
 {
-    if (at->old_path == dir->place.partial) {
-        (void)exchange_names(dir->place.partial, dir->place.path);
+    if (!owns(dir)) {
         return;
     }
-    (void)rename(dir->place.path, dir->place.partial);
-    if (at->old_path != NULL) {
+    if (at->old_path == NULL) {
+        (void)rename(dir->place.path, at->names.ready);
+    } else if (exchange_names(at->old_path, dir->place.path)) {
+        (void)rename(at->old_path, at->names.ready);
+    } else {
+        (void)rename(dir->place.path, at->names.ready);
         (void)rename(at->old_path, dir->place.path);
     }
 }
 
-/* The claim leaves OUT.partial, which gets the permissions of what it replaces and becomes durable. */
-static enum llavamed_status get_ready(const struct output_dir *dir, enum output_content content, struct switching *at,
+/* The directory gets the permissions of what it replaces and becomes durable. */
+static enum llavamed_status get_ready(const struct output_dir *dir, const struct switching *at,
                                       struct llavamed_error *error)
 {
     struct stat info;
-    if (stat(dir->place.partial, &info) != 0 || rename(dir->claim, dir->publishing) != 0) {
-        return llavamed_fail_errno(error, LLAVAMED_STATUS_OUT_UNWRITABLE, errno, "%s: cannot move the file",
-                                   dir->claim);
+    output_remove_strays(at->names.ready, NULL);
+    if (at->content != OUTPUT_MISSING && stat(dir->place.path, &info) == 0) {
+        (void)chmod(at->names.ready, info.st_mode & 07777);
     }
-    at->beside = dir->publishing;
-    at->partial_mode = info.st_mode & 07777;
-    output_remove_strays(dir->place.partial, NULL);
-    if (content != OUTPUT_MISSING && stat(dir->place.path, &info) == 0) {
-        (void)chmod(dir->place.partial, info.st_mode & 07777);
-    }
-    return directory_sync(dir->place.partial, error);
+    return directory_sync(at->names.ready, error);
 }
 
-static enum llavamed_status switch_names(const struct output_dir *dir, struct switching *at,
-                                         struct llavamed_error *error)
+static enum llavamed_status switch_names(struct output_dir *dir, struct switching *at, struct llavamed_error *error)
 {
-    enum output_content content;
-    /* The work took its time: look once more. */
-    enum llavamed_status status = output_place_look(dir->out, &dir->place, dir->force, &content, error);
-    if (status == LLAVAMED_OK) {
-        status = get_ready(dir, content, at, error);
+    enum llavamed_status status = set_apart(dir, at, error);
+    if (status != LLAVAMED_OK) {
+        return status;
     }
+    status = get_ready(dir, at, error);
     if (status == LLAVAMED_OK) {
-        status = put_in_place(dir, content, at, error);
+        status = put_in_place(dir, at, error);
     }
     if (status == LLAVAMED_OK) {
         status = directory_sync(dir->place.parent, error);
@@ -169,37 +259,61 @@ static enum llavamed_status switch_names(const struct output_dir *dir, struct sw
             take_back(dir, at);
         }
     }
-    if (status != LLAVAMED_OK && at->beside != NULL) {
-        (void)chmod(dir->place.partial, at->partial_mode);
-        (void)move_claim_in(dir, at->beside);
+    if (status != LLAVAMED_OK) {
+        put_back(dir, at);
     }
     return status;
+}
+
+/* The claim is ours, and everything is there. The work took its time: look once more what OUT is. */
+static enum llavamed_status check_before(struct output_dir *dir, struct switching *at, struct llavamed_error *error)
+{
+    struct stat info;
+    enum llavamed_status status = output_dir_check_claim(dir, error);
+    if (status == LLAVAMED_OK) {
+        status = output_place_look(dir->out, &dir->place, dir->force, &at->content, error);
+    }
+    if (status != LLAVAMED_OK) {
+        return status;
+    }
+    struct llavamed_error wrong = {0};
+    status = own_output_check(dir->place.partial, dir->place.partial, true, &wrong);
+    if (status == LLAVAMED_STATUS_OUT_EXISTS) {
+        return llavamed_fail(error, LLAVAMED_STATUS_OUT_UNWRITABLE, "%s (somebody has changed it meanwhile)",
+                             wrong.message);
+    }
+    if (status != LLAVAMED_OK) {
+        *error = wrong;
+        return status;
+    }
+    if (stat(dir->place.partial, &info) != 0) {
+        return llavamed_fail_errno(error, LLAVAMED_STATUS_OUT_UNWRITABLE, errno, "%s: cannot look at it",
+                                   dir->place.partial);
+    }
+    at->partial_mode = info.st_mode & 07777;
+    return own_names_init(dir, dir->text, &at->names, error);
 }
 
 /* OUT is in place and durable. */
 static enum llavamed_status clean_up(const struct output_dir *dir, const struct switching *at,
                                      struct llavamed_error *error)
 {
-    /* A run that had looked long before may have tried to claim what was still OUT.partial. */
-    output_remove_strays(dir->place.path, NULL);
-    if (at->old_path == NULL) {
-        (void)unlink(at->beside);
-        return LLAVAMED_OK;
+    enum llavamed_status status = LLAVAMED_OK;
+    if (at->old_path != NULL) {
+        status = remove_replaced(at->old_path, error);
+        status = status == LLAVAMED_OK ? directory_sync(dir->place.parent, error) : status;
     }
-    if (at->old_path == dir->replaced && rename(dir->replaced, dir->place.partial) != 0) {
-        return llavamed_fail_errno(error, LLAVAMED_STATUS_OUT_UNWRITABLE, errno, "%s: cannot rename", dir->replaced);
+    if (status == LLAVAMED_OK && claim_is(dir->publishing, dir->text)) {
+        (void)unlink(dir->publishing);
     }
-    if (!move_claim_in(dir, at->beside)) {
-        return llavamed_fail_errno(error, LLAVAMED_STATUS_OUT_UNWRITABLE, errno, "%s: cannot rename", at->beside);
-    }
-    return output_remove_claimed(dir->place.partial, error);
+    return status;
 }
 
 enum llavamed_status output_dir_publish(struct output_dir *dir, bool *old_left, struct llavamed_error *error)
 {
     struct switching at = {0};
     (void)pthread_mutex_lock(&dir->mutex);
-    enum llavamed_status status = output_dir_check_claim(dir, error);
+    enum llavamed_status status = check_before(dir, &at, error);
     if (status == LLAVAMED_OK) {
         status = switch_names(dir, &at, error);
     }
@@ -210,6 +324,7 @@ enum llavamed_status output_dir_publish(struct output_dir *dir, bool *old_left, 
             *old_left = is_left;
         }
     }
+    own_names_deinit(&at.names);
     (void)pthread_mutex_unlock(&dir->mutex);
     return status;
 }
@@ -225,42 +340,65 @@ static enum llavamed_status mend_rename(const char *from, const char *to, struct
     return llavamed_fail_errno(error, LLAVAMED_STATUS_OUT_UNWRITABLE, errno, "%s: cannot rename", from);
 }
 
-/*
- * OUT.replaced is there and ours, as OUT.replacing.json says. Without an OUT the new one takes its place, when all is
- * there that its own list of sums names, or else the old one does.
- */
-static enum llavamed_status mend_replaced(const struct output_dir *dir, struct llavamed_error *error)
+/* Without an OUT the new one takes its place, when all of it is there, or else the old one does. */
+static enum llavamed_status mend_replaced(const struct output_dir *dir, const struct own_names *names,
+                                          struct llavamed_error *error)
 {
     if (exists(dir->place.path)) {
-        return mend_rename(dir->replaced, dir->place.partial, error);
+        return remove_replaced(names->replaced, error);
     }
-    const char *best = output_place_is_result(dir->place.partial, true) ? dir->place.partial : dir->replaced;
-    return mend_rename(best, dir->place.path, error);
+    bool is_whole = own_output_check(names->ready, names->ready, true, NULL) == LLAVAMED_OK;
+    return mend_rename(is_whole ? names->ready : names->replaced, dir->place.path, error);
+}
+
+/* The finished directory, or the old one right after an exchange, becomes OUT.partial. */
+static enum llavamed_status mend_ready(const struct output_dir *dir, const struct own_names *names,
+                                       struct llavamed_error *error)
+{
+    struct directory_listing listing = {0};
+    make_changeable(names->ready);
+    if (directory_list(dir->place.partial, &listing, NULL) == LLAVAMED_OK) {
+        /* Of a run that came at the wrong moment and died. */
+        if (output_holds_claims_only(&listing)) {
+            output_remove_strays(dir->place.partial, NULL);
+        }
+        directory_listing_deinit(&listing);
+    }
+    return mend_rename(names->ready, dir->place.partial, error);
+}
+
+static enum llavamed_status mend_claim(const struct output_dir *dir, struct llavamed_error *error)
+{
+    if (!exists(dir->place.partial)) {
+        enum llavamed_status status = directory_create(dir->place.partial, error);
+        return status == LLAVAMED_STATUS_OUT_EXISTS ? LLAVAMED_OK : status;
+    }
+    if (exists(dir->claim)) {
+        (void)unlink(dir->publishing); /* nothing left that it could be the claim of */
+        return LLAVAMED_OK;
+    }
+    enum llavamed_status status = directory_sync(dir->place.parent, error);
+    return status == LLAVAMED_OK ? mend_rename(dir->publishing, dir->claim, error) : status;
 }
 
 enum llavamed_status output_publish_mend(struct output_dir *dir, const struct claim *dead, struct llavamed_error *error)
 {
-    bool has_partial = exists(dir->place.partial);
-    bool is_replacing = exists(dir->replacing);
-    const char *beside = is_replacing ? dir->replacing : dir->publishing;
-    if (!claim_is(beside, dead->text)) {
-        return LLAVAMED_OK;
+    struct own_names names = {0};
+    enum llavamed_status status = own_names_init(dir, dead->text, &names, error);
+    if (status != LLAVAMED_OK) {
+        return status;
     }
-    if (is_replacing && (!has_partial || !exists(dir->place.path)) && output_place_is_result(dir->replaced, false)) {
-        return mend_replaced(dir, error);
+    bool has_replaced = exists(names.replaced);
+    bool has_ready = exists(names.ready);
+    if (!claim_same(dir->publishing, dead)) {
+        status = LLAVAMED_OK; /* somebody else has mended it; this one may be alive */
+    } else if (has_replaced) {
+        status = mend_replaced(dir, &names, error);
+    } else if (has_ready) {
+        status = mend_ready(dir, &names, error);
+    } else {
+        status = mend_claim(dir, error);
     }
-    if (output_place_is_result(dir->place.path, false)) {
-        output_remove_strays(dir->place.path, NULL);
-    }
-    if (!claim_is(beside, dead->text)) {
-        return LLAVAMED_OK; /* somebody else has mended it; this one may be alive */
-    }
-    if (!has_partial || exists(dir->claim)) {
-        (void)unlink(beside); /* nothing left that it could be the claim of */
-        return LLAVAMED_OK;
-    }
-    if (!move_claim_in(dir, beside) && errno != ENOENT) {
-        return llavamed_fail_errno(error, LLAVAMED_STATUS_OUT_UNWRITABLE, errno, "%s: cannot rename", beside);
-    }
-    return LLAVAMED_OK;
+    own_names_deinit(&names);
+    return status;
 }

@@ -9,6 +9,7 @@
 #include "merge/claim.h"
 #include "merge/journal.h"
 #include "merge/output_place.h"
+#include "merge/own_output.h"
 
 #define PARTIAL_SUFFIX ".partial"
 
@@ -60,19 +61,16 @@ void output_tidy(const char *out)
 {
     struct output_place place = {0};
     if (output_place_resolve(out, &place, NULL) == LLAVAMED_OK && place.path != NULL && !may_have_leftovers(&place) &&
-        output_place_is_result(place.path, true)) {
+        own_output_check(place.path, place.path, true, NULL) == LLAVAMED_OK) {
         char *publishing = output_beside(place.partial, ".publishing.json");
-        char *replacing = output_beside(place.partial, ".replacing.json");
         char *journal = output_beside(place.partial, JOURNAL_BESIDE_SUFFIX);
-        if (publishing != NULL && replacing != NULL && journal != NULL) {
+        if (publishing != NULL && journal != NULL) {
             remove_claim(publishing);
-            remove_claim(replacing);
             if (journal_is_at(journal)) {
                 (void)unlink(journal);
             }
         }
         free(publishing);
-        free(replacing);
         free(journal);
     }
     output_place_deinit(&place);

@@ -100,8 +100,10 @@ enum llavamed_status pipeline_create_shard(struct pipeline_frame *frame, size_t 
     if (path == NULL) {
         return llavamed_fail_memory(error, strlen(shard->name), "a path");
     }
-    enum llavamed_status status = output_file_create(path, shard->layout.file_bytes, frame->job->continues, out,
-                                                     error);
+    enum llavamed_status status = run_guard_confirm(frame->job->guard, error);
+    if (status == LLAVAMED_OK) {
+        status = output_file_create(path, shard->layout.file_bytes, frame->job->continues, out, error);
+    }
     free(path);
     return status;
 }
@@ -362,7 +364,10 @@ static enum llavamed_status do_tile(struct pipeline *pipeline, struct worker *wo
         return status;
     }
     slot->tally.crc32 = crc32_update(0, slot->bytes, slot->tile.n_bytes);
-    status = output_file_write(worker->lane->file, slot->tile.file_offset, slot->bytes, slot->tile.n_bytes, error);
+    status = run_guard_check(frame->job->guard, error);
+    if (status == LLAVAMED_OK) {
+        status = output_file_write(worker->lane->file, slot->tile.file_offset, slot->bytes, slot->tile.n_bytes, error);
+    }
     if (status == LLAVAMED_OK) {
         atomic_fetch_add(&frame->written_bytes, slot->tile.n_bytes);
         status = tile_written(frame->job, &slot->tile, &slot->tally, &worker->notes, error);

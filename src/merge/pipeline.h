@@ -11,6 +11,7 @@
 #ifndef MERGE_PIPELINE_H
 #define MERGE_PIPELINE_H
 
+#include "core/run_guard.h"
 #include "integrity/digest.h"
 #include "kernel/kernel.h"
 #include "merge/plan.h"
@@ -64,6 +65,7 @@ struct pipeline_job {
     struct source *base;
     struct source *delta;
     const char *directory; /* where the shards are created, under their final names */
+    const struct run_guard *guard; /* may be NULL: asked before a shard is created and a tile is written */
     struct journal *journal; /* may be NULL: notes what is written, and knows what an interrupted run has written */
     bool continues;          /* shards of an interrupted run may be there */
     const struct kernel_set *kernels;

@@ -273,7 +273,10 @@ static enum llavamed_status compute(struct run *run, struct worker *worker, stru
         return status;
     }
     worker->tally.crc32 = crc32_update(0, worker->out, tile->n_bytes);
-    status = output_file_write(file, tile->file_offset, worker->out, tile->n_bytes, error);
+    status = run_guard_check(frame->job->guard, error);
+    if (status == LLAVAMED_OK) {
+        status = output_file_write(file, tile->file_offset, worker->out, tile->n_bytes, error);
+    }
     if (status == LLAVAMED_OK) {
         atomic_fetch_add(&frame->written_bytes, tile->n_bytes);
         status = tile_written(frame->job, tile, &worker->tally, &worker->notes, error);

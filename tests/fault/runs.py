@@ -138,8 +138,12 @@ def write_count(name, passed, failed):
 
 
 def read_report(directory):
+    return read_report_file(directory / "report")
+
+
+def read_report_file(path):
     try:
-        text = (directory / "report").read_text()
+        text = path.read_text()
     except OSError:
         return {}
     return dict(line.split(" ", 1) for line in text.splitlines())

@@ -17,10 +17,12 @@
 #define PATH_BYTES 400
 #define DESCRIPTORS_LOOKED_AT 1024
 
-int fault_kind;
+_Thread_local int fault_kind;
 
 static char chosen_class[32];
 static unsigned long chosen_nth;
+static int chosen_kind;
+static const char *lacks; /* "CLASS:ERRNO CLASS:ERRNO...": calls of these classes always fail; NULL: none */
 static int is_lasting;
 static bool is_armed;
 static atomic_ulong n_calls;
@@ -73,9 +75,45 @@ static void note_where(const char *function, const char *path, int fd)
     (void)snprintf(where, sizeof where, "%s %s", function, text);
 }
 
+/* The errno with which all calls of the class fail; 0: they do not. */
+static int errno_of_lacking(const char *class_name)
+{
+    size_t n_bytes = strlen(class_name);
+    const char *at = lacks;
+    while (at != NULL && *at != '\0') {
+        if (strncmp(at, class_name, n_bytes) == 0 && at[n_bytes] == ':') {
+            return (int)strtol(at + n_bytes + 1, NULL, 10);
+        }
+        at = strchr(at, ' ');
+        at = at == NULL ? NULL : at + 1;
+    }
+    return 0;
+}
+
+/* Whether a class is the chosen one: "change" stands for all that change a file or a directory. */
+static bool is_chosen(const char *class_name)
+{
+    static const char *const changes[] = {"create", "write", "fallocate", "ftruncate", "rename", "exchange",
+                                          "link",   "times", "mkdir",     "chmod",     "unlink"};
+    if (strcmp(chosen_class, "change") != 0) {
+        return strcmp(class_name, chosen_class) == 0;
+    }
+    for (size_t i = 0; i < sizeof changes / sizeof changes[0]; i++) {
+        if (strcmp(class_name, changes[i]) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 bool fault_due(const char *class_name, const char *function, const char *path, int fd)
 {
-    if (!is_armed || strcmp(class_name, chosen_class) != 0) {
+    int lacking = lacks == NULL ? 0 : errno_of_lacking(class_name);
+    if (lacking != 0) {
+        fault_kind = lacking;
+        return true;
+    }
+    if (!is_armed || !is_chosen(class_name)) {
         return false;
     }
     int errno_before = errno;
@@ -90,6 +128,7 @@ bool fault_due(const char *class_name, const char *function, const char *path, i
     if (atomic_fetch_add(&n_fired, 1) == 0) {
         note_where(function, path, fd);
     }
+    fault_kind = chosen_kind;
     if (fault_kind == STOP_PROCESS) {
         (void)call_system(SYS_kill, call_system(SYS_getpid, 0, 0, 0, 0), SIGSTOP, 0, 0);
     }
@@ -111,12 +150,13 @@ static void __attribute__((constructor)) arm(void)
     const char *text = getenv("FAULT");
     const char *path = getenv("FAULT_REPORT");
     path_part = getenv("FAULT_PATH");
+    lacks = getenv("FAULT_LACKS");
     watch_init();
     if (text == NULL || path == NULL || strlen(path) >= sizeof report_path) {
         return;
     }
     memcpy(report_path, path, strlen(path) + 1);
-    is_armed = sscanf(text, "%31s %lu %d %d", chosen_class, &chosen_nth, &fault_kind, &is_lasting) == 4;
+    is_armed = sscanf(text, "%31s %lu %d %d", chosen_class, &chosen_nth, &chosen_kind, &is_lasting) == 4;
 }
 
 /* How many descriptors beyond the standard ones are open. */

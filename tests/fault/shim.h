@@ -7,6 +7,10 @@
  *     KIND     > 0: this errno; 0: a short result; -1: the end of the file; -2: stop this process (SIGSTOP), then go on
  *     LASTING  1: all calls of the class from the n-th on
  *
+ * The class "change" is all calls that change a file or a directory, together. $FAULT_LACKS is what the file system
+ * lacks, "CLASS:ERRNO CLASS:ERRNO...": all calls of these classes fail so, beside what $FAULT says. $FAULT_HOST: see
+ * shim_host.c.
+ *
  * With $FAULT_PATH only calls about a path that contains it count. At exit a report is written to $FAULT_REPORT, one
  * "KEY VALUE" a line: calls (of the class), fired (how often), where (function and path of the first), leaks
  * (allocations of the program and its JSON and zip libraries that were not freed), descriptors (left open).
@@ -29,7 +33,7 @@ bool fault_due(const char *class_name, const char *function, const char *path, i
 /* The same for calls that can only fail: errno is set. */
 bool fault_fails(const char *class_name, const char *function, const char *path, int fd);
 
-extern int fault_kind;
+extern _Thread_local int fault_kind; /* of the call that is due */
 
 /* The next definition of a function, after this object's. NULL when there is none. Allocates nothing that counts. */
 void *fault_next(const char *name);

@@ -25,13 +25,21 @@ static unsigned mode_of(int flags, va_list args)
     return (flags & O_CREAT) != 0 ? va_arg(args, unsigned) : 0;
 }
 
+/* Class "create", besides "open"; O_DIRECT is "direct". */
+static bool open_fails(const char *function, const char *path, int flags)
+{
+    return ((flags & O_CREAT) != 0 && fault_fails("create", function, path, -1)) ||
+           ((flags & O_DIRECT) != 0 && fault_fails("direct", function, path, -1)) ||
+           fault_fails("open", function, path, -1);
+}
+
 static int shim_open(const char *path, int flags, ...)
 {
     va_list args;
     va_start(args, flags);
     unsigned mode = mode_of(flags, args);
     va_end(args);
-    return fault_fails("open", "open", path, -1) ? -1 : NEXT(int (*)(const char *, int, ...), open)(path, flags, mode);
+    return open_fails("open", path, flags) ? -1 : NEXT(int (*)(const char *, int, ...), open)(path, flags, mode);
 }
 EXPORT(open, shim_open);
 EXPORT(open64, shim_open);
@@ -44,7 +52,7 @@ static int shim_openat(int at, const char *path, int flags, ...)
     va_start(args, flags);
     unsigned mode = mode_of(flags, args);
     va_end(args);
-    return fault_fails("open", "openat", path, -1)
+    return open_fails("openat", path, flags)
                ? -1
                : NEXT(int (*)(int, const char *, int, ...), openat)(at, path, flags, mode);
 }
@@ -250,9 +258,14 @@ static int shim_posix_fadvise(int fd, int64_t offset, int64_t n_bytes, int advic
 EXPORT(posix_fadvise, shim_posix_fadvise);
 EXPORT(posix_fadvise64, shim_posix_fadvise);
 
+/* Directories are also of the class "syncdir". */
 static int shim_fsync(int fd)
 {
-    return fault_fails("fsync", "fsync", NULL, fd) ? -1 : NEXT(int (*)(int), fsync)(fd);
+    int flags = NEXT(int (*)(int, int, ...), fcntl)(fd, F_GETFL);
+    bool is_directory = flags >= 0 && (flags & O_DIRECTORY) != 0;
+    return (is_directory && fault_fails("syncdir", "fsync", NULL, fd)) || fault_fails("fsync", "fsync", NULL, fd)
+               ? -1
+               : NEXT(int (*)(int), fsync)(fd);
 }
 EXPORT(fsync, shim_fsync);
 

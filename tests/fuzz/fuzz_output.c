@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A directory that may be an earlier result: the input holds a byte that tells which files lie there and which of these
- * are links, then the text of llavamed-manifest.json up to a NUL, then that of SHA256SUMS. The directory counts as ours
- * only when the manifest, read here once more, says so and every file is a plain one that the list names; with the list
- * sorted also whenever; as complete exactly when every line names a file that is there.
+ * A directory that may be an earlier result: the input holds a byte that tells which files lie there, all of them
+ * empty, and which of these are links, then the text of llavamed-manifest.json. The directory counts as ours exactly
+ * when the manifest, read here once more, is one and names every file that is there, with its size; as complete when
+ * all that it names is there, and SHA256SUMS too.
  */
 #include <string.h>
 #include <sys/stat.h>
@@ -13,10 +13,11 @@
 #include "integrity/sums.h"
 #include "io/directory.h"
 #include "merge/manifest.h"
-#include "merge/output_place.h"
+#include "merge/own_output.h"
 
 #define N_FILES 4
-#define LINKED 16 /* the first of them is a link */
+#define LINKED 16    /* the first of them is a link */
+#define WITH_SUMS 32 /* there is a SHA256SUMS */
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -55,7 +56,7 @@ static void write_file(const char *name, const void *bytes, size_t n_bytes)
     REQUIRE(file != NULL && fwrite(bytes, 1, n_bytes, file) == n_bytes && fclose(file) == 0);
 }
 
-static void make_files(uint8_t which, const char *manifest, size_t manifest_bytes, const char *sums, size_t sums_bytes)
+static void make_files(uint8_t which, const char *manifest, size_t manifest_bytes)
 {
     char path[160];
     if (directory[0] == '\0') {
@@ -65,7 +66,9 @@ static void make_files(uint8_t which, const char *manifest, size_t manifest_byte
     }
     remove_files();
     write_file(MANIFEST_FILE_NAME, manifest, manifest_bytes);
-    write_file(SUMS_FILE_NAME, sums, sums_bytes);
+    if ((which & WITH_SUMS) != 0) {
+        write_file(SUMS_FILE_NAME, "", 0);
+    }
     for (int i = 0; i < N_FILES; i++) {
         if ((which >> i & 1) != 0 && i == 0 && (which & LINKED) != 0) {
             path_of(path, file_names[i]);
@@ -76,52 +79,76 @@ static void make_files(uint8_t which, const char *manifest, size_t manifest_byte
     }
 }
 
-static bool says_ours(const char *manifest, size_t n_bytes)
-{
-    struct json *json = NULL;
-    struct llavamed_error error;
-    const char *format = NULL;
-    if (json_parse("x", manifest, n_bytes, false, &json, &error) == LLAVAMED_OK &&
-        json_kind_of(json_root(json)) == JSON_OBJECT && json_member(json_root(json), "format") != NULL) {
-        format = json_string(json_member(json_root(json), "format"));
-    }
-    bool ours = format != NULL && strcmp(format, "llavamed-manifest") == 0;
-    json_free(json);
-    return ours;
-}
-
-/* What the list says, looked up without regard to its order. */
+/* What the manifest says, looked up name by name. */
 struct listed {
-    bool files[N_FILES];
-    bool manifest;
-    bool sorted;
-    bool whole;     /* nothing but lines of sums */
-    bool all_there; /* every line names a plain file of the directory */
+    bool valid;
+    bool files[N_FILES];  /* listed, with the size that they have */
+    bool others[N_FILES]; /* listed, with another size */
+    bool all_there;       /* every name is that of a plain file of the directory, with its size */
 };
 
-static struct listed read_list(const char *sums, size_t sums_bytes)
+/* Whether the array names `name` once more than it was named; another array may not name it either. */
+static size_t count_name(const struct json_value *array, const char *name)
 {
-    struct listed listed = {.sorted = true, .all_there = sums_bytes > 0};
-    char hex[SHA256_HEX_BYTES];
-    char *name = malloc(2 * (sums_bytes + 1));
-    REQUIRE(name != NULL);
-    char *before = name + sums_bytes + 1;
-    before[0] = '\0';
-    while (sums_next(&sums, &sums_bytes, hex, name)) {
+    size_t n = 0;
+    for (const struct json_value *item = json_first(array); item != NULL; item = json_next(item)) {
+        const struct json_value *value = json_kind_of(item) == JSON_OBJECT ? json_member(item, "name") : NULL;
+        n += value != NULL && json_string(value) != NULL && strcmp(json_string(value), name) == 0;
+    }
+    return n;
+}
+
+static void read_array(const struct json_value *array, const struct json_value *other, struct listed *listed)
+{
+    for (const struct json_value *item = json_first(array); item != NULL; item = json_next(item)) {
+        bool is_object = json_kind_of(item) == JSON_OBJECT;
+        const struct json_value *value = is_object ? json_member(item, "name") : NULL;
+        const char *name = value == NULL ? NULL : json_string(value);
+        uint64_t n_bytes = 0;
         struct stat info;
+        if (name == NULL || json_member(item, "bytes") == NULL || !json_integer(json_member(item, "bytes"), &n_bytes) ||
+            name[0] == '\0' || strchr(name, '/') != NULL || strcmp(name, MANIFEST_FILE_NAME) == 0 ||
+            strcmp(name, SUMS_FILE_NAME) == 0 || count_name(array, name) + count_name(other, name) != 1) {
+            listed->valid = false;
+            return;
+        }
         char *path = path_join(directory, name);
         REQUIRE(path != NULL);
-        listed.all_there = listed.all_there && lstat(path, &info) == 0 && S_ISREG(info.st_mode);
+        listed->all_there = listed->all_there && lstat(path, &info) == 0 && S_ISREG(info.st_mode) && n_bytes == 0;
         free(path);
-        listed.sorted = listed.sorted && strcmp(before, name) < 0;
-        listed.manifest = listed.manifest || strcmp(name, MANIFEST_FILE_NAME) == 0;
         for (int i = 0; i < N_FILES; i++) {
-            listed.files[i] = listed.files[i] || strcmp(name, file_names[i]) == 0;
+            if (strcmp(name, file_names[i]) == 0) {
+                listed->files[i] = n_bytes == 0;
+                listed->others[i] = n_bytes != 0;
+            }
         }
-        memcpy(before, name, strlen(name) + 1);
     }
-    listed.whole = sums_bytes == 0;
-    free(name);
+}
+
+static struct listed read_manifest(const char *manifest, size_t n_bytes)
+{
+    struct listed listed = {.all_there = true};
+    struct json *json = NULL;
+    struct llavamed_error error;
+    uint64_t version = 0;
+    if (json_parse("x", manifest, n_bytes, false, &json, &error) == LLAVAMED_OK &&
+        json_kind_of(json_root(json)) == JSON_OBJECT) {
+        const struct json_value *root = json_root(json);
+        const struct json_value *format = json_member(root, "format");
+        const struct json_value *shards = json_member(root, "shards");
+        const struct json_value *documents = json_member(root, "documents");
+        listed.valid = format != NULL && json_string(format) != NULL &&
+                       strcmp(json_string(format), "llavamed-manifest") == 0 && json_member(root, "version") != NULL &&
+                       json_integer(json_member(root, "version"), &version) && version == 1 && shards != NULL &&
+                       json_kind_of(shards) == JSON_ARRAY && documents != NULL && json_kind_of(documents) == JSON_ARRAY;
+        if (listed.valid) {
+            read_array(shards, documents, &listed);
+        }
+        if (listed.valid) {
+            read_array(documents, shards, &listed);
+        }
+    }
+    json_free(json);
     return listed;
 }
 
@@ -129,25 +156,22 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     uint8_t which = size > 0 ? data[0] : 0;
     const char *manifest = (const char *)data + (size > 0 ? 1 : 0);
-    size_t n_left = size > 0 ? size - 1 : 0;
-    const char *end = n_left == 0 ? NULL : memchr(manifest, '\0', n_left);
-    size_t manifest_bytes = end == NULL ? n_left : (size_t)(end - manifest);
-    const char *sums = end == NULL ? manifest + n_left : end + 1;
-    size_t sums_bytes = end == NULL ? 0 : n_left - manifest_bytes - 1;
-    make_files(which, manifest, manifest_bytes, sums, sums_bytes);
-    struct listed listed = read_list(sums, sums_bytes);
-    bool all_listed = listed.manifest;
+    size_t manifest_bytes = size > 0 ? size - 1 : 0;
+    bool has_sums = (which & WITH_SUMS) != 0;
+    make_files(which, manifest, manifest_bytes);
+    struct listed listed = read_manifest(manifest, manifest_bytes);
+    bool all_listed = listed.valid;
     for (int i = 0; i < N_FILES; i++) {
         if ((which >> i & 1) != 0) {
-            all_listed = all_listed && (listed.files[i] || i == N_FILES - 1) && (i > 0 || (which & LINKED) == 0);
+            all_listed = all_listed && (listed.files[i] || (i == N_FILES - 1 && !listed.others[i])) &&
+                         (i > 0 || (which & LINKED) == 0);
         }
     }
     fuzz_memory_reset();
-    bool ours = output_place_is_result(directory, false);
-    bool complete = output_place_is_result(directory, true);
-    REQUIRE(fuzz_memory_peak_bytes <= 65536 + 128 * size);
-    REQUIRE(!ours || (says_ours(manifest, manifest_bytes) && all_listed));
-    REQUIRE(ours || !listed.sorted || !says_ours(manifest, manifest_bytes) || !all_listed);
-    REQUIRE(complete == (ours && listed.whole && listed.all_there));
+    bool ours = own_output_check("x", directory, false, NULL) == LLAVAMED_OK;
+    bool complete = own_output_check("x", directory, true, NULL) == LLAVAMED_OK;
+    REQUIRE(fuzz_memory_peak_bytes <= 65536 + 160 * size);
+    REQUIRE(ours == all_listed);
+    REQUIRE(complete == (ours && has_sums && listed.all_there));
     return 0;
 }

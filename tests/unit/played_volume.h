@@ -21,7 +21,7 @@
 static struct {
     bool no_links;    /* link() is not implemented */
     bool no_exchange; /* renameat2() is not */
-    bool no_times;    /* utimensat() is not */
+    bool no_times;    /* futimens() is not */
     int die_before;   /* the process ends before the change with this number, from 1; 0: never */
     int n_changes;
 } volume;
@@ -69,22 +69,18 @@ int rmdir(const char *path)
     return unlinkat(AT_FDCWD, path, AT_REMOVEDIR);
 }
 
-int utimensat(int at, const char *path, const struct timespec times[2], int flags)
+static long system_call(long number, ...);
+
+int futimens(int fd, const struct timespec times[2])
 {
-    (void)at;
-    (void)flags;
-    int fd = volume.no_times ? -1 : open(path, O_WRONLY);
     if (volume.no_times) {
         errno = ENOSYS;
+        return -1;
     }
-    int result = fd < 0 ? -1 : futimens(fd, times);
-    if (fd >= 0) {
-        close(fd);
-    }
-    return result;
+    return (int)system_call(SYS_utimensat, (long)fd, NULL, times, 0L);
 }
 
-long syscall(long number, ...)
+static long system_call(long number, ...)
 {
     static long (*real)(long, ...);
     long values[6];
@@ -97,6 +93,18 @@ long syscall(long number, ...)
         values[i] = va_arg(args, long);
     }
     va_end(args);
+    return real(number, values[0], values[1], values[2], values[3], values[4], values[5]);
+}
+
+long syscall(long number, ...)
+{
+    long values[6];
+    va_list args;
+    va_start(args, number);
+    for (int i = 0; i < 6; i++) {
+        values[i] = va_arg(args, long);
+    }
+    va_end(args);
     if (number == SYS_renameat2 && volume.no_exchange) {
         errno = EINVAL;
         return -1;
@@ -104,7 +112,7 @@ long syscall(long number, ...)
     if (number == SYS_renameat2) {
         change();
     }
-    return real(number, values[0], values[1], values[2], values[3], values[4], values[5]);
+    return system_call(number, values[0], values[1], values[2], values[3], values[4], values[5]);
 }
 
 static inline int wait_for(pid_t child)

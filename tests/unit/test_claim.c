@@ -21,7 +21,7 @@ static void set_mtime(const char *path, double seconds_from_now)
     struct timespec times[2] = {{.tv_nsec = UTIME_OMIT},
                                 {.tv_sec = now.tv_sec + (time_t)seconds_from_now, .tv_nsec = now.tv_nsec}};
     int fd = open(path, O_WRONLY);
-    temp_dir_require(fd >= 0 && futimens(fd, times) == 0 && close(fd) == 0, path);
+    temp_dir_require(fd >= 0 && system_call(SYS_utimensat, (long)fd, NULL, times, 0L) == 0 && close(fd) == 0, path);
 }
 
 /* A claim of this process with what follows `key` (up to , or }) replaced. */
@@ -77,9 +77,13 @@ static void claims_are_judged(void)
     EXPECT(owner_of(path) == CLAIM_ALIVE && claim_is(path, text) && temp_file_is(path, text));
     EXPECT(claim_write(path, other, &error) == LLAVAMED_STATUS_OUT_EXISTS);
     EXPECT(!claim_is(path, other) && strcmp(text, other) != 0);
-    claim_release(path);
+    claim_release(path, other); /* not the one that is there */
+    EXPECT(owner_of(path) == CLAIM_ALIVE);
+    claim_release(path, text);
     EXPECT(owner_of(path) == CLAIM_DEAD);
-    claim_beat(path);
+    EXPECT(!claim_beat(path, other));
+    EXPECT(owner_of(path) == CLAIM_DEAD);
+    EXPECT(claim_beat(path, text));
     EXPECT(owner_of(path) == CLAIM_ALIVE);
     static const struct {
         const char *key;
@@ -131,8 +135,8 @@ static void age_is_by_the_volumes_clock(void)
         volume.no_times = i == 1;
         set_mtime(path, -500);
         EXPECT(claim_read(path, &claim, &error) == LLAVAMED_OK);
-        claim_beat(path);
-        EXPECT(claim_watch(path, &claim));
+        EXPECT(claim_beat(path, claim.text));
+        EXPECT(claim_watch(path, &claim, NULL));
         EXPECT(claim_is(path, claim.text)); /* touched, not changed */
         EXPECT(claim_read(path, &claim, &error) == LLAVAMED_OK);
         EXPECT(claim_age(path, &claim, &seconds) && seconds >= 0 && seconds < 60);

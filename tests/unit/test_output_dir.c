@@ -36,13 +36,17 @@ static struct output_dir *begin(const char *out, bool force, bool *removed)
     return opened;
 }
 
-/* A directory as a finished run leaves it: manifest, one file, sums. */
+/* A directory as a finished run leaves it. */
 static void make_result(const char *path, const char *content)
 {
     char file[4096];
     char hex[2][SHA256_HEX_BYTES];
     char sums[512];
-    const char *manifest = "{\"format\": \"llavamed-manifest\", \"version\": 1}\n";
+    char manifest[512];
+    (void)snprintf(manifest, sizeof manifest,
+                   "{\"format\": \"llavamed-manifest\", \"version\": 1,\n  \"shards\": [\n"
+                   "    {\"name\": \"model.safetensors\", \"bytes\": %zu}\n  ],\n  \"documents\": []}\n",
+                   strlen(content));
     (void)snprintf(file, sizeof file, "%s/llavamed-manifest.json", path);
     temp_write_text(file, manifest);
     (void)snprintf(file, sizeof file, "%s/model.safetensors", path);
@@ -217,7 +221,33 @@ static void force_takes_only_what_we_wrote(void)
     EXPECT(rmdir(temp_path(&dir, "out/model.safetensors")) == 0);
     EXPECT(open_only(out, true, NULL) == LLAVAMED_OK); /* damaged, yet nothing in it is anybody else's */
     EXPECT(unlink(temp_path(&dir, "out/SHA256SUMS")) == 0);
+    EXPECT(open_only(out, true, NULL) == LLAVAMED_OK);
+    temp_write_text(temp_path(&dir, "out/model.safetensors"), "another size");
     EXPECT(open_only(out, true, NULL) == LLAVAMED_STATUS_OUT_EXISTS);
+    EXPECT(strstr(error.message, "'model.safetensors'") != NULL);
+    temp_write_text(temp_path(&dir, "out/model.safetensors"), "OLD");
+    EXPECT(open_only(out, true, NULL) == LLAVAMED_OK);
+    temp_write_text(temp_path(&dir, "out/notes"), "precious");
+    temp_write_text(temp_path(&dir, "out/SHA256SUMS"), /* whoever has made it */
+                    "0000000000000000000000000000000000000000000000000000000000000000  notes\n");
+    EXPECT(open_only(out, true, NULL) == LLAVAMED_STATUS_OUT_EXISTS);
+    EXPECT(unlink(temp_path(&dir, "out/notes")) == 0);
+    static const char *const not_ours[] = {
+        "{\"format\": \"llavamed-manifest\", \"version\": 2, \"shards\": [], \"documents\": []}",
+        "{\"format\": \"llavamed-manifest\", \"shards\": [], \"documents\": []}",
+        "{\"format\": \"llavamed-manifest\", \"version\": 1, \"shards\": {}, \"documents\": []}",
+        "{\"format\": \"llavamed-manifest\", \"version\": 1, \"shards\": [\"model.safetensors\"], \"documents\": []}",
+        "{\"format\": \"llavamed-manifest\", \"version\": 1, \"shards\": [{\"name\": \"model.safetensors\"}], "
+        "\"documents\": []}",
+        "{\"format\": \"llavamed-manifest\", \"version\": 1, \"shards\": []}",
+        "[]",
+        "",
+    };
+    for (size_t i = 0; i < sizeof not_ours / sizeof not_ours[0]; i++) {
+        temp_write_text(temp_path(&dir, "out/llavamed-manifest.json"), not_ours[i]);
+        EXPECT(open_only(out, true, NULL) == LLAVAMED_STATUS_OUT_EXISTS);
+        EXPECT(strstr(error.message, "no valid llavamed-manifest.json") != NULL);
+    }
     temp_dir_remove(&dir);
 }
 
@@ -265,19 +295,17 @@ static void publish_to_nothing_or_empty(void)
         if (!EXPECT(made != NULL)) {
             continue;
         }
-        char file[4096];
-        (void)snprintf(file, sizeof file, "%s/a", output_dir_partial(made));
-        temp_write_text(file, "new");
+        make_result(output_dir_partial(made), "new");
         EXPECT(output_dir_publish(made, NULL, &error) == LLAVAMED_OK);
         EXPECT(output_dir_abandon(made, &error) == LLAVAMED_OK); /* nothing to abandon any more */
-        EXPECT(temp_file_is(temp_path(&dir, "%s/a", outs[i]), "new"));
+        EXPECT(temp_file_is(temp_path(&dir, "%s/model.safetensors", outs[i]), "new"));
         EXPECT(!temp_exists(temp_path(&dir, "%s/%s", outs[i], OUTPUT_DIR_CLAIM_NAME)));
         EXPECT(!temp_exists(output_dir_partial(made)));
         output_dir_free(made);
     }
     struct stat info;
     EXPECT(stat(temp_path(&dir, "empty"), &info) == 0 && (info.st_mode & 07777) == 0700);
-    EXPECT(temp_file_is(temp_path(&dir, "target/a"), "new"));
+    EXPECT(temp_file_is(temp_path(&dir, "target/model.safetensors"), "new"));
     EXPECT(lstat(temp_path(&dir, "link"), &info) == 0 && S_ISLNK(info.st_mode));
     temp_dir_remove(&dir);
 }
@@ -299,7 +327,6 @@ static void publish_with_force_exchanges(void)
         EXPECT(!old_left);
         EXPECT(temp_file_is(temp_path(&dir, "out/model.safetensors"), "new"));
         EXPECT(!temp_exists(temp_path(&dir, "out.partial")));
-        EXPECT(!temp_exists(temp_path(&dir, "out.replaced")));
         EXPECT(!temp_exists(temp_path(&dir, "out/%s", OUTPUT_DIR_CLAIM_NAME)));
         EXPECT(open_only(out, true, NULL) == LLAVAMED_OK); /* still recognised as ours */
     }
@@ -384,6 +411,7 @@ static void a_live_owner_is_busy_and_a_dead_one_is_taken_over(void)
     struct output_dir *second = begin(out, false, NULL); /* our own process is alive */
     EXPECT(second == NULL && error.status == LLAVAMED_STATUS_OUT_BUSY);
     if (made != NULL) {
+        make_result(output_dir_partial(made), "new");
         EXPECT(output_dir_publish(made, NULL, &error) == LLAVAMED_OK);
     }
     output_dir_free(made);

@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What another run has left at OUT.partial or beside OUT, and whether this one must leave it alone. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "io/directory.h"
+#include "merge/output_dir_parts.h"
+
+/* When nothing but the heartbeat can tell: how old it is, and from when on it counts as none. */
+static void describe_heartbeat(const char *path, const struct claim *claim, char *age_text, size_t age_bytes,
+                               char *wait_text, size_t wait_bytes)
+{
+    double seconds = 0;
+    (void)snprintf(age_text, age_bytes, "of unknown age");
+    (void)snprintf(wait_text, wait_bytes, "it can be taken over two minutes after its last heartbeat");
+    if (claim_age(path, claim, &seconds)) {
+        (void)snprintf(age_text, age_bytes, "%.0f s old", seconds > 0 ? seconds : 0);
+        if (seconds < CLAIM_PATIENCE_S) {
+            (void)snprintf(wait_text, wait_bytes, "without another one it can be taken over in %.0f s",
+                           CLAIM_PATIENCE_S - (seconds > 0 ? seconds : 0));
+        }
+    }
+}
+
+enum llavamed_status output_fail_busy(const struct output_dir *dir, const char *path, const struct claim *claim,
+                                      struct llavamed_error *error)
+{
+    const char *leftovers = path == dir->claim ? dir->place.partial : path;
+    const char *option = path == dir->claim ? "-r " : "";
+    char age[64];
+    char wait[96];
+    if (claim->owner == CLAIM_ALIVE) {
+        (void)llavamed_fail(error, LLAVAMED_STATUS_OUT_BUSY, "%s: another run is writing it (process %llu)", dir->out,
+                            (unsigned long long)claim->pid);
+        llavamed_hint(error, "wait for it, or choose another --out");
+    } else if (claim->owner == CLAIM_FOREIGN) {
+        (void)llavamed_fail(error, LLAVAMED_STATUS_OUT_BUSY,
+                            "%s: another run may be writing it (the claim in %s cannot be read)", dir->out, leftovers);
+        llavamed_hint(error, "when no other run uses it: rm %s-- '%s'", option, leftovers);
+    } else if (claim->owner == CLAIM_REMOTE) {
+        describe_heartbeat(path, claim, age, sizeof age, wait, sizeof wait);
+        if (claim->pid != 0) {
+            (void)llavamed_fail(error, LLAVAMED_STATUS_OUT_BUSY,
+                                "%s: another run may be writing it (process %llu on host '%s', which cannot be asked "
+                                "from here; its heartbeat is %s)",
+                                dir->out, (unsigned long long)claim->pid, claim->host, age);
+        } else {
+            (void)llavamed_fail(error, LLAVAMED_STATUS_OUT_BUSY,
+                                "%s: another run may be writing it (its claim is empty, its heartbeat is %s)", dir->out,
+                                age);
+        }
+        llavamed_hint(error, "%s; when that run is known to be over: rm %s-- '%s'", wait, option, leftovers);
+    } else {
+        (void)llavamed_fail(error, LLAVAMED_STATUS_OUT_BUSY, "%s: another run was quicker", dir->out);
+        llavamed_hint(error, "look whether it is still there, or choose another --out");
+    }
+    return LLAVAMED_STATUS_OUT_BUSY;
+}
+
+static enum llavamed_status fail_not_ours(const struct output_dir *dir, const char *what, struct llavamed_error *error)
+{
+    (void)llavamed_fail(error, LLAVAMED_STATUS_OUT_EXISTS, "%s: exists, and %s", dir->place.partial, what);
+    llavamed_hint(error, "the work is done under this name: move it away, or choose another --out");
+    return LLAVAMED_STATUS_OUT_EXISTS;
+}
+
+static uint64_t bytes_on_disk(const char *directory, const struct directory_listing *listing)
+{
+    uint64_t total = 0;
+    for (size_t i = 0; i < listing->n_names; i++) {
+        struct stat info;
+        char *path = path_join(directory, listing->names[i]);
+        if (path != NULL && lstat(path, &info) == 0 && S_ISREG(info.st_mode)) {
+            total += (uint64_t)info.st_blocks * 512;
+        }
+        free(path);
+    }
+    return total;
+}
+
+/* Whether a run must leave alone what this claim is of. One that can only be known to be dead by watching is not. */
+static bool is_in_the_way(const char *path, const struct claim *claim)
+{
+    double seconds;
+    switch (claim->owner) {
+    case CLAIM_ALIVE:
+    case CLAIM_FOREIGN:
+        return true;
+    case CLAIM_REMOTE:
+        /* A heartbeat far in the time to come is that of a clock that nobody can wait for: watching has to tell. */
+        return !claim_age(path, claim, &seconds) || (seconds < CLAIM_PATIENCE_S && seconds > -CLAIM_PATIENCE_S);
+    case CLAIM_NONE:
+    case CLAIM_DEAD:
+    case CLAIM_REBOOT:
+        break;
+    }
+    return false;
+}
+
+enum llavamed_status output_watch(const struct output_dir *dir, const char *path, struct claim *claim,
+                                  struct llavamed_error *error)
+{
+    if (claim->owner != CLAIM_REMOTE && claim->owner != CLAIM_REBOOT) {
+        return LLAVAMED_OK;
+    }
+    bool changed = claim_watch(path, claim, dir->stop_signal);
+    int signal_number = dir->stop_signal == NULL ? 0 : *dir->stop_signal;
+    if (signal_number != 0) {
+        (void)llavamed_fail(error, LLAVAMED_STATUS_INTERRUPTED, "interrupted by signal %d", signal_number);
+        if (error != NULL) {
+            error->signal_number = signal_number;
+        }
+        return LLAVAMED_STATUS_INTERRUPTED;
+    }
+    if (!changed) {
+        return LLAVAMED_OK;
+    }
+    enum llavamed_status status = claim_read(path, claim, error);
+    if (status != LLAVAMED_OK) {
+        return status;
+    }
+    claim->owner = claim->owner == CLAIM_REBOOT ? CLAIM_REMOTE : claim->owner;
+    return output_fail_busy(dir, path, claim, error);
+}
+
+bool output_holds_claims_only(const struct directory_listing *listing)
+{
+    for (size_t i = 0; i < listing->n_names; i++) {
+        if (strncmp(listing->names[i], CLAIM_NAME_STEM ".", sizeof CLAIM_NAME_STEM) != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* OUT.partial is a directory without a claim. */
+static enum llavamed_status look_at_unclaimed(const struct output_dir *dir, const struct directory_listing *listing,
+                                              enum partial_state *state, struct llavamed_error *error)
+{
+    struct claim claim;
+    *state = PARTIAL_EMPTY;
+    if (output_holds_claims_only(listing)) {
+        return LLAVAMED_OK;
+    }
+    /* The claim may have moved while we looked. */
+    enum llavamed_status status = claim_read(dir->publishing, &claim, error);
+    if (status == LLAVAMED_OK && claim.owner != CLAIM_NONE) {
+        return output_fail_busy(dir, dir->publishing, &claim, error);
+    }
+    return status != LLAVAMED_OK
+               ? status
+               : fail_not_ours(dir, "was not made by this program (it holds files and no claim)", error);
+}
+
+static enum llavamed_status look_into_partial(struct output_dir *dir, enum partial_state *state, struct claim *claim,
+                                              struct llavamed_error *error)
+{
+    struct directory_listing listing = {0};
+    enum llavamed_status status = claim_read(dir->claim, claim, error);
+    if (status != LLAVAMED_OK) {
+        return status;
+    }
+    if (is_in_the_way(dir->claim, claim)) {
+        return output_fail_busy(dir, dir->claim, claim, error);
+    }
+    if (directory_list(dir->place.partial, &listing, NULL) != LLAVAMED_OK) {
+        return fail_not_ours(dir, "cannot be looked into", error);
+    }
+    if (claim->owner != CLAIM_NONE || *state == PARTIAL_PUBLISHED) {
+        *state = *state == PARTIAL_PUBLISHED ? PARTIAL_PUBLISHED : PARTIAL_DEAD;
+        dir->leftover_bytes = bytes_on_disk(dir->place.partial, &listing);
+        dir->has_leftovers = !output_holds_claims_only(&listing);
+    } else {
+        status = look_at_unclaimed(dir, &listing, state, error);
+    }
+    directory_listing_deinit(&listing);
+    return status;
+}
+
+enum llavamed_status output_partial_look(struct output_dir *dir, enum partial_state *state, struct claim *claim,
+                                         struct llavamed_error *error)
+{
+    struct stat info;
+    struct claim inside;
+    dir->leftover_bytes = 0;
+    dir->has_leftovers = false;
+    enum llavamed_status status = claim_read(dir->publishing, claim, error);
+    if (status != LLAVAMED_OK) {
+        return status;
+    }
+    if (is_in_the_way(dir->publishing, claim)) {
+        return output_fail_busy(dir, dir->publishing, claim, error);
+    }
+    *state = claim->owner == CLAIM_NONE ? PARTIAL_MISSING : PARTIAL_PUBLISHED;
+    if (lstat(dir->place.partial, &info) != 0) {
+        return errno == ENOENT ? LLAVAMED_OK
+                               : llavamed_fail_errno(error, LLAVAMED_STATUS_OUT_UNWRITABLE, errno,
+                                                     "%s: cannot look at it", dir->place.partial);
+    }
+    if (!S_ISDIR(info.st_mode)) {
+        return fail_not_ours(dir, "is not a directory", error);
+    }
+    return look_into_partial(dir, state, *state == PARTIAL_PUBLISHED ? &inside : claim, error);
+}
