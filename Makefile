@@ -217,13 +217,15 @@ fault: all tools $(FAULT_SHIM) $(CRASH_SHIM)
 	@$(call FAULT_RUN,changes.py) --moments 1
 	@$(CRASH_RUN) --sample 8 --quick
 	@$(call FAULT_RUN,takeovers.py) --sample 10
+	@$(call FAULT_RUN,poor_volumes.py) --quick
 
 ## torture: every call that can fail fails once, in merges of all forms; inputs that change while they are read; an hour
 .PHONY: torture
 torture: all tools $(FAULT_SHIM) $(CRASH_SHIM)
 	@$(RUN_CHECK) 'faults=$(call FAULT_RUN,torture.py) --stride $(TORTURE_STRIDE)' \
 	    'changes=$(call FAULT_RUN,changes.py)' 'crash=$(CRASH_RUN)' 'reuse=$(call FAULT_RUN,reuse.py)' \
-	    'signals=$(call FAULT_RUN,signals.py)' 'takeovers=$(call FAULT_RUN,takeovers.py)'
+	    'signals=$(call FAULT_RUN,signals.py)' 'takeovers=$(call FAULT_RUN,takeovers.py)' \
+	    'poor-volumes=$(call FAULT_RUN,poor_volumes.py)'
 
 ## crash: kills and power failures at every instant, and what the next run keeps; part of torture
 .PHONY: crash

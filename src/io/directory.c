@@ -208,7 +208,9 @@ enum llavamed_status directory_sync(const char *path, struct llavamed_error *err
     } while (result != 0 && errno == EINTR);
     int errno_value = result == 0 ? 0 : errno;
     (void)close(fd);
-    if (errno_value == 0 || errno_value == EINVAL || errno_value == ENOTSUP) {
+    /* EBADF: where only what is open for writing can be synced. */
+    if (errno_value == 0 || errno_value == EINVAL || errno_value == ENOTSUP || errno_value == ENOSYS ||
+        errno_value == EBADF) {
         return LLAVAMED_OK;
     }
     bool full = errno_value == ENOSPC || errno_value == EDQUOT;

@@ -43,8 +43,9 @@ void directory_listing_deinit(struct directory_listing *listing);
 enum llavamed_status directory_create(const char *path, struct llavamed_error *error) LLAVAMED_CHECK;
 
 /*
- * fsync of the directory. File systems that cannot (EINVAL, ENOTSUP) count as done, and so does a directory that may be
- * written but not opened for reading (EACCES): nothing more can be had there. OUT_SPACE, OUT_UNWRITABLE.
+ * fsync of the directory. File systems that cannot (EINVAL, ENOTSUP, ENOSYS, EBADF) count as done, and so does a
+ * directory that may be written but not opened for reading (EACCES): nothing more can be had there. OUT_SPACE,
+ * OUT_UNWRITABLE.
  */
 enum llavamed_status directory_sync(const char *path, struct llavamed_error *error) LLAVAMED_CHECK;
 

@@ -68,12 +68,13 @@ KINDS = ("after", "amid")
 class Process:
     """A run that may be stopped."""
 
-    def __init__(self, bench, case, directory, host, nth):
+    def __init__(self, bench, case, directory, host, nth, label=None):
+        label = label or host
         environment = bench.environment(directory, f"change {nth} {STOP_PROCESS} 0")
-        environment |= {"FAULT_HOST": host, "FAULT_REPORT": str(directory.parent / f"{directory.name}-{host}.report")}
+        environment |= {"FAULT_HOST": host, "FAULT_REPORT": str(directory.parent / f"{directory.name}-{label}.report")}
         if case.lacks:
             environment["FAULT_LACKS"] = case.lacks
-        self.files = [directory.parent / f"{directory.name}-{host}.{stream}" for stream in ("stdout", "stderr")]
+        self.files = [directory.parent / f"{directory.name}-{label}.{stream}" for stream in ("stdout", "stderr")]
         self.status = None
         with open(self.files[0], "wb") as out, open(self.files[1], "wb") as err:
             self.process = subprocess.Popen(bench.command(case), cwd=directory, env=environment, stdout=out, stderr=err,
