@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The journal of a run: which parts of the output are written, and what their bytes are, so that a later run of the
- * same command can keep them. It lies in OUT.partial while the run works, and beside OUT while that gets its name: so it
- * is there until OUT is, and never in it.
+ * same command can keep them. It lies in OUT.partial while the run works, and beside OUT while that gets its name: so
+ * it is there until OUT is, and never in it.
  *
  *   file   = header | entry...
  *   header = magic "LMJOURN1" | u32 n_parts | n_parts x (label of 8 bytes, SHA-256 of the part as 64 hex digits)

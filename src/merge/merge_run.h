@@ -26,11 +26,11 @@ struct merge_run {
     const char *identities[INPUT_ROLES]; /* NULL: unknown; of `hashes` */
     struct documents *documents;
     struct output_dir *dir;
-    bool began;               /* OUT.partial is claimed */
-    struct journal *journal;  /* from then on, until OUT is published */
-    char *journal_path;       /* owned; in OUT.partial */
-    char *journal_beside;     /* owned; where it is while OUT is published */
-    bool continues;           /* the journal is that of an interrupted run, whose shards are there */
+    bool began;                     /* OUT.partial is claimed */
+    struct journal *journal;        /* from then on, until OUT is published */
+    char *journal_path;             /* owned; in OUT.partial */
+    char *journal_beside;           /* owned; where it is while OUT is published */
+    bool continues;                 /* the journal is that of an interrupted run, whose shards are there */
     struct llavamed_observer watch; /* shows that the run lives, and tells `observer`: for what takes time */
     struct pipeline_outcome outcome;
     uint64_t started_ns;
@@ -55,8 +55,8 @@ void merge_watch_init(struct merge_run *run);
 enum llavamed_status merge_begin_output(struct merge_run *run, struct llavamed_error *error) LLAVAMED_CHECK;
 
 /*
- * Before OUT is published: the journal, on storage by then, leaves OUT.partial for a name beside OUT, where the next run
- * finds it should this one die now. OUT_BUSY, OUT_SPACE, OUT_UNWRITABLE.
+ * Before OUT is published: the journal, on storage by then, leaves OUT.partial for a name beside OUT, where the next
+ * run finds it should this one die now. OUT_BUSY, OUT_SPACE, OUT_UNWRITABLE.
  */
 enum llavamed_status merge_move_journal(struct merge_run *run, struct llavamed_error *error) LLAVAMED_CHECK;
 

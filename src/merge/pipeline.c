@@ -16,9 +16,9 @@
 
 #include "core/checked.h"
 #include "core/clock.h"
+#include "core/crew.h"
 #include "integrity/crc32.h"
 #include "io/directory.h"
-#include "core/crew.h"
 #include "merge/journal.h"
 #include "merge/pipeline_parts.h"
 #include "merge/pipeline_stream.h"
@@ -543,8 +543,8 @@ enum llavamed_status pipeline_run(const struct pipeline_job *job, struct pipelin
         status = streamed ? pipeline_run_streams(&frame, error) : run_lanes(&frame, error);
     }
     if (status == LLAVAMED_OK && job->journal != NULL && journal_is_spoiled(job->journal)) {
-        status = llavamed_fail(error, LLAVAMED_STATUS_IO, "%s: what an interrupted run wrote was read twice, and differs",
-                               job->directory);
+        status = llavamed_fail(error, LLAVAMED_STATUS_IO,
+                               "%s: what an interrupted run wrote was read twice, and differs", job->directory);
         llavamed_hint(error, "run the same command again; if it happens again, the storage or the memory is faulty");
     }
     free(frame.pool);

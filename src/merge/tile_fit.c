@@ -106,7 +106,8 @@ static enum llavamed_status cut_entry(struct fitting *fitting, const struct jour
     bool is_right = file != NULL;
     uint32_t crc32 = 0;
     for (uint64_t done = 0; is_right && done < entry->n_elems;) {
-        struct journal_entry piece = {.tensor = entry->tensor, .first_elem = entry->first_elem + done, .is_piece = true};
+        struct journal_entry piece = {
+            .tensor = entry->tensor, .first_elem = entry->first_elem + done, .is_piece = true};
         piece.n_elems = min_u64(most, entry->n_elems - done);
         size_t n_bytes = (size_t)piece.n_elems * element_bytes;
         if (done == 0) {

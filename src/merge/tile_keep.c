@@ -32,8 +32,7 @@ static void take_notes(const struct pipeline_job *job, const struct journal_entr
         const struct journal_note *note = &entry->notes[i];
         struct source_notes *of = &notes[note->role == ROLE_DELTA ? ROLE_DELTA : ROLE_BASE];
         if (of->n_notes < SOURCE_NOTES_MAX) {
-            of->notes[of->n_notes++] =
-                (struct source_note){note->record, note->offset, note->n_bytes, note->crc32};
+            of->notes[of->n_notes++] = (struct source_note){note->record, note->offset, note->n_bytes, note->crc32};
         }
     }
     source_note(job->base, &notes[ROLE_BASE]);

@@ -112,7 +112,8 @@ starts_over()
     apply --base m/base --delta m/delta --out out --json "$@"
     want_status 0
     want_stderr "*warning: starting over: $reason*"
-    want_json 'r["bytes"]["reused"] == 0' "r[\"started_over\"].startswith('${reason%%\**}')" 'not any("starting over" in text for text in r["warnings"])'
+    want_json 'r["bytes"]["reused"] == 0' "r[\"started_over\"].startswith('${reason%%\**}')" \
+        'not any("starting over" in text for text in r["warnings"])'
 }
 
 # other_key PART: as if the journal were of a run with another one
