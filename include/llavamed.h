@@ -133,8 +133,18 @@ enum llavamed_result_dtype {
 
 enum llavamed_inv_freq { LLAVAMED_INV_FREQ_KEEP, LLAVAMED_INV_FREQ_DROP };
 
-/* Form of the output shards. Torch: byte for byte what transformers 4.28 with torch 1.13 to 2.0 saves. */
+/* Form of the output shards. Torch: byte for byte what transformers 4.28 saves, with the torch of the profile. */
 enum llavamed_format { LLAVAMED_FORMAT_SAFETENSORS, LLAVAMED_FORMAT_TORCH };
+
+/*
+ * Whose torch.save the torch shards are byte for byte. The tensors are the same, and every torch reads either. USAGE
+ * for any but DEFAULT without LLAVAMED_FORMAT_TORCH.
+ */
+enum llavamed_torch_profile {
+    LLAVAMED_TORCH_PROFILE_DEFAULT, /* 1_13 */
+    LLAVAMED_TORCH_PROFILE_1_13,    /* torch 1.13 to 2.0: the reference's */
+    LLAVAMED_TORCH_PROFILE_2_13,    /* torch 2.13 as built for Linux */
+};
 
 enum llavamed_verify {
     LLAVAMED_VERIFY_AUTO, /* every CRC-32 of the inputs, and every SHA-256 that is recorded for one */
@@ -156,6 +166,7 @@ struct llavamed_settings {
     const char *delta;                 /* SOURCE */
     const char *out;                   /* directory to create */
     enum llavamed_format format;       /* default SAFETENSORS */
+    enum llavamed_torch_profile torch_profile; /* default DEFAULT */
     enum llavamed_result_dtype dtype;  /* default DELTA */
     enum llavamed_inv_freq inv_freq;   /* default KEEP */
     enum llavamed_verify verify;       /* default AUTO */

@@ -191,6 +191,9 @@ static enum llavamed_status set_option(struct parser *parser, const struct optio
     case OPTION_FORMAT:
         settings->format = (enum llavamed_format)chosen;
         break;
+    case OPTION_TORCH_PROFILE:
+        settings->torch_profile = (enum llavamed_torch_profile)chosen;
+        break;
     case OPTION_DTYPE:
         settings->dtype = (enum llavamed_result_dtype)chosen;
         break;

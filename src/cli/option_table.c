@@ -12,6 +12,12 @@ static const struct choice format_choices[] = {
     {NULL, 0},
 };
 
+static const struct choice torch_profile_choices[] = {
+    {"1.13", LLAVAMED_TORCH_PROFILE_1_13},
+    {"2.13", LLAVAMED_TORCH_PROFILE_2_13},
+    {NULL, 0},
+};
+
 static const struct choice dtype_choices[] = {
     {"delta", LLAVAMED_RESULT_DTYPE_DELTA},
     {"float16", LLAVAMED_RESULT_DTYPE_FLOAT16},
@@ -65,6 +71,11 @@ const struct option_row option_rows[OPTION_COUNT] = {
      .value = "safetensors|torch",
      .choices = format_choices,
      .help = "form of the output shards [safetensors]"},
+    {.id = OPTION_TORCH_PROFILE,
+     .name = "torch-profile",
+     .value = "1.13|2.13",
+     .choices = torch_profile_choices,
+     .help = "with --format torch: the torch whose files they are [1.13]"},
     {.id = OPTION_DTYPE,
      .name = "dtype",
      .value = "delta|float16|bfloat16|float32",

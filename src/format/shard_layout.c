@@ -3,6 +3,11 @@
 
 #include <string.h>
 
+bool shard_format_is_torch(enum shard_format format)
+{
+    return format != SHARD_SAFETENSORS;
+}
+
 static enum llavamed_status build_safetensors(const struct tensor *const *tensors, size_t n_tensors,
                                               struct shard_layout *layout, struct llavamed_error *error)
 {
@@ -22,7 +27,9 @@ static enum llavamed_status build_torch(const char *file_name, const struct tens
                                         struct shard_layout *layout, struct llavamed_error *error)
 {
     struct torch_layout *made = &layout->as.torch;
-    enum llavamed_status status = torch_layout_build(file_name, tensors, NULL, n_tensors, made, error);
+    const struct torch_dict dict = {.tensors = tensors, .n_tensors = n_tensors};
+    enum torch_profile profile = layout->format == SHARD_TORCH_1_13 ? TORCH_1_13 : TORCH_2_13;
+    enum llavamed_status status = torch_layout_build(profile, file_name, &dict, made, error);
     if (status == LLAVAMED_OK) {
         layout->order = made->order;
         layout->file_offsets = made->file_offsets;
@@ -38,8 +45,9 @@ enum llavamed_status shard_layout_build(enum shard_format format, const char *fi
                                         struct shard_layout *layout, struct llavamed_error *error)
 {
     struct shard_layout made = {.format = format};
-    enum llavamed_status status = format == SHARD_TORCH ? build_torch(file_name, tensors, n_tensors, &made, error)
-                                                        : build_safetensors(tensors, n_tensors, &made, error);
+    enum llavamed_status status = shard_format_is_torch(format)
+                                      ? build_torch(file_name, tensors, n_tensors, &made, error)
+                                      : build_safetensors(tensors, n_tensors, &made, error);
     if (status == LLAVAMED_OK) {
         *layout = made;
     }
@@ -48,7 +56,7 @@ enum llavamed_status shard_layout_build(enum shard_format format, const char *fi
 
 void shard_layout_deinit(struct shard_layout *layout)
 {
-    if (layout->format == SHARD_TORCH) {
+    if (shard_format_is_torch(layout->format)) {
         torch_layout_deinit(&layout->as.torch);
     } else {
         safetensors_layout_deinit(&layout->as.safetensors);
@@ -58,7 +66,7 @@ void shard_layout_deinit(struct shard_layout *layout)
 
 uint64_t shard_layout_segment_offset(const struct shard_layout *layout, size_t i)
 {
-    if (layout->format == SHARD_TORCH) {
+    if (shard_format_is_torch(layout->format)) {
         return torch_layout_segment_offset(&layout->as.torch, i);
     }
     return i == 0 ? 0 : i < layout->n_data ? layout->file_offsets[i] : layout->file_bytes;
@@ -66,16 +74,16 @@ uint64_t shard_layout_segment_offset(const struct shard_layout *layout, size_t i
 
 size_t shard_layout_segment_bytes(const struct shard_layout *layout, size_t i)
 {
-    if (layout->format == SHARD_TORCH) {
+    if (shard_format_is_torch(layout->format)) {
         return torch_layout_segment_bytes(&layout->as.torch, i);
     }
     return i == 0 ? layout->as.safetensors.head_bytes : 0;
 }
 
-void shard_layout_render(const struct shard_layout *layout, size_t i, const uint32_t *crc32s, uint8_t *out)
+void shard_layout_render(const struct shard_layout *layout, size_t i, const struct torch_layout_sum *sums, uint8_t *out)
 {
-    if (layout->format == SHARD_TORCH) {
-        torch_layout_render(&layout->as.torch, i, crc32s, out);
+    if (shard_format_is_torch(layout->format)) {
+        torch_layout_render(&layout->as.torch, i, sums, out);
     } else if (i == 0) {
         memcpy(out, layout->as.safetensors.head, layout->as.safetensors.head_bytes);
     }

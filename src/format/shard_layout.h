@@ -4,7 +4,7 @@
  *
  *   file = segment 0 | data 0 | segment 1 | data 1 | ... | data n-1 | segment n        n = n_data
  *
- * Data may be written in any order; segment i is rendered once the CRC-32s of data 0 to i-1 are known, so that a hash
+ * Data may be written in any order; segment i is rendered once the sums of data 0 to i-1 are known, so that a hash
  * that eats the file in order never waits for later data. A safetensors file has segment 0 alone (safetensors.h); a
  * torch file has all of them (torch_layout.h).
  */
@@ -14,7 +14,7 @@
 #include "format/safetensors.h"
 #include "format/torch_layout.h"
 
-enum shard_format { SHARD_SAFETENSORS, SHARD_TORCH };
+enum shard_format { SHARD_SAFETENSORS, SHARD_TORCH_1_13, SHARD_TORCH_2_13 };
 
 struct shard_layout {
     enum shard_format format;
@@ -28,6 +28,8 @@ struct shard_layout {
         struct torch_layout torch;
     } as;
 };
+
+bool shard_format_is_torch(enum shard_format format);
 
 /*
  * Lays a shard out that will be called file_name in the end. `tensors` are borrowed for the call, names unique, in the
@@ -45,9 +47,10 @@ uint64_t shard_layout_segment_offset(const struct shard_layout *layout, size_t i
 size_t shard_layout_segment_bytes(const struct shard_layout *layout, size_t i);
 
 /*
- * Writes segment i into `out`, which has room for its bytes. crc32s[k] is the CRC-32 of the k-th data in file order;
- * only those before i are looked at. Cannot fail, allocates nothing; thread-safe.
+ * Writes segment i into `out`, which has room for its bytes. sums[k] is that of the k-th data in file order; only those
+ * before i are looked at. Cannot fail, allocates nothing; thread-safe.
  */
-void shard_layout_render(const struct shard_layout *layout, size_t i, const uint32_t *crc32s, uint8_t *out);
+void shard_layout_render(const struct shard_layout *layout, size_t i, const struct torch_layout_sum *sums,
+                         uint8_t *out);
 
 #endif

@@ -12,7 +12,6 @@
 #define PADDING_HEADER_BYTES 4 /* "FB" and its length */
 
 #define LOCAL_SIGNATURE 0x04034b50u
-#define DESCRIPTOR_SIGNATURE 0x08074b50u
 #define CENTRAL_SIGNATURE 0x02014b50u
 #define END64_SIGNATURE 0x06064b50u
 #define LOCATOR64_SIGNATURE 0x07064b50u
@@ -133,7 +132,7 @@ uint8_t *zip_write_descriptor(const struct zip_record *record, uint32_t crc32, u
         return out;
     }
     int size_bytes = zip64_bytes(record) == 0 ? 4 : 8;
-    out = put(out, DESCRIPTOR_SIGNATURE, 4);
+    out = put(out, ZIP_WRITE_DESCRIPTOR_SIGNATURE, 4);
     out = put(out, crc32, 4);
     out = put(out, record->n_bytes, size_bytes);
     return put(out, record->n_bytes, size_bytes);

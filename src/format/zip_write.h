@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The bytes of a zip archive as torch 1.13 to 2.0 writes it: caffe2/serialize/inline_container.cc over miniz 2.x. Pure;
- * nothing is allocated. Every record is stored, its data begins at a multiple of 64 and is followed by a descriptor:
+ * The bytes of a zip archive as torch 1.13 to 2.13 writes it: caffe2/serialize/inline_container.cc over miniz 2.x.
+ * Pure; nothing is allocated. Every record is stored, its data begins at a multiple of 64 and is followed by a
+ * descriptor:
  *
  *     file   = record... | central directory | zip64 end record (56), its locator (20) | end record (22)
  *     record = local header (30), name, extra | data | descriptor (16 or 24; none behind a record of 0 bytes)
@@ -10,7 +11,8 @@
  * Quirks that readers do not mind and that are part of the bytes: versions, times and attributes are 0; CRC-32 and both
  * sizes in the local header are 0 at any size; its zip64 field holds a compressed size of 0 and, from 4 GiB on, the
  * header's own offset; the zip64 forms begin at 0xffffffff, not above it; all three end records are always there; a
- * record of 0 bytes lacks flag bit 3. Checked byte for byte against torch 1.13 by tests/interop/torch_writer.py.
+ * record of 0 bytes lacks flag bit 3. Checked byte for byte against torch 1.13 and 2.13 by
+ * tests/interop/torch_writer.py.
  */
 #ifndef FORMAT_ZIP_WRITE_H
 #define FORMAT_ZIP_WRITE_H
@@ -27,6 +29,8 @@
 #define ZIP_WRITE_DESCRIPTOR_BYTES_MAX 24
 #define ZIP_WRITE_CENTRAL_BYTES_MAX (46 + ZIP_WRITE_NAME_BYTES_MAX + 28)
 #define ZIP_WRITE_END_BYTES 98
+
+#define ZIP_WRITE_DESCRIPTOR_SIGNATURE 0x08074b50u /* what a descriptor begins with, little-endian */
 
 /* Where a record lies: all in bytes, offsets from the start of the file. */
 struct zip_record {

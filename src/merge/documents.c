@@ -354,7 +354,7 @@ static enum llavamed_status write_index(const struct plan *plan, const struct do
     }
     enum llavamed_status status = document_create(place, plan->index_name, &document, error);
     if (status == LLAVAMED_OK) {
-        if (plan->format == SHARD_TORCH) {
+        if (shard_format_is_torch(plan->format)) {
             qsort(rows, n_rows, sizeof *rows, compare_index_rows);
             shard_index_write_reference(document_text(document), &plan->reference_total, rows, n_rows);
         } else {

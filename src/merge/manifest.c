@@ -117,15 +117,20 @@ static void append_input(struct buffer *out, const char *role, const struct docu
     buffer_append_text(out, "\n      ]\n    }");
 }
 
+static const char *const format_options[] = {
+    [SHARD_SAFETENSORS] = "\"safetensors\"",
+    [SHARD_TORCH_1_13] = "\"torch\", \"torch_profile\": \"1.13\"",
+    [SHARD_TORCH_2_13] = "\"torch\", \"torch_profile\": \"2.13\"",
+};
+
 static void append_head(struct buffer *out, const struct plan *plan, const struct documents_job *job)
 {
     buffer_printf(out,
                   "{\n  \"format\": \"" MANIFEST_FORMAT "\",\n  \"version\": %d,\n"
                   "  \"tool\": {\"name\": \"llavamed-apply\", \"version\": \"" LLAVAMED_VERSION "\"},\n"
-                  "  \"options\": {\"format\": \"%s\", \"dtype\": \"%s\", \"inv_freq\": \"%s\", "
+                  "  \"options\": {\"format\": %s, \"dtype\": \"%s\", \"inv_freq\": \"%s\", "
                   "\"max_shard_size\": %llu},\n  \"inputs\": {\n",
-                  MANIFEST_VERSION, job->options.format == SHARD_TORCH ? "torch" : "safetensors",
-                  manifest_dtype_option(job->options.dtype),
+                  MANIFEST_VERSION, format_options[job->options.format], manifest_dtype_option(job->options.dtype),
                   manifest_inv_freq_option(job->options.inv_freq), (unsigned long long)job->options.max_shard_bytes);
     append_input(out, "base", &job->base);
     buffer_append_text(out, ",\n");

@@ -56,6 +56,11 @@ static enum llavamed_status check_settings(const struct llavamed_settings *setti
     if (missing != NULL) {
         return llavamed_fail(error, LLAVAMED_STATUS_USAGE, "no %s is given", missing);
     }
+    if (settings->torch_profile != LLAVAMED_TORCH_PROFILE_DEFAULT && settings->format != LLAVAMED_FORMAT_TORCH) {
+        (void)llavamed_fail(error, LLAVAMED_STATUS_USAGE, "a torch profile is given, but the shards are safetensors");
+        llavamed_hint(error, "--torch-profile goes with --format torch");
+        return LLAVAMED_STATUS_USAGE;
+    }
     return LLAVAMED_OK;
 }
 
@@ -343,12 +348,20 @@ enum llavamed_status merge_warn_of_unknown_base(struct merge_run *run, struct ll
         error);
 }
 
+static enum shard_format format_of(const struct llavamed_settings *settings)
+{
+    if (settings->format != LLAVAMED_FORMAT_TORCH) {
+        return SHARD_SAFETENSORS;
+    }
+    return settings->torch_profile == LLAVAMED_TORCH_PROFILE_2_13 ? SHARD_TORCH_2_13 : SHARD_TORCH_1_13;
+}
+
 struct plan_options merge_plan_options(const struct llavamed_settings *settings)
 {
     bool torch = settings->format == LLAVAMED_FORMAT_TORCH;
     uint64_t usual = torch ? PLAN_SHARD_BYTES_TORCH : PLAN_SHARD_BYTES_SAFETENSORS;
     return (struct plan_options){
-        .format = torch ? SHARD_TORCH : SHARD_SAFETENSORS,
+        .format = format_of(settings),
         .dtype = settings->dtype,
         .inv_freq = settings->inv_freq,
         .max_shard_bytes = settings->max_shard_bytes != 0 ? settings->max_shard_bytes : usual,

@@ -149,18 +149,18 @@ static void append_loading(struct buffer *out, bool is_llava, const struct plan 
         "from transformers import AutoTokenizer\n\n"
         "tokenizer = AutoTokenizer.from_pretrained(\".\", use_fast=False)\n"
         "model = LlavaLlamaForCausalLM.from_pretrained(\".\", torch_dtype=torch.%s)\n```\n\n",
-        plan->format == SHARD_TORCH ? "" : ", and the safetensors package", dtype);
+        shard_format_is_torch(plan->format) ? "" : ", and the safetensors package", dtype);
 }
 
 static void append_checking(struct buffer *out, const struct plan *plan)
 {
     buffer_append_text(out, "## Checking\n\n`sha256sum -c SHA256SUMS` checks every file. `" MANIFEST_FILE_NAME
                             "` tells what was done to each tensor,\nwith a CRC-32 of its bytes.\n");
-    if (plan->format == SHARD_TORCH) {
-        buffer_append_text(out,
-                           "\nThe shards are byte for byte what `torch.save` of torch 1.13 to 2.0 writes for these "
-                           "tensors, cut as transformers 4.28\ncuts them: their SHA-256 can be compared with those "
-                           "of merges made there.\n");
+    if (shard_format_is_torch(plan->format)) {
+        buffer_printf(out,
+                      "\nThe shards are byte for byte what `torch.save` of torch %s writes for these tensors, cut as "
+                      "transformers 4.28\ncuts them: their SHA-256 can be compared with those of merges made there.\n",
+                      plan->format == SHARD_TORCH_1_13 ? "1.13 to 2.0" : "2.13");
     }
 }
 

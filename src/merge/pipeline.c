@@ -116,8 +116,13 @@ enum llavamed_status pipeline_finish_shard(struct pipeline_frame *frame, struct 
     return status == LLAVAMED_OK && journal != NULL ? journal_sync(journal, error) : status;
 }
 
-void pipeline_add_counts(struct pipeline_tensor *total, const struct pipeline_tensor *tally)
+void pipeline_add_tile(struct pipeline_tensor *total, const struct tile *tile, const uint8_t *bytes,
+                       const struct pipeline_tensor *tally)
 {
+    uint64_t offset = tile->first_elem * (tile->n_bytes / tile->n_elems);
+    for (size_t i = 0; i < tile->n_bytes && offset + i < sizeof total->front; i++) {
+        total->front |= (uint64_t)bytes[i] << (8 * (offset + i));
+    }
     total->counts.n_nan += tally->counts.n_nan;
     total->counts.n_infinite += tally->counts.n_infinite;
     total->counts.n_rounded += tally->counts.n_rounded;
@@ -411,7 +416,7 @@ static void account_tile_locked(struct pipeline *pipeline, const struct slot *sl
 {
     struct pipeline_tensor *total = &pipeline->frame->outcome->tensors[slot->tile.tensor];
     total->crc32 = crc32_join(total->crc32, slot->tally.crc32, slot->tile.n_bytes);
-    pipeline_add_counts(total, &slot->tally);
+    pipeline_add_tile(total, &slot->tile, slot->bytes, &slot->tally);
 }
 
 static void done_locked(void *state, unsigned number, struct crew *crew)

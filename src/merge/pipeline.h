@@ -48,6 +48,7 @@ struct pipeline_tensor {
     struct kernel_counts counts;
     uint64_t n_added;    /* elements that are a sum: all but those that the delta alone has */
     uint64_t n_overflow; /* finite values of base or delta that became infinite in conversion to the result's dtype */
+    uint64_t front;      /* of a whole tensor: its first bytes in the output, as in struct torch_layout_sum */
 };
 
 struct pipeline_outcome {

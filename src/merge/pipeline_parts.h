@@ -7,6 +7,7 @@
 
 #include "io/output_file.h"
 #include "merge/pipeline.h"
+#include "merge/tile.h"
 
 /* Tiles of the pool that a worker has, whichever way it works. */
 #define TILES_PER_WORKER 4
@@ -30,8 +31,12 @@ enum llavamed_status pipeline_create_shard(struct pipeline_frame *frame, size_t 
 enum llavamed_status pipeline_finish_shard(struct pipeline_frame *frame, struct output_file *file,
                                            struct llavamed_error *error) LLAVAMED_CHECK;
 
-/* Adds the counts of a tile to those of its tensor; the CRC-32 is the caller's. */
-void pipeline_add_counts(struct pipeline_tensor *total, const struct pipeline_tensor *tally);
+/*
+ * Adds the counts of a finished tile, and what is in its bytes of the tensor's front, to those of its tensor; the
+ * CRC-32 is the caller's. `bytes` are the tile's in the output.
+ */
+void pipeline_add_tile(struct pipeline_tensor *total, const struct tile *tile, const uint8_t *bytes,
+                       const struct pipeline_tensor *tally);
 
 /* What the observer is told, on its thread. */
 void pipeline_tell_progress(const struct pipeline_frame *frame, uint64_t done_bytes);

@@ -392,7 +392,7 @@ static void compute_done_locked(struct run *run, const struct worker *worker)
     const struct tile *tile = &worker->tile;
     struct placed *placed = &run->placed[tile->tensor];
     record_crc_note(&placed->crc, tile->file_offset - placed->file_offset, tile->n_bytes, worker->tally.crc32);
-    pipeline_add_counts(&run->frame->outcome->tensors[tile->tensor], &worker->tally);
+    pipeline_add_tile(&run->frame->outcome->tensors[tile->tensor], tile, worker->out, &worker->tally);
     run->shards[run->frame->job->plan->tensors[tile->tensor].shard].left_bytes -= tile->n_bytes;
 }
 

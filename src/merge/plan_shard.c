@@ -127,7 +127,7 @@ static enum llavamed_status name_shard(struct plan *plan, size_t index, struct l
 {
     struct buffer text;
     buffer_init(&text, 128);
-    bool torch = plan->format == SHARD_TORCH;
+    bool torch = shard_format_is_torch(plan->format);
     buffer_append_text(&text, torch ? "pytorch_model" : "model");
     if (plan->n_shards > 1) {
         buffer_printf(&text, "-%05zu-of-%05zu", index + 1, plan->n_shards);
@@ -185,8 +185,9 @@ enum llavamed_status plan_cut_shards(const struct plan_options *options, struct 
     if (open_at == NULL) {
         return llavamed_fail_memory(error, (plan->n_tensors + 1) * sizeof *open_at, "the plan of shards");
     }
-    size_t n_shards = plan->format == SHARD_TORCH ? assign_torch_shards(max_shard_bytes, plan)
-                                                  : assign_shards(max_shard_bytes, plan, open_at);
+    bool torch = shard_format_is_torch(plan->format);
+    size_t n_shards =
+        torch ? assign_torch_shards(max_shard_bytes, plan) : assign_shards(max_shard_bytes, plan, open_at);
     free(open_at);
     if (n_shards > SHARD_COUNT_MAX) {
         enum llavamed_status status = llavamed_fail(
@@ -200,8 +201,7 @@ enum llavamed_status plan_cut_shards(const struct plan_options *options, struct 
         status = lay_out_shards(plan, error);
     }
     if (status == LLAVAMED_OK && n_shards > 1) {
-        plan->index_name =
-            strdup(plan->format == SHARD_TORCH ? "pytorch_model.bin.index.json" : "model.safetensors.index.json");
+        plan->index_name = strdup(torch ? "pytorch_model.bin.index.json" : "model.safetensors.index.json");
         if (plan->index_name == NULL) {
             status = llavamed_fail_memory(error, 64, "the name of the index");
         }

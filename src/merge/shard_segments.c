@@ -10,9 +10,9 @@ enum llavamed_status shard_segments_init(struct shard_segments *segments, const 
 {
     const struct shard_layout *layout = &shard->layout;
     *segments = (struct shard_segments){.shard = shard, .written = written};
-    segments->crc32s = calloc(layout->n_data + 1, sizeof *segments->crc32s);
+    segments->sums = calloc(layout->n_data + 1, sizeof *segments->sums);
     segments->bytes = malloc(layout->segment_bytes_max + 1);
-    if (segments->crc32s == NULL || segments->bytes == NULL) {
+    if (segments->sums == NULL || segments->bytes == NULL) {
         shard_segments_deinit(segments);
         return llavamed_fail_memory(error, layout->segment_bytes_max, "the headers of a shard");
     }
@@ -21,7 +21,7 @@ enum llavamed_status shard_segments_init(struct shard_segments *segments, const 
 
 void shard_segments_deinit(struct shard_segments *segments)
 {
-    free(segments->crc32s);
+    free(segments->sums);
     free(segments->bytes);
     memset(segments, 0, sizeof *segments);
 }
@@ -32,9 +32,10 @@ size_t shard_segments_render(struct shard_segments *segments)
     size_t i = segments->next++;
     assert(i <= layout->n_data);
     if (i > 0) {
-        segments->crc32s[i - 1] = segments->written[segments->shard->tensors[layout->order[i - 1]]].crc32;
+        const struct pipeline_tensor *written = &segments->written[segments->shard->tensors[layout->order[i - 1]]];
+        segments->sums[i - 1] = (struct torch_layout_sum){written->crc32, written->front};
     }
-    shard_layout_render(layout, i, segments->crc32s, segments->bytes);
+    shard_layout_render(layout, i, segments->sums, segments->bytes);
     return shard_layout_segment_bytes(layout, i);
 }
 

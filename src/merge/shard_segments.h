@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What stands in a shard beside the data of its tensors (format/shard_layout.h): rendered and written from front to
- * back, each part as soon as the CRC-32s before it are known.
+ * back, each part as soon as the sums of what lies before it are known.
  */
 #ifndef MERGE_SHARD_SEGMENTS_H
 #define MERGE_SHARD_SEGMENTS_H
@@ -15,7 +15,7 @@ struct shard_segments {
     const struct plan_shard *shard;        /* borrowed */
     const struct pipeline_tensor *written; /* borrowed: of all tensors of the plan; those before `next` are known */
     size_t next;                           /* the next segment */
-    uint32_t *crc32s;                      /* owned: of the data in file order */
+    struct torch_layout_sum *sums;         /* owned: of the data in file order */
     uint8_t *bytes;                        /* owned: room for any segment */
 };
 

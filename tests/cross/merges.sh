@@ -107,6 +107,10 @@ check 'torch shards from safetensors, an empty one first' \
     same_merge "$data/base-sharded" "$data/delta-safetensors" --format torch --max-shard-size 300
 check 'torch shards from a compressed archive' \
     same_merge "$data/base" "$data/../cli_archives/delta-deflated.zip" --format torch --dtype float32
+check 'shards of torch 2.13' \
+    same_merge "$data/base" "$data/delta" --format torch --torch-profile 2.13 --max-shard-size 3KB
+check 'a file of torch 2.13 from a compressed archive' \
+    same_merge "$data/base" "$data/../cli_archives/delta-deflated.zip" --format torch --torch-profile 2.13
 check '--cpu ref' same_merge "$data/base" "$data/delta" --cpu ref
 check 'a base that does not belong' same_refusal 4 "$data/base-wrong" "$data/delta"
 
@@ -117,6 +121,8 @@ for dtype in f16 bf16 f32; do
     check "synthetic $dtype" same_merge "$model/base" "$model/delta"
     check "synthetic $dtype into torch shards" \
         same_merge "$model/base" "$model/delta" --format torch --max-shard-size 4MB
+    check "synthetic $dtype into shards of torch 2.13" \
+        same_merge "$model/base" "$model/delta" --format torch --torch-profile 2.13 --max-shard-size 4MB
     rm -rf "$model"
 done
 

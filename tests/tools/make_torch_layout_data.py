@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Makes tests/data/torch_layout with the torch that runs it: torch 1.13 (Debian 12's python3-torch wrote what is here).
+"""Makes tests/data/torch_layout with the torch that runs it: torch 1.13 (Debian 12's python3-torch wrote what is here),
+or torch 2.13, which makes cases-2.13.txt and huge-2.13.txt alone.
 
     make_torch_layout_data.py
 
@@ -19,6 +20,7 @@ import torch
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 DATA = os.path.join(os.path.dirname(HERE), "data", "torch_layout")
+PROFILE = "1.13" if torch.__version__.startswith(("1.13", "2.0")) else "2.13"  # whose files they are
 HOLE = 1 << 20
 KEPT = 12000  # bytes of the largest file that is committed whole, when its name is not a long one
 
@@ -57,8 +59,14 @@ class Case:
         made = []
         for i, (_, dtype, owner, shape) in enumerate(self.tensors):
             made.append(make_tensor(i, DTYPES[dtype], shape) if owner is None else made[owner].view(shape))
+            if self.tensors[i][0].startswith("PK") and owner is None:
+                bytes_of(made[i])[:4] = torch.tensor([0x50, 0x4b, 7, 8], dtype=torch.uint8)
         # Names that are objects of their own, as those of a real state dict: never a literal of torch's source.
         return {bytes(name, "utf-8").decode(): tensor for (name, _, _, _), tensor in zip(self.tensors, made)}
+
+
+def bytes_of(tensor):
+    return tensor.view(-1).view(torch.uint8)
 
 
 def make_tensor(i, dtype, shape):
@@ -134,7 +142,13 @@ def cases():
     yield Case("elements64.pt", [(f"n{n}", "I64", None, (n,)) for n in (255, 256, 8191, 65535, 65536)])
     yield Case("F" * 255, [("x", "U8", None, (2,))])
     yield Case("memo40.pt", many=(40, half))  # memo index 255 to 256
-    for n in (999, 1000, 1001, 2000, 2001, 65533, 65534, 65600):
+    # Data that begins as a descriptor does, long enough to be taken for one by torch 2.1 and later, or too short.
+    yield Case("signatures.pt", [(f"PK{n}", "U8", None, (n,)) for n in (4, 7, 8, 9, 100)] + [("PKh", half, None, (3, 5))])
+    counts = [999, 1000, 1001, 2000, 2001, 65533, 65534, 65600]
+    if PROFILE == "2.13":
+        # The number of buckets grows; see src/format/torch_serialization_id.c.
+        counts += [names - 5 + more for names in (13, 29, 59, 127, 257, 541, 1109, 2357, 5087) for more in (0, 1)]
+    for n in counts:
         yield Case(f"many{n}.pt", many=(n, "U8"))
 
 
@@ -155,14 +169,15 @@ def huge_cases():
 
 def main():
     os.makedirs(DATA, exist_ok=True)
-    with tempfile.TemporaryDirectory() as directory, open(os.path.join(DATA, "cases.txt"), "w") as out:
+    suffix = "" if PROFILE == "1.13" else "-2.13"
+    with tempfile.TemporaryDirectory() as directory, open(os.path.join(DATA, f"cases{suffix}.txt"), "w") as out:
         for case in cases():
             data = save(case, directory)
             out.write(case.describe(len(data), hashlib.sha256(data).hexdigest()))
-            if len(data) <= KEPT and len(case.file_name) < 100:
+            if PROFILE == "1.13" and len(data) <= KEPT and len(case.file_name) < 100:
                 with open(os.path.join(DATA, case.file_name), "wb") as file:
                     file.write(data)
-    with open(os.path.join(DATA, "huge.txt"), "w") as out:
+    with open(os.path.join(DATA, f"huge{suffix}.txt"), "w") as out:
         for case in huge_cases():
             sink = save_to_sink(case)
             assert sink.n_bytes - sum(n for _, n in sink.holes) == len(sink.kept.getvalue())

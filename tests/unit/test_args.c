@@ -106,6 +106,13 @@ static void choices(void)
     EXPECT_TEXT(error.message, "--format: unknown value (got 'gguf', want one of safetensors, torch)");
     EXPECT_U64(parse_run("--format torch"), LLAVAMED_OK);
     EXPECT_U64(args.settings.format, LLAVAMED_FORMAT_TORCH);
+    EXPECT_U64(args.settings.torch_profile, LLAVAMED_TORCH_PROFILE_DEFAULT);
+    EXPECT_U64(parse_run("--format torch --torch-profile 2.13"), LLAVAMED_OK);
+    EXPECT_U64(args.settings.torch_profile, LLAVAMED_TORCH_PROFILE_2_13);
+    EXPECT_U64(parse_run("--torch-profile=1.13 --format=torch"), LLAVAMED_OK);
+    EXPECT_U64(args.settings.torch_profile, LLAVAMED_TORCH_PROFILE_1_13);
+    EXPECT_U64(parse_run("--format torch --torch-profile 2.6"), LLAVAMED_STATUS_USAGE);
+    EXPECT_TEXT(error.message, "--torch-profile: unknown value (got '2.6', want one of 1.13, 2.13)");
 }
 
 static void spellings(void)

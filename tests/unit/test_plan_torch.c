@@ -17,7 +17,7 @@
 static void build_plan(const struct tensor_set *base, const struct tensor_set *delta, uint64_t max_shard_bytes,
                        struct plan *plan)
 {
-    const struct plan_options options = {.format = SHARD_TORCH, .max_shard_bytes = max_shard_bytes};
+    const struct plan_options options = {.format = SHARD_TORCH_1_13, .max_shard_bytes = max_shard_bytes};
     memset(plan, 0, sizeof *plan);
     struct llavamed_error error = {0};
     if (!EXPECT(plan_build(base, "base", delta, "delta", &options, plan, &error) == LLAVAMED_OK)) {

@@ -46,10 +46,10 @@ static void expect_filled(const struct shard_layout *layout, const struct tensor
     EXPECT_U64(layout->file_bytes, offset);
 }
 
-/* A segment depends on the CRC-32s before it alone, and no more than its own bytes are written. */
+/* A segment depends on the sums before it alone, and no more than its own bytes are written. */
 static void expect_rendered(const struct shard_layout *layout)
 {
-    uint32_t crc32s[2][TENSORS_MAX];
+    struct torch_layout_sum sums[2][TENSORS_MAX];
     uint8_t *bytes[2];
     for (size_t k = 0; k < 2; k++) {
         bytes[k] = malloc(layout->segment_bytes_max + 1);
@@ -58,13 +58,13 @@ static void expect_rendered(const struct shard_layout *layout)
     for (size_t i = 0; i <= layout->n_data; i++) {
         size_t n_bytes = shard_layout_segment_bytes(layout, i);
         for (size_t k = 0; k < TENSORS_MAX; k++) {
-            crc32s[0][k] = (uint32_t)(k + 1) * 0x01234567U;
-            crc32s[1][k] = k < i ? crc32s[0][k] : 0xdeadbeefU;
+            sums[0][k] = (struct torch_layout_sum){(uint32_t)(k + 1) * 0x01234567U, k};
+            sums[1][k] = k < i ? sums[0][k] : (struct torch_layout_sum){0xdeadbeefU, 0x1122334408074b50U};
         }
         memset(bytes[0], 0x5a, layout->segment_bytes_max + 1);
         memset(bytes[1], 0xa5, layout->segment_bytes_max + 1);
-        shard_layout_render(layout, i, crc32s[0], bytes[0]);
-        shard_layout_render(layout, i, crc32s[1], bytes[1]);
+        shard_layout_render(layout, i, sums[0], bytes[0]);
+        shard_layout_render(layout, i, sums[1], bytes[1]);
         EXPECT(memcmp(bytes[0], bytes[1], n_bytes) == 0);
         EXPECT(bytes[0][n_bytes] == 0x5a && bytes[1][n_bytes] == 0xa5);
     }
@@ -103,8 +103,9 @@ static void torch_is_that_of_its_layout(void)
     struct torch_layout want;
     put_some(&set);
     pointers_of(&set, pointers);
-    EXPECT(shard_layout_build(SHARD_TORCH, "x.bin", pointers, set.n_tensors, &layout, NULL) == LLAVAMED_OK);
-    EXPECT(torch_layout_build("x.bin", pointers, NULL, set.n_tensors, &want, NULL) == LLAVAMED_OK);
+    EXPECT(shard_layout_build(SHARD_TORCH_1_13, "x.bin", pointers, set.n_tensors, &layout, NULL) == LLAVAMED_OK);
+    const struct torch_dict dict = {.tensors = pointers, .n_tensors = set.n_tensors};
+    EXPECT(torch_layout_build(TORCH_1_13, "x.bin", &dict, &want, NULL) == LLAVAMED_OK);
     expect_filled(&layout, &set);
     expect_rendered(&layout);
     EXPECT_U64(layout.file_bytes, want.file_bytes);
@@ -119,10 +120,10 @@ static void torch_is_that_of_its_layout(void)
 
 static void without_tensors(void)
 {
-    static const enum shard_format formats[] = {SHARD_SAFETENSORS, SHARD_TORCH};
+    static const enum shard_format formats[] = {SHARD_SAFETENSORS, SHARD_TORCH_1_13, SHARD_TORCH_2_13};
     struct tensor_set set;
     tensor_set_init(&set);
-    for (size_t i = 0; i < 2; i++) {
+    for (size_t i = 0; i < 3; i++) {
         struct shard_layout layout;
         if (EXPECT(shard_layout_build(formats[i], "x.bin", NULL, 0, &layout, NULL) == LLAVAMED_OK)) {
             expect_filled(&layout, &set);
@@ -141,13 +142,15 @@ static void refusals(void)
     struct llavamed_error error = {0};
     put_some(&set);
     pointers_of(&set, pointers);
-    EXPECT(shard_layout_build(SHARD_TORCH, ".bin", pointers, set.n_tensors, &layout, &error) == LLAVAMED_STATUS_USAGE);
+    EXPECT(shard_layout_build(SHARD_TORCH_1_13, ".bin", pointers, set.n_tensors, &layout, &error) ==
+           LLAVAMED_STATUS_USAGE);
     tensor_set_deinit(&set);
     tensor_set_init(&set);
     set_put(&set, "u", DTYPE_U16, 1, 3, 0);
     set_seal(&set);
     pointers_of(&set, pointers);
-    EXPECT(shard_layout_build(SHARD_TORCH, "x.bin", pointers, 1, &layout, &error) == LLAVAMED_STATUS_INPUT_UNSUPPORTED);
+    EXPECT(shard_layout_build(SHARD_TORCH_1_13, "x.bin", pointers, 1, &layout, &error) ==
+           LLAVAMED_STATUS_INPUT_UNSUPPORTED);
     EXPECT(shard_layout_build(SHARD_SAFETENSORS, "x", pointers, 1, &layout, &error) == LLAVAMED_OK);
     shard_layout_deinit(&layout);
     shard_layout_deinit(&layout); /* zeroed by now: nothing to do */

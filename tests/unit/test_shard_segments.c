@@ -132,7 +132,7 @@ static void steps_do_not_matter(void)
 {
     char first[SHA256_HEX_BYTES] = "";
     for (size_t step = 1; step <= 13; step++) {
-        struct written *written = make_written(SHARD_TORCH, 12, step);
+        struct written *written = make_written(SHARD_TORCH_1_13, 12, step);
         if (step == 1) {
             memcpy(first, written->sha256, sizeof first);
         }
@@ -144,7 +144,7 @@ static void steps_do_not_matter(void)
 /* The reader of inputs finds every storage, with the CRC-32 that its record says. */
 static void read_as_input(void)
 {
-    struct written *written = make_written(SHARD_TORCH, 12, 5);
+    struct written *written = make_written(SHARD_TORCH_1_13, 12, 5);
     struct input_file *file = NULL;
     struct torch_file read;
     struct llavamed_error error = {0};
@@ -165,7 +165,7 @@ static void read_as_input(void)
 static void read_back_whole(void)
 {
     static const size_t buffers[] = {1, 7, 63, 64, 65, 1000, 4096, 65536};
-    for (int format = SHARD_SAFETENSORS; format <= SHARD_TORCH; format++) {
+    for (int format = SHARD_SAFETENSORS; format <= SHARD_TORCH_2_13; format++) {
         for (unsigned n_tensors = 1; n_tensors <= 12; n_tensors += n_tensors == 1 ? 2 : 9) {
             struct written *written = make_written((enum shard_format)format, n_tensors, 3);
             for (size_t i = 0; i < sizeof buffers / sizeof buffers[0]; i++) {
@@ -207,7 +207,7 @@ static void expect_found(struct written *written, uint64_t offset, size_t buffer
 /* Every byte of every segment, and the first, a middle and the last byte of all data. */
 static void damage_is_found(void)
 {
-    for (int format = SHARD_SAFETENSORS; format <= SHARD_TORCH; format++) {
+    for (int format = SHARD_SAFETENSORS; format <= SHARD_TORCH_2_13; format++) {
         struct written *written = make_written((enum shard_format)format, 12, 4);
         const struct plan_shard *shard = &written->plan.shards[0];
         for (size_t i = 0; i <= shard->layout.n_data; i++) {
@@ -230,7 +230,7 @@ static void damage_is_found(void)
 
 static void another_size_is_found(void)
 {
-    struct written *written = make_written(SHARD_TORCH, 3, 1);
+    struct written *written = make_written(SHARD_TORCH_1_13, 3, 1);
     char sha256[SHA256_HEX_BYTES] = "";
     struct llavamed_error error = {0};
     for (int more = -1; more <= 1; more += 2) {

@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The files of tests/data/torch_layout are those of torch 1.13 itself; see make_torch_layout_data.py. */
+/*
+ * The files of tests/data/torch_layout are those of torch 1.13 and (cases-2.13.txt, huge-2.13.txt) 2.13 themselves; see
+ * make_torch_layout_data.py.
+ */
 #include "format/torch_layout.h"
 
 #include "format/torch.h"
+#include "format/torch_serialization_id.h"
 #include "integrity/digest.h"
 
 #include "unit/harness.h"
@@ -33,12 +37,22 @@ static void expect_same_file(const char *name, const uint8_t *got, size_t n_got)
     free(want);
 }
 
-/* What must hold of any layout: segments and data tile the file, records are sorted as text. */
-static void expect_consistent(const struct torch_case *all, const struct torch_layout *layout)
+/* Whether the storage of a tensor may come after that of another one: as text, or by number. */
+static bool comes_after(enum torch_profile profile, size_t tensor, size_t other)
+{
+    char key[32];
+    char other_key[32];
+    (void)snprintf(key, sizeof key, "%zu", tensor);
+    (void)snprintf(other_key, sizeof other_key, "%zu", other);
+    return profile == TORCH_1_13 ? strcmp(other_key, key) < 0 : other < tensor;
+}
+
+/* What must hold of any layout: segments and data tile the file, storages are sorted. */
+static void expect_consistent(enum torch_profile profile, const struct torch_case *all,
+                              const struct torch_layout *layout)
 {
     uint64_t end = 0;
     size_t largest = 0;
-    char last[32] = "";
     for (size_t i = 0; i <= layout->n_stored; i++) {
         size_t n_bytes = torch_layout_segment_bytes(layout, i);
         EXPECT_U64(torch_layout_segment_offset(layout, i), end);
@@ -50,11 +64,8 @@ static void expect_consistent(const struct torch_case *all, const struct torch_l
             EXPECT(all->owners[layout->order[i]] == layout->order[i]);
             end += all->tensors[layout->order[i]].n_bytes;
         }
-        if (i < layout->n_stored && layout->n_stored == all->n_tensors) {
-            char key[32];
-            (void)snprintf(key, sizeof key, "%zu", layout->order[i]);
-            EXPECT(strcmp(last, key) < 0);
-            memcpy(last, key, sizeof last);
+        if (i > 0 && i < layout->n_stored && layout->n_stored == all->n_tensors) {
+            EXPECT(comes_after(profile, layout->order[i], layout->order[i - 1]));
         }
     }
     EXPECT_U64(layout->file_bytes, end);
@@ -132,17 +143,17 @@ static void expect_read_back(const struct torch_case *all, const struct torch_la
     temp_dir_remove(&dir);
 }
 
-static void check_case(const struct torch_case *all)
+static void check_case(enum torch_profile profile, const struct torch_case *all)
 {
+    const struct torch_dict dict = torch_case_dict(all);
     struct torch_layout layout;
     struct llavamed_error error = {0};
-    if (!EXPECT(torch_layout_build(all->file_name, all->pointers, all->owners, all->n_tensors, &layout, &error) ==
-                LLAVAMED_OK)) {
+    if (!EXPECT(torch_layout_build(profile, all->file_name, &dict, &layout, &error) == LLAVAMED_OK)) {
         printf("    %s: %s\n", all->file_name, error.message);
         return;
     }
     EXPECT_U64(layout.file_bytes, all->file_bytes);
-    expect_consistent(all, &layout);
+    expect_consistent(profile, all, &layout);
     size_t n_bytes;
     uint64_t holes_bytes;
     uint8_t *bytes = torch_case_render(all, &layout, &n_bytes, &holes_bytes);
@@ -151,7 +162,7 @@ static void check_case(const struct torch_case *all)
     if (!EXPECT_TEXT(sha256, all->sha256)) {
         printf("    %s\n", all->file_name);
     }
-    if (holes_bytes == 0) {
+    if (holes_bytes == 0 && profile == TORCH_1_13) {
         expect_same_file(all->file_name, bytes, n_bytes);
     }
     if (!holds_complex(all)) {
@@ -161,7 +172,7 @@ static void check_case(const struct torch_case *all)
     torch_layout_deinit(&layout);
 }
 
-static void check_file(const char *path, size_t n_want)
+static void check_file(enum torch_profile profile, const char *path, size_t n_want)
 {
     FILE *stream = fopen(path, "r");
     size_t n_cases = 0;
@@ -171,7 +182,7 @@ static void check_file(const char *path, size_t n_want)
     }
     while (torch_case_read(stream, &all)) {
         n_cases++;
-        check_case(&all);
+        check_case(profile, &all);
         torch_case_deinit(&all);
     }
     torch_case_deinit(&all);
@@ -181,13 +192,15 @@ static void check_file(const char *path, size_t n_want)
 
 static void same_bytes_as_torch(void)
 {
-    check_file(DATA "cases.txt", 22);
+    check_file(TORCH_1_13, DATA "cases.txt", 23);
+    check_file(TORCH_2_13, DATA "cases-2.13.txt", 41);
 }
 
 /* All but the zeros of the data is compared. */
 static void same_bytes_as_torch_above_4_gib(void)
 {
-    check_file(DATA "huge.txt", 6);
+    check_file(TORCH_1_13, DATA "huge.txt", 6);
+    check_file(TORCH_2_13, DATA "huge-2.13.txt", 6);
 }
 
 static void folder_is_the_name_without_suffix(void)
@@ -257,7 +270,8 @@ static void sizes_of_7b_are_the_published_ones(void)
         char name[64];
         (void)snprintf(name, sizeof name, "pytorch_model-%05d-of-00002.bin", i + 1);
         struct torch_layout layout;
-        if (EXPECT(torch_layout_build(name, shard, NULL, n, &layout, NULL) == LLAVAMED_OK)) {
+        const struct torch_dict dict = {.tensors = shard, .n_tensors = n};
+        if (EXPECT(torch_layout_build(TORCH_1_13, name, &dict, &layout, NULL) == LLAVAMED_OK)) {
             EXPECT_U64(layout.file_bytes, published[i]);
             torch_layout_deinit(&layout);
         }
@@ -266,8 +280,28 @@ static void sizes_of_7b_are_the_published_ones(void)
     torch_case_deinit(&all);
 }
 
-/* Segment i is rendered before the data behind it has a CRC. */
-static void segments_need_no_later_crc(void)
+/* Segment i is rendered before the data behind it has a sum. */
+static void expect_no_later_sum(const struct torch_layout *layout)
+{
+    struct torch_layout_sum *sums = calloc(layout->n_stored, sizeof *sums);
+    for (size_t i = 0; i < layout->n_stored; i++) {
+        size_t n_bytes = torch_layout_segment_bytes(layout, i);
+        /* Exactly as large as what may be looked at, for a sanitizer to see. */
+        struct torch_layout_sum *known = i == 0 ? NULL : torch_case_memory(NULL, i * sizeof *known);
+        for (size_t k = 0; k < i; k++) {
+            known[k] = sums[k];
+        }
+        uint8_t *out = torch_case_memory(NULL, n_bytes);
+        memset(out, 0xee, n_bytes);
+        torch_layout_render(layout, i, known, out);
+        EXPECT(n_bytes >= 34 && out[n_bytes - 1] != 0xee);
+        free(out);
+        free(known);
+    }
+    free(sums);
+}
+
+static void segments_need_no_later_sum(void)
 {
     struct torch_case all = {0};
     for (int i = 0; i < 12; i++) {
@@ -279,26 +313,51 @@ static void segments_need_no_later_crc(void)
     for (size_t i = 0; i < 12; i++) {
         tensors[i] = &all.tensors[i];
     }
-    struct torch_layout layout;
-    EXPECT(torch_layout_build("a.pt", tensors, NULL, 12, &layout, NULL) == LLAVAMED_OK);
-    uint32_t *crc32s = calloc(12, sizeof *crc32s);
-    for (size_t i = 0; i < 12; i++) {
-        size_t n_bytes = torch_layout_segment_bytes(&layout, i);
-        /* Exactly as large as what may be looked at, for a sanitizer to see. */
-        uint32_t *known = i == 0 ? NULL : torch_case_memory(NULL, i * sizeof *known);
-        for (size_t k = 0; k < i; k++) {
-            known[k] = crc32s[k];
-        }
-        uint8_t *out = torch_case_memory(NULL, n_bytes);
-        memset(out, 0xee, n_bytes);
-        torch_layout_render(&layout, i, known, out);
-        EXPECT(n_bytes >= 34 && out[n_bytes - 1] != 0xee);
-        free(out);
-        free(known);
+    const struct torch_dict dict = {.tensors = tensors, .n_tensors = 12};
+    for (int profile = TORCH_1_13; profile <= TORCH_2_13; profile++) {
+        struct torch_layout layout;
+        EXPECT(torch_layout_build((enum torch_profile)profile, "a.pt", &dict, &layout, NULL) == LLAVAMED_OK);
+        expect_no_later_sum(&layout);
+        torch_layout_deinit(&layout);
     }
-    free(crc32s);
-    torch_layout_deinit(&layout);
     torch_case_deinit(&all);
+}
+
+/* ---- The serialization_id ---- */
+
+/* The first half of the ids that torch 2.13 itself writes for n storages; cases-2.13.txt has those of fewer. */
+static void names_of_many_records(void)
+{
+    static const struct {
+        size_t n_stored;
+        uint64_t want;
+    } rows[] = {
+        {10268, UINT64_C(5197845867379678408)},   {10269, UINT64_C(15472608696444469965)},
+        {20748, UINT64_C(12772365113525635590)},  {20749, UINT64_C(14514283434516974037)},
+        {42038, UINT64_C(17977138387186910142)},  {42039, UINT64_C(10939446394079110486)},
+        {85224, UINT64_C(3315691797398507142)},   {85225, UINT64_C(7262695473269778230)},
+        {172928, UINT64_C(7194492101126038920)},  {172929, UINT64_C(10619400307664360992)},
+        {351056, UINT64_C(7303101124205551473)},  {351057, UINT64_C(5890048140527109768)},
+        {712692, UINT64_C(17364330235952240510)}, {712693, UINT64_C(2806598442895806879)},
+        {958000, UINT64_C(11053699847274433948)},
+    };
+    for (size_t row = 0; row < sizeof rows / sizeof rows[0]; row++) {
+        size_t n = rows[row].n_stored + 5;
+        uint64_t *hashes = torch_case_memory(NULL, n * sizeof *hashes);
+        static const char *const small[] = {"data.pkl", ".format_version", ".storage_alignment", "byteorder",
+                                            "version"};
+        for (size_t i = 0; i < n; i++) {
+            char name[32];
+            size_t n_bytes = i < 4       ? (size_t)snprintf(name, sizeof name, "%s", small[i])
+                             : i + 1 < n ? (size_t)snprintf(name, sizeof name, "data/%zu", i - 4)
+                                         : (size_t)snprintf(name, sizeof name, "%s", small[4]);
+            hashes[i] = torch_serialization_hash(name, n_bytes);
+        }
+        uint64_t names = 0;
+        EXPECT(torch_serialization_names(hashes, n, &names, NULL) == LLAVAMED_OK);
+        EXPECT_U64(names, rows[row].want);
+        free(hashes);
+    }
 }
 
 /* ---- Refusals ---- */
@@ -310,11 +369,14 @@ static void expect_refused(const struct torch_case *all, const char *file_name, 
     for (size_t i = 0; i < all->n_tensors && i < 8; i++) {
         tensors[i] = &all->tensors[i];
     }
-    struct torch_layout layout = {.file_bytes = 77};
-    struct llavamed_error error = {0};
-    EXPECT(torch_layout_build(file_name, tensors, all->owners, all->n_tensors, &layout, &error) == want);
-    EXPECT_TEXT(error.message, message);
-    EXPECT_U64(layout.file_bytes, 77);
+    const struct torch_dict dict = {.tensors = tensors, .owners = all->owners, .n_tensors = all->n_tensors};
+    for (int profile = TORCH_1_13; profile <= TORCH_2_13; profile++) {
+        struct torch_layout layout = {.file_bytes = 77};
+        struct llavamed_error error = {0};
+        EXPECT(torch_layout_build((enum torch_profile)profile, file_name, &dict, &layout, &error) == want);
+        EXPECT_TEXT(error.message, message);
+        EXPECT_U64(layout.file_bytes, 77);
+    }
 }
 
 static void refuses_names_without_a_folder(void)
@@ -326,8 +388,9 @@ static void refuses_names_without_a_folder(void)
     memset(name, 'x', sizeof name);
     memcpy(name + 256, ".pt", 4);
     struct torch_layout layout;
-    EXPECT(torch_layout_build(name, NULL, NULL, 0, &layout, NULL) == LLAVAMED_STATUS_USAGE);
-    EXPECT(torch_layout_build(name + 1, NULL, NULL, 0, &layout, NULL) == LLAVAMED_OK);
+    const struct torch_dict dict = {.n_tensors = 0};
+    EXPECT(torch_layout_build(TORCH_1_13, name, &dict, &layout, NULL) == LLAVAMED_STATUS_USAGE);
+    EXPECT(torch_layout_build(TORCH_1_13, name + 1, &dict, &layout, NULL) == LLAVAMED_OK);
     torch_layout_deinit(&layout);
 }
 
@@ -400,7 +463,8 @@ static void refuses_a_pickle_that_nobody_reads(void)
     }
     struct torch_layout layout;
     struct llavamed_error error = {0};
-    EXPECT(torch_layout_build("a.pt", tensors, NULL, n, &layout, &error) == LLAVAMED_STATUS_INPUT_LIMIT);
+    const struct torch_dict dict = {.tensors = tensors, .n_tensors = n};
+    EXPECT(torch_layout_build(TORCH_1_13, "a.pt", &dict, &layout, &error) == LLAVAMED_STATUS_INPUT_LIMIT);
     EXPECT_TEXT(error.message, "too many tensors for one PyTorch file (want a pickle of at most 67108864 bytes)");
     EXPECT_TEXT(error.hint, "make the shards smaller with --max-shard-size");
     free(tensors);
@@ -413,7 +477,8 @@ int main(void)
     CASE(same_bytes_as_torch_above_4_gib);
     CASE(folder_is_the_name_without_suffix);
     CASE(sizes_of_7b_are_the_published_ones);
-    CASE(segments_need_no_later_crc);
+    CASE(segments_need_no_later_sum);
+    CASE(names_of_many_records);
     CASE(refuses_names_without_a_folder);
     CASE(refuses_what_torch_lacks);
     CASE(refuses_a_file_of_2_to_the_63);

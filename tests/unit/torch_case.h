@@ -9,8 +9,9 @@
  *     many    N  DTYPE                      N tensors k0, k1, ... of one element each
  *     end
  *
- * Byte k of the data of tensor i is 7 k + 31 (k / 256) + 13 i modulo 256. Data above TORCH_CASE_HOLE_BYTES is all zeros
- * and is left out of the bytes made and compared: a hole.
+ * Byte k of the data of tensor i is 7 k + 31 (k / 256) + 13 i modulo 256; where the name begins with "PK", the first
+ * four are 50 4b 07 08, as a zip's descriptors begin. Data above TORCH_CASE_HOLE_BYTES is all zeros and is left out of
+ * the bytes made and compared: a hole.
  */
 #ifndef UNIT_TORCH_CASE_H
 #define UNIT_TORCH_CASE_H
@@ -147,11 +148,28 @@ static inline bool torch_case_read(FILE *stream, struct torch_case *all)
     return ended;
 }
 
-static inline void torch_case_data(size_t tensor, size_t n_bytes, uint8_t *out)
+/* The whole data of a tensor. */
+static inline void torch_case_data(const struct torch_case *all, size_t tensor, uint8_t *out)
 {
-    for (size_t k = 0; k < n_bytes; k++) {
-        out[k] = (uint8_t)(7 * k + 31 * (k >> 8) + 13 * tensor);
+    static const uint8_t signature[] = {0x50, 0x4b, 0x07, 0x08};
+    bool is_signed = strncmp(all->tensors[tensor].name, "PK", 2) == 0;
+    for (size_t k = 0; k < all->tensors[tensor].n_bytes; k++) {
+        out[k] = is_signed && k < 4 ? signature[k] : (uint8_t)(7 * k + 31 * (k >> 8) + 13 * tensor);
     }
+}
+
+static inline struct torch_dict torch_case_dict(const struct torch_case *all)
+{
+    return (struct torch_dict){.tensors = all->pointers, .owners = all->owners, .n_tensors = all->n_tensors};
+}
+
+static inline struct torch_layout_sum torch_case_sum(const uint8_t *data, uint64_t n_bytes)
+{
+    struct torch_layout_sum sum = {.crc32 = crc32_update(0, data, (size_t)n_bytes)};
+    for (size_t k = 0; k < n_bytes && k < 8; k++) {
+        sum.front |= (uint64_t)data[k] << (8 * k);
+    }
+    return sum;
 }
 
 /* CRC-32 of n_bytes zeros, by doubling. */
@@ -175,7 +193,7 @@ static inline uint32_t torch_case_crc32_of_zeros(uint64_t n_bytes)
 static inline uint8_t *torch_case_render(const struct torch_case *all, const struct torch_layout *layout,
                                          size_t *n_bytes, uint64_t *holes_bytes)
 {
-    uint32_t *crc32s = torch_case_memory(NULL, layout->n_stored * sizeof *crc32s);
+    struct torch_layout_sum *sums = torch_case_memory(NULL, layout->n_stored * sizeof *sums);
     *holes_bytes = 0;
     for (size_t i = 0; i < layout->n_stored; i++) {
         uint64_t bytes = all->tensors[layout->order[i]].n_bytes;
@@ -188,21 +206,21 @@ static inline uint8_t *torch_case_render(const struct torch_case *all, const str
     for (size_t i = 0; i < layout->n_stored; i++) {
         const struct tensor *tensor = &all->tensors[layout->order[i]];
         if (tensor->n_bytes > TORCH_CASE_HOLE_BYTES) {
-            crc32s[i] = torch_case_crc32_of_zeros(tensor->n_bytes);
+            sums[i] = (struct torch_layout_sum){.crc32 = torch_case_crc32_of_zeros(tensor->n_bytes)};
             hole += tensor->n_bytes;
             continue;
         }
         uint8_t *data = bytes + (layout->file_offsets[i] - hole);
-        torch_case_data(layout->order[i], (size_t)tensor->n_bytes, data);
-        crc32s[i] = crc32_update(0, data, (size_t)tensor->n_bytes);
+        torch_case_data(all, layout->order[i], data);
+        sums[i] = torch_case_sum(data, tensor->n_bytes);
     }
     for (size_t i = layout->n_stored + 1; i-- > 0;) {
-        torch_layout_render(layout, i, crc32s, bytes + (torch_layout_segment_offset(layout, i) - hole));
+        torch_layout_render(layout, i, sums, bytes + (torch_layout_segment_offset(layout, i) - hole));
         if (i > 0 && all->tensors[layout->order[i - 1]].n_bytes > TORCH_CASE_HOLE_BYTES) {
             hole -= all->tensors[layout->order[i - 1]].n_bytes;
         }
     }
-    free(crc32s);
+    free(sums);
     return bytes;
 }
 

@@ -104,6 +104,21 @@ test_resume_torch_output()
     want diff -r out other
 }
 
+test_resume_torch_profile()
+{
+    make_models
+    "$PROGRAM" --base m/base --delta m/delta --out other --format torch --torch-profile 2.13 -q
+    kill_in_the_middle 12000 --format torch --torch-profile 2.13
+    apply --base m/base --delta m/delta --out out --format torch --torch-profile 2.13 -v --json
+    want_status 0
+    want_json 'r["bytes"]["reused"] > 8000000'
+    want diff -r out other
+    rm -r out
+    kill_in_the_middle 4000 --format torch
+    starts_over 'the options*' --format torch --torch-profile 2.13
+    want diff -r out other
+}
+
 # starts_over REASON OPTION...
 starts_over()
 {

@@ -1,17 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=bash
-# --format torch: shards and index held against the bytes that torch 1.13 and transformers 4.28 write for the same sums
-# (tests/tools/make_cli_torch.py), whatever the form of the inputs and however the work is cut.
+# --format torch: shards and index held against the bytes that torch 1.13 and transformers 4.28 write for the same sums,
+# and for --torch-profile 2.13 against those of torch 2.13 (tests/tools/make_cli_torch.py), whatever the form of the
+# inputs and however the work is cut.
 
 ARCHIVES=$DATA/../cli_archives
 FORMS=$DATA/../cli_forms
 PUBLISHED=$DATA/../published
 
-# want_torch CASE: the weights and index in ./out are those that torch 1.13 wrote; no other weights are there
+# want_torch CASE [-2.13]: the weights and index in ./out are those that torch 1.13 wrote, or torch 2.13; no other
+# weights are there
 want_torch()
 {
     local holds=0 want got
-    want=$(sed -n "s#^\([0-9a-f]*\)  $1/#\1  #p" "$DATA/expected-torch.sha256")
+    want=$(sed -n "s#^\([0-9a-f]*\)  $1/#\1  #p" "$DATA/expected-torch${2-}.sha256")
     got=$(cd out && sha256sum pytorch_model* 2>/dev/null)
     [ -n "$want" ] && [ "$got" = "$want" ] && holds=1
     note_check $holds "out is not the expected '$1': got $got, want $want"
@@ -30,6 +32,18 @@ merge_torch()
     want_torch "$case"
 }
 
+# The same in the profile of torch 2.13.
+merge_torch_2_13()
+{
+    local case=$1 base=$2 delta=$3
+    shift 3
+    rm -rf out
+    apply --base "$base" --delta "$delta" --out out --format torch --torch-profile 2.13 -q "$@"
+    want_status 0
+    want_empty stderr
+    want_torch "$case" -2.13
+}
+
 test_torch_single_shard()
 {
     apply_pair base delta --format torch
@@ -40,10 +54,61 @@ test_torch_single_shard()
     (cd out && sha256sum --strict -c SHA256SUMS) >sums 2>&1
     want test $? -eq 0
     want grep -q '^pytorch_model.bin: OK$' sums
-    want grep -q '"options": {"format": "torch", "dtype": "delta", "inv_freq": "keep", "max_shard_size": 10000000000}' \
-        out/llavamed-manifest.json
+    want grep -q '"options": {"format": "torch", "torch_profile": "1.13", "dtype": "delta", ' out/llavamed-manifest.json
+    want grep -q '"inv_freq": "keep", "max_shard_size": 10000000000}' out/llavamed-manifest.json
     want grep -q '{"name": "pytorch_model.bin", ' out/llavamed-manifest.json
-    want grep -q 'torch.save' out/README.md
+    want grep -q 'torch.save. of torch 1.13 to 2.0' out/README.md
+}
+
+test_torch_profile()
+{
+    local base delta dtype
+    apply_pair base delta --format torch --torch-profile 2.13
+    want_status 0
+    want_torch delta -2.13
+    (cd out && sha256sum --strict --quiet -c SHA256SUMS) >sums 2>&1
+    want test $? -eq 0
+    want grep -q '"options": {"format": "torch", "torch_profile": "2.13", "dtype": "delta", ' out/llavamed-manifest.json
+    want grep -q 'torch.save. of torch 2.13' out/README.md
+    merge_torch delta "$DATA/base" "$DATA/delta" --torch-profile 1.13
+    for dtype in float16 bfloat16 float32; do
+        merge_torch_2_13 "$dtype" "$DATA/base-bin" "$DATA/delta" --dtype "$dtype"
+    done
+    merge_torch_2_13 drop "$DATA/base" "$DATA/delta" --inv-freq drop
+    for base in base base-sharded base-bin; do
+        merge_torch_2_13 sharded "$DATA/$base" "$DATA/delta-safetensors" --max-shard-size 3KB
+    done
+    for delta in deflated stored safetensors-streamed; do
+        merge_torch_2_13 sharded "$DATA/base" "$ARCHIVES/delta-$delta.zip" --max-shard-size 3KB
+    done
+}
+
+test_torch_profile_dry_run()
+{
+    apply_pair base delta --format torch --torch-profile 2.13 --max-shard-size 3KB -n --json
+    want_status 0
+    want_nothing_left
+    cp .checks/stdout planned
+    apply_pair base delta --format torch --torch-profile 2.13 --max-shard-size 3KB -q
+    want_torch sharded -2.13
+    want python3 -c 'import json, os
+for shard in json.load(open("planned"))["result"]["shards"]:
+    assert shard["bytes"] == os.stat("out/" + shard["name"]).st_size'
+}
+
+# It says how torch files are written; without them there is nothing that it could mean.
+test_torch_profile_refused()
+{
+    local profile
+    for profile in 1.13 2.13; do
+        apply_pair base delta --torch-profile "$profile"
+        want_failure 2 'a torch profile is given, but the shards are safetensors'
+        want_stderr 'llavamed-apply: hint: --torch-profile goes with --format torch'
+        apply_pair base delta --format safetensors --torch-profile "$profile" -n
+        want_failure 2 'a torch profile is given, but the shards are safetensors'
+    done
+    apply_pair base delta --format torch --torch-profile 2.6
+    want_failure 2 "--torch-profile: unknown value (got '2.6', want one of 1.13, 2.13)"
 }
 
 test_torch_shards()
@@ -94,12 +159,15 @@ test_torch_however_cut()
     for delta in "$DATA/delta" "$DATA/delta-safetensors" "$ARCHIVES/delta-deflated.zip"; do
         for threads in 1 2 3 16; do
             merge_torch sharded "$DATA/base" "$delta" --max-shard-size 3KB -j "$threads"
+            merge_torch_2_13 sharded "$DATA/base" "$delta" --max-shard-size 3KB -j "$threads"
         done
         for memory in 320KiB 1MiB 1GiB; do
             merge_torch sharded "$DATA/base" "$delta" --max-shard-size 3KB --max-memory "$memory"
+            merge_torch_2_13 sharded "$DATA/base" "$delta" --max-shard-size 3KB --max-memory "$memory"
         done
         for cpu in "${cpus[@]}"; do
             merge_torch first-empty "$DATA/base" "$delta" --max-shard-size 300 --cpu "$cpu" --verify full
+            merge_torch_2_13 first-empty "$DATA/base" "$delta" --max-shard-size 300 --cpu "$cpu" --verify full
         done
     done
 }
@@ -107,25 +175,29 @@ test_torch_however_cut()
 # Tensors of many tiles, in several shards, with embeddings that grow.
 test_torch_large_however_cut()
 {
-    local options
+    local options profile
     synth model
-    apply --base model/base --delta model/delta --out first --format torch --max-shard-size 4MB -q
-    want_status 0
-    want test "$(find first -name '*.bin' | wc -l)" -gt 1
-    for options in '-j 1 --max-memory 1MiB' '-j 5 --max-memory 32MiB' '-j 16 --cpu ref'; do
-        rm -rf out
-        # shellcheck disable=SC2086
-        apply --base model/base --delta model/delta --out out --format torch --max-shard-size 4MB -q $options
+    for profile in 1.13 2.13; do
+        set -- --base model/base --delta model/delta --format torch --torch-profile "$profile" --max-shard-size 4MB -q
+        rm -rf first
+        apply "$@" --out first
         want_status 0
-        want_same first/SHA256SUMS out/SHA256SUMS
-        want diff -r first out
+        want test "$(find first -name '*.bin' | wc -l)" -gt 1
+        for options in '-j 1 --max-memory 1MiB' '-j 5 --max-memory 32MiB' '-j 16 --cpu ref'; do
+            rm -rf out
+            # shellcheck disable=SC2086
+            apply "$@" --out out $options
+            want_status 0
+            want_same first/SHA256SUMS out/SHA256SUMS
+            want diff -r first out
+        done
     done
 }
 
 # What was written is an input like any other: the same sums again, from torch files on either side.
 test_torch_output_as_input()
 {
-    local base delta options
+    local profile
     mkdir zeros
     python3 - "$DATA/base/model.safetensors" zeros/model.safetensors <<'PYTHON'
 import struct, sys
@@ -134,13 +206,16 @@ start = 8 + struct.unpack("<Q", data[:8])[0]
 data[start:] = bytes(len(data) - start)
 open(sys.argv[2], "wb").write(data)
 PYTHON
-    apply --base "$DATA/base" --delta zeros --out base --format torch --max-shard-size 1KB --allow-unknown-base -q
-    want_status 0
-    apply --base zeros --delta "$DATA/delta" --out delta --format torch --max-shard-size 2KB --allow-unknown-base -q
-    want_status 0
-    for options in '' '--max-shard-size 3KB'; do
-        # shellcheck disable=SC2086
-        merge_torch "$([ -z "$options" ] && echo delta || echo sharded)" base delta $options
+    for profile in 1.13 2.13; do
+        set -- --format torch --torch-profile "$profile" --allow-unknown-base -q
+        rm -rf base delta
+        apply --base "$DATA/base" --delta zeros --out base --max-shard-size 1KB "$@"
+        want_status 0
+        apply --base zeros --delta "$DATA/delta" --out delta --max-shard-size 2KB "$@"
+        want_status 0
+        merge_torch delta base delta
+        merge_torch sharded base delta --max-shard-size 3KB
+        merge_torch_2_13 delta base delta
     done
     # An empty first shard is no hindrance.
     rm -rf base
