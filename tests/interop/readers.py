@@ -63,7 +63,9 @@ def run_case(program, seed):
         tokenizer, merged = make_models(seed, directory)
         out = f"{directory}/out"
         arguments = ["--base", f"{directory}/base", "--delta", f"{directory}/delta", "--out", out, "-q",
-                     "--max-shard-size", ["5GB", "6KB"][seed % 2], "--format", ["safetensors", "torch"][seed // 2 % 2]]
+                     "--max-shard-size", ["5GB", "6KB"][seed % 2],
+                     *[["--format", "safetensors"], ["--format", "torch"],
+                       ["--format", "torch", "--torch-profile", "2.13"]][seed // 2 % 3]]
         result = subprocess.run([program, *arguments], stdin=subprocess.DEVNULL, capture_output=True, check=False)
         if result.returncode != 0:
             return f"exit status {result.returncode}: {result.stderr.decode()[-2000:]}"

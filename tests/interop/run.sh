@@ -51,4 +51,4 @@ exec tests/run_check.sh \
     "safetensors-writer=$build/venv/bin/python tests/interop/safetensors_writer.py \
         --program $build/tools/render_safetensors --cases ${INTEROP_SAFETENSORS_CASES:-3000}" \
     "torch-writer-today=$build/venv/bin/python tests/interop/torch_writer.py --program $build/tools/render_torch \
-        --cases ${INTEROP_CASES:-400}"
+        --cases ${INTEROP_TORCH_CASES:-2000}"

@@ -4,8 +4,9 @@
 Random pairs (models.py), written as torch files or safetensors, are merged with options that must not change a byte;
 each shard must be what torch.save of this torch (1.13) writes for the same dict, cut by transformers' own
 shard_checkpoint, the index what save_pretrained writes. --bools adds cases full of bools, which that function counts
-as an eighth of a byte, with limits around where such sums end. The torch of --newer then loads all of it with
-weights_only=True. --large adds an archive above 4 GiB and one of more than 65,535 records.
+as an eighth of a byte, with limits around where such sums end. The torch of --newer (2.13) then loads all of it with
+weights_only=True. Each merge is done again with --torch-profile 2.13: its files must be those that the newer torch saves
+of what it loaded, and this one must load them. Some tensors begin with the bytes of a zip's descriptor. --large adds an archive above 4 GiB and one of more than 65,535 records.
 
 Usage: torch_output.py --program PATH --newer PYTHON [--cases N] [--bools N] [--seed N]
            [--only CASE] [--large]
@@ -129,13 +130,37 @@ def limit_at_edge(rng, tensors):
     return max(1, int(sum(sizes[first:rng.randint(first, len(sizes))])) + rng.randint(-1, 1))
 
 
+def sign_some(rng, base, delta):
+    """Sums that begin with the bytes of a zip's descriptor, which torch 2.13 takes for one."""
+    for name, tensor in list(delta.items()):
+        if (name in base and base[name].shape == tensor.shape and base[name].dtype == tensor.dtype and
+                tensor.dtype in checkpoints.FLOATS and tensor.numel() >= 4 and "inv_freq" not in name and
+                rng.random() < 0.1):
+            base[name], delta[name] = base[name].contiguous().clone(), tensor.contiguous().clone()
+            base[name].view(-1)[:2] = 0
+            delta[name].view(-1).view(torch.uint8)[:4] = torch.tensor([0x50, 0x4b, 7, 8], dtype=torch.uint8)
+
+
+def merge_profiles(program, arguments, directory):
+    """directory/out by torch 1.13, directory/out-2.13: all but the files of weights must be as good as the same."""
+    run_program(program, [*arguments, "--out", f"{directory}/out"])
+    run_program(program, [*arguments, "--out", f"{directory}/out-2.13", "--torch-profile", "2.13"])
+    with_index = sorted(name for name in os.listdir(f"{directory}/out") if name.startswith("pytorch_model"))
+    again = sorted(name for name in os.listdir(f"{directory}/out-2.13") if name.startswith("pytorch_model"))
+    expect(with_index == again, f"{with_index} and {again}")
+    if INDEX in again:
+        expect(first_difference(f"{directory}/out/{INDEX}", f"{directory}/out-2.13/{INDEX}") is None, "another index")
+
+
 def run_case(program, seed, directory, bools=False):
-    """Raises Mismatch. Leaves directory/out."""
+    """Raises Mismatch. Leaves directory/out and directory/out-2.13."""
     rng, maker = random.Random(seed), models.Maker(seed)
     if bools:
         base, delta = maker.bool_pair()
     else:
         base, delta = maker.foreign_pair(False) if rng.random() < 0.4 else maker.llama_pair()
+    if rng.random() < 0.5:
+        sign_some(rng, base, delta)
     files = {}
     for side, tensors in ("base", base), ("delta", delta):
         kind = rng.choice(["safetensors", "bin"])
@@ -148,18 +173,30 @@ def run_case(program, seed, directory, bools=False):
     total = sum(t.numel() * t.element_size() for t in want.values())
     limit = rng.choice([10**10, max(1, total // rng.randint(1, 12) + rng.randint(-3, 3))])
     limit = limit_at_edge(rng, want) if bools and want else limit
-    run_program(program, ["--base", f"{directory}/base", "--delta", f"{directory}/delta", "--out", f"{directory}/out",
-                          *options_for(rng, dtype, drop, limit)])
+    merge_profiles(program, ["--base", f"{directory}/base", "--delta", f"{directory}/delta",
+                             *options_for(rng, dtype, drop, limit)], directory)
     compare_output(f"{directory}/out", want, limit, f"{directory}/want")
 
 
-def check_loads(newer, directories):
-    """What the newer torch loads otherwise than this one, or not at all."""
-    done = subprocess.run([newer, os.path.join(HERE, "torch_digest.py")], text=True, stdout=subprocess.PIPE,
-                          input="".join(f"{d}/out\n" for d in directories), check=False)
+def ask_newer(newer, directories, *options):
+    done = subprocess.run([newer, os.path.join(HERE, "torch_digest.py"), *options], text=True, stdout=subprocess.PIPE,
+                          input="".join(f"{d}\n" for d in directories), check=False)
     said = done.stdout.splitlines()
-    own = [torch_digest.digest(f"{d}/out") for d in directories]
-    return [i for i, hexes in enumerate(own) if i >= len(said) or said[i] != hexes]
+    return said + [None] * (len(directories) - len(said))
+
+
+def check_loads(newer, directories):
+    """(case, what is wrong with it) of what the newer torch loads or saves otherwise."""
+    outs = [f"{d}/out" for d in directories]
+    loaded, saved = ask_newer(newer, outs), ask_newer(newer, outs, "--again")
+    for i, directory in enumerate(directories):
+        own = torch_digest.digest(outs[i])
+        if loaded[i] != own:
+            yield i, "loaded otherwise by the newer torch"
+        if saved[i] != torch_digest.digest_of_files(f"{directory}/out-2.13"):
+            yield i, "the newer torch saves other files"
+        elif torch_digest.digest(f"{directory}/out-2.13") != own:
+            yield i, "what is written as by the newer torch is loaded otherwise"
 
 
 def run_batch(options, seeds, bools=False):
@@ -177,9 +214,9 @@ def run_batch(options, seeds, bools=False):
                 wrong.add(seed)
                 print(f"case {seed}: {traceback.format_exc()}", flush=True)
         good = [seed for seed in seeds if seed not in wrong]
-        for i in check_loads(options.newer, [f"{root}/{seed}" for seed in good]):
+        for i, text in check_loads(options.newer, [f"{root}/{seed}" for seed in good]):
             wrong.add(good[i])
-            print(f"case {good[i]}: loaded otherwise by the newer torch", flush=True)
+            print(f"case {good[i]}: {text}", flush=True)
     return len(wrong)
 
 
@@ -210,8 +247,8 @@ def large_above_4_gib(program, directory):
             for place in places:
                 file.seek(-place, os.SEEK_END)
                 file.write(b"\x3c")
-    run_program(program, ["--base", f"{directory}/base.safetensors", "--delta", f"{directory}/delta.safetensors",
-                          "--out", f"{directory}/out", "--format", "torch", "-q", "--allow-unknown-base"])
+    merge_profiles(program, ["--base", f"{directory}/base.safetensors", "--delta", f"{directory}/delta.safetensors",
+                             "--format", "torch", "-q", "--allow-unknown-base"], directory)
     # Zeros that were never touched take no memory.
     want = {name: torch.zeros(shape, dtype=torch.float16) for name, shape in shapes.items()}
     ends = 0
@@ -232,8 +269,8 @@ def large_many_records(program, directory):
     for side in "base", "delta":
         save_file(tensors, f"{directory}/{side}.safetensors")
         tensors = {name: tensor + 1 for name, tensor in tensors.items()}
-    run_program(program, ["--base", f"{directory}/base.safetensors", "--delta", f"{directory}/delta.safetensors",
-                          "--out", f"{directory}/out", "--format", "torch", "-q", "--allow-unknown-base"])
+    merge_profiles(program, ["--base", f"{directory}/base.safetensors", "--delta", f"{directory}/delta.safetensors",
+                             "--format", "torch", "-q", "--allow-unknown-base"], directory)
     base, delta = (checkpoints.load(directory, [f"{side}.safetensors"]) for side in ("base", "delta"))
     compare_output(f"{directory}/out", oracle.merge(base, delta), 10**10, f"{directory}/want")
 
@@ -242,8 +279,8 @@ def run_large(options, case):
     with tempfile.TemporaryDirectory() as directory:
         try:
             case(options.program, directory)
-            if check_loads(options.newer, [directory]):
-                raise Mismatch("loaded otherwise by the newer torch")
+            for _, text in check_loads(options.newer, [directory]):
+                raise Mismatch(text)
         except Mismatch as error:
             print(f"{case.__name__}: {error}", flush=True)
             return 1

@@ -59,14 +59,15 @@ class Case:
         made = []
         for i, (_, dtype, owner, shape) in enumerate(self.tensors):
             made.append(make_tensor(i, DTYPES[dtype], shape) if owner is None else made[owner].view(shape))
-            if self.tensors[i][0].startswith("PK") and owner is None:
-                bytes_of(made[i])[:4] = torch.tensor([0x50, 0x4b, 7, 8], dtype=torch.uint8)
+            if self.tensors[i][0].startswith("PK") and owner is None and made[i].numel() > 0:
+                front = bytes_of(made[i])[:4]
+                front.copy_(torch.tensor([0x50, 0x4b, 7, 8], dtype=torch.uint8)[:front.numel()])
         # Names that are objects of their own, as those of a real state dict: never a literal of torch's source.
         return {bytes(name, "utf-8").decode(): tensor for (name, _, _, _), tensor in zip(self.tensors, made)}
 
 
 def bytes_of(tensor):
-    return tensor.view(-1).view(torch.uint8)
+    return tensor.reshape(-1).view(torch.uint8)
 
 
 def make_tensor(i, dtype, shape):
