@@ -37,7 +37,7 @@ static size_t assign_torch_shards(uint64_t limit, struct plan *plan)
 static size_t first_without_bytes(const struct plan *plan)
 {
     size_t i = 0;
-    while (i < plan->n_tensors && (plan->format == SHARD_TORCH || plan->tensors[i].out.n_bytes > 0)) {
+    while (i < plan->n_tensors && (plan->format != SHARD_SAFETENSORS || plan->tensors[i].out.n_bytes > 0)) {
         i++;
     }
     return i;

@@ -161,7 +161,7 @@ static void warn(const struct check *check, const struct plan *plan, struct warn
             "element gets its own of the base",
             repeating->n, repeating->n == 1 ? "" : "s", SHOWN_NAME_BYTES, repeating->first);
     }
-    if (otherwise->n > 0 && plan->format == SHARD_TORCH) {
+    if (otherwise->n > 0 && plan->format != SHARD_SAFETENSORS) {
         warnings_add(warnings,
                      "delta: %zu tensor%s (first %.*s) saved as %s of a storage, which the reference keeps: the values "
                      "are the same, the hashes of its shards may be others",
