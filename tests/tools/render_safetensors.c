@@ -49,8 +49,7 @@ static void render_shard(const struct torch_case *all)
     memset(bytes, 0xff, (size_t)layout.file_bytes);
     memcpy(bytes, layout.head, layout.head_bytes);
     for (size_t i = 0; i < layout.n_tensors; i++) {
-        const struct tensor *tensor = all->pointers[layout.order[i]];
-        torch_case_data(layout.order[i], (size_t)tensor->n_bytes, bytes + layout.file_offsets[i]);
+        torch_case_data(all, layout.order[i], bytes + layout.file_offsets[i]);
     }
     print_digest(bytes, (size_t)layout.file_bytes);
     free(bytes);
