@@ -301,10 +301,25 @@ demo:
 	@$(MAKE) --no-print-directory -j$(JOBS) all tools
 	@BUILD=$(BUILD) tests/tools/demo.sh
 
-## bench: the main job against a plain program that reads and writes as many bytes
+# The scale of 7B; the Python of the interop environments, which has torch, where it is there.
+BENCH_SCALE ?= 0.075
+BENCH_PAIRS ?= 5
+BENCH_PYTHON ?= $(firstword $(wildcard $(BUILD)/venv/bin/python) $(PYTHON))
+PEERS_SCALE ?= 0.25
+PEERS_PAIRS ?= 3
+
+## bench: merges against what their work costs at least: one table with limits, some ten minutes on a quiet machine
 .PHONY: bench
 bench: all tools
-	@BUILD=$(BUILD) tests/bench/run.sh
+	@$(PYTHON) -B tests/bench/bench.py --build $(BUILD) --scale $(BENCH_SCALE) --pairs $(BENCH_PAIRS) \
+	    --python $(BENCH_PYTHON)
+
+## bench-peers: against the reference script, its bare core and mergekit; wants the environments of make interop
+.PHONY: bench-peers
+bench-peers: all tools
+	@$(PYTHON) -B tests/bench/peers.py --build $(BUILD) --scale $(PEERS_SCALE) --pairs $(PEERS_PAIRS) \
+	    --python $(BENCH_PYTHON) --reference $(BUILD)/venv-reference/bin/python \
+	    --mergekit $(BUILD)/venv-mergekit/bin/python
 
 ## bench-startup: planning a 65B checkpoint and one of 100,000 tensors, --help: system calls and time
 .PHONY: bench-startup

@@ -422,6 +422,18 @@ void input_file_drop_cache(struct input_file *file)
     }
 }
 
+void input_file_drop_sparse(const char *path)
+{
+    struct input_file *file = NULL;
+    if (input_file_open(path, &file, NULL) != LLAVAMED_OK) {
+        return;
+    }
+    if (file->read_blocks != NULL) {
+        input_file_drop_cache(file);
+    }
+    input_file_close(file);
+}
+
 static bool same_content(const struct input_file *file, const struct stat *info)
 {
     return (uint64_t)info->st_size == file->file_bytes && info->st_mtim.tv_sec == file->modified.tv_sec &&

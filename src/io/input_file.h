@@ -85,6 +85,13 @@ enum llavamed_status input_file_read_near(struct input_file *file, uint64_t offs
 void input_file_drop_cache(struct input_file *file);
 
 /*
+ * The same for the file at `path` when little of it is in the cache: then what is there are scattered pages of a look
+ * that somebody took, at each of which Linux falls back to reading ahead in single pages instead of large folios. Never
+ * fails: what cannot be opened is told by whoever needs it.
+ */
+void input_file_drop_sparse(const char *path);
+
+/*
  * INPUT_CHANGED when size, modification time or inode differ from those at opening; for a part, those of the whole file
  * it is in. What is in memory does not change.
  */

@@ -36,9 +36,9 @@ enum llavamed_status pipeline_geometry_choose(uint64_t max_memory_bytes, unsigne
                                               struct llavamed_error *error) LLAVAMED_CHECK;
 
 /*
- * Tiles of tile_bytes, as far as memory and the largest tile (2 MiB) allow, with fewer workers (two are left, where there
- * are two) rather than smaller tiles: for sources that are read badly in small pieces. Changes nothing when tiles are
- * that large.
+ * Tiles of tile_bytes, as far as memory and the largest tile (2 MiB) allow, with fewer workers (two are left, where
+ * there are two) rather than smaller tiles: for sources that are read badly in small pieces. Changes nothing when tiles
+ * are that large.
  */
 void pipeline_geometry_widen(uint64_t max_memory_bytes, uint64_t tile_bytes, struct pipeline_geometry *geometry);
 

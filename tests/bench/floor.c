@@ -2,7 +2,9 @@
 /*
  * The plain program that a merge is measured against: reads all bytes of two lists of files and writes as many bytes as
  * it is told, with nothing in between. It knows the tricks that make this fast, so that it is a floor and not a straw
- * man: several threads, large blocks, write-back started early, used pages of the cache let go.
+ * man: several threads, large blocks, write-back started early, used pages of the cache let go. With --hash every
+ * thread also takes the SHA-256 of what it writes: as much hashing as the merge does, on all cores, in whatever order
+ * suits.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -18,6 +20,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "integrity/digest.h"
+
 #define FILES_MAX 256
 #define THREADS_MAX 64
 #define BLOCK_ALIGNMENT 4096
@@ -29,6 +33,7 @@ static const char usage[] =
     "  --block BYTES        (4194304)\n"
     "  --file-bytes N       largest output file (5000000000)\n"
     "  --cache drop|keep    let go of the cached pages behind reads and writes (drop)\n"
+    "  --hash               also SHA-256 what is written, a stream for each thread\n"
     "  --output new|over    make new files, or write over the blocks of those that are there (new)\n";
 
 /* A list of files seen as one run of bytes. */
@@ -48,6 +53,7 @@ struct floor {
     unsigned n_threads;
     bool drop;
     bool over;
+    bool hash;
     const char *out;
     _Atomic uint64_t next;
 };
@@ -146,6 +152,11 @@ static void *work(void *argument)
     end = end > floor->out_bytes ? end : floor->out_bytes;
     uint64_t written[WRITE_BEHIND];
     size_t n_written = 0;
+    struct sha256_stream *sha256 = NULL;
+    struct llavamed_error error;
+    if (floor->hash && sha256_create(&sha256, &error) != LLAVAMED_OK) {
+        die("SHA-256", error.message);
+    }
     uint8_t *bytes[2];
     for (int i = 0; i < 2; i++) {
         bytes[i] = aligned_alloc(BLOCK_ALIGNMENT, floor->block_bytes);
@@ -160,6 +171,11 @@ static void *work(void *argument)
         read_block(floor, &floor->inputs[1], offset, bytes[1]);
         if (offset < floor->out_bytes) {
             write_block(floor, offset, bytes[0]);
+            uint64_t left = floor->out_bytes - offset;
+            size_t n_hashed = left < floor->block_bytes ? (size_t)left : (size_t)floor->block_bytes;
+            if (floor->hash && sha256_update(sha256, bytes[0], n_hashed, &error) != LLAVAMED_OK) {
+                die("SHA-256", error.message);
+            }
             uint64_t *slot = &written[n_written++ % WRITE_BEHIND];
             if (floor->drop && n_written > WRITE_BEHIND) {
                 forget_block(floor, *slot);
@@ -169,6 +185,7 @@ static void *work(void *argument)
     }
     free(bytes[0]);
     free(bytes[1]);
+    sha256_free(sha256);
     return NULL;
 }
 
@@ -263,7 +280,8 @@ int main(int argc, char **argv)
         {"out", required_argument, NULL, 'o'},        {"out-bytes", required_argument, NULL, 'n'},
         {"threads", required_argument, NULL, 't'},    {"block", required_argument, NULL, 'k'},
         {"cache", required_argument, NULL, 'c'},      {"output", required_argument, NULL, 'w'},
-        {"file-bytes", required_argument, NULL, 'f'}, {NULL, 0, NULL, 0},
+        {"file-bytes", required_argument, NULL, 'f'}, {"hash", no_argument, NULL, 'h'},
+        {NULL, 0, NULL, 0},
     };
     int id;
     while ((id = getopt_long(argc, argv, "a:b:", options, NULL)) != -1) {
@@ -289,6 +307,9 @@ int main(int argc, char **argv)
             break;
         case 'c':
             floor.drop = strcmp(optarg, "keep") != 0;
+            break;
+        case 'h':
+            floor.hash = true;
             break;
         case 'w':
             floor.over = strcmp(optarg, "over") == 0;

@@ -1,0 +1,146 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""peers.py [options]: llavamed-apply against what people use to merge a delta, in one run, in turns.
+
+  script    the reference: apply_delta of LLaVA and FastChat on transformers 4.28 (tests/interop/reference_apply_delta.py)
+  core      its bare core: torch.load of both, an addition for each tensor, torch.save
+  mergekit  its linear merge of both with weight 1 (no normalising), when the Python given has it
+
+Inputs are .bin files made by synth_to_bin.py (7B shrunken by --scale; 0.25 is what the limits are meant for). The clock
+stops when the disk has it all, for every program. Limits: the script takes at least 5 times our wall time with inputs
+in the page cache and 3 times cold, the core at least twice, cached; we take at most a 20th of the script's memory.
+Exit status 1 when one is missed, or a program of the limits could not be run.
+"""
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+
+import bench
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+SCRIPT = """
+import sys
+sys.path.insert(0, {interop!r})
+import reference_apply_delta
+reference_apply_delta.apply_delta({base!r}, {delta!r}, {out!r}, "10GB")
+"""
+CORE = """
+import glob, os, torch
+def load(directory):
+    tensors = {{}}
+    for file in sorted(glob.glob(directory + "/*.bin")):
+        tensors.update(torch.load(file, map_location="cpu"))
+    return tensors
+base, delta = load({base!r}), load({delta!r})
+for name, tensor in delta.items():
+    if name in base and base[name].shape == tensor.shape:
+        tensor += base[name]
+    elif name in base:
+        tensor[: base[name].shape[0], : base[name].shape[1]] += base[name]
+os.mkdir({out!r})
+torch.save(delta, {out!r} + "/pytorch_model.bin")
+"""
+MERGEKIT = """
+models:
+  - model: {base}
+    parameters: {{weight: 1.0}}
+  - model: {delta}
+    parameters: {{weight: 1.0}}
+merge_method: linear
+parameters: {{normalize: false}}
+dtype: float16
+"""
+
+
+class Peers(bench.Bench):
+    def peer(self, pair, cold, command):
+        shutil.rmtree(self.out, ignore_errors=True)
+        self.settle(pair, cold)
+        done = subprocess.run([self.tool("timed"), self.directory, *command], capture_output=True, text=True, check=False)
+        shutil.rmtree(self.out, ignore_errors=True)
+        if done.returncode != 0:
+            return None, (done.stderr.strip().splitlines() or ["it failed"])[-1]
+        fields = dict(field.split("=") for field in done.stdout.split())
+        return (float(fields["seconds"]), float(fields["peak_kib"])), ""
+
+    def commands(self, pair):
+        places = {"base": pair.base, "delta": pair.delta, "out": self.out,
+                  "interop": os.path.join(bench.ROOT, "tests", "interop")}
+        config = os.path.join(self.directory, "mergekit.yml")
+        with open(config, "w", encoding="utf-8") as file:
+            file.write(MERGEKIT.format(**places))
+        python = self.options.reference
+        yield "script", [python, "-B", "-c", SCRIPT.format(**places)]
+        yield "core", [python, "-B", "-c", CORE.format(**places)]
+        yield "mergekit", [os.path.join(os.path.dirname(self.options.mergekit), "mergekit-yaml"), config, self.out]
+
+    def against(self, pair, name, command, cold):
+        """Pairs of the peer and us: ratios of wall time and of memory, or None."""
+        times, peaks = [], []
+        for i in range(self.options.pairs):
+            if i % 2:
+                ours = self.merge(pair, cold, "--format", "torch")
+            theirs, why = self.peer(pair, cold, command)
+            if theirs is None:
+                return None, why
+            if i % 2 == 0:
+                ours = self.merge(pair, cold, "--format", "torch")
+            times.append((ours[0], theirs[0]))
+            peaks.append((ours[2], theirs[1]))
+        state = "cold" if cold else "cached"
+        self.table.row(f"{name}, {state}: seconds", [b for _, b in times])
+        self.table.row(f"{name}, {state}: ours, seconds", [a for a, _ in times])
+        self.table.row(f"{name}, {state}: peak MiB", [b / 1024 for _, b in peaks])
+        self.table.row(f"{name}, {state}: ours, peak MiB", [a / 1024 for a, _ in peaks])
+        return ([a / b for a, b in times], [a / b for a, b in peaks]), ""
+
+    def run(self):
+        print(f"load of the machine {os.getloadavg()[0]:.1f}, {self.n_cores} cores, scale {self.options.scale}")
+        name = os.path.join(self.directory, f"7b-{self.options.scale}")
+        pair, why = self.torch_pair(self.synth(self.options.scale, name), name + "-torch")
+        if pair is None:
+            sys.exit(f"peers.py: no .bin inputs: {why}")
+        self.checked = True  # by make bench: the check reads safetensors
+        self.merge(pair, True, "--format", "torch")
+        self.table = bench.Table()
+        limits = {("script", False): 1 / 5, ("script", True): 1 / 3, ("core", False): 1 / 2}
+        for name, command in self.commands(pair):
+            for cold in (False, True):
+                limit = limits.get((name, cold))
+                ratios, why = self.against(pair, name, command, cold)
+                what = f"ours / {name}, {'cold' if cold else 'cached'}: wall"
+                if ratios is None:
+                    print(f"{what:44} not run: {why}", flush=True)
+                    if limit is not None:
+                        self.table.missed.append(what)
+                    continue
+                self.table.row(what, ratios[0], limit)
+                self.table.row(what.replace("wall", "memory"), ratios[1], 1 / 20 if name == "script" else None)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--build", default=os.environ.get("BUILD", "build"))
+    parser.add_argument("--program")
+    parser.add_argument("--dir", help="for models and results (BUILD/bench-data)")
+    parser.add_argument("--scale", type=float, default=0.25)
+    parser.add_argument("--pairs", type=int, default=3)
+    parser.add_argument("--python", default=os.environ.get("PYTHON", "python3"), help="one that has torch")
+    parser.add_argument("--reference", default="build/venv-reference/bin/python", help="torch 1.13, transformers 4.28")
+    parser.add_argument("--mergekit", default="build/venv-mergekit/bin/python", help="one that has mergekit beside it")
+    parser.add_argument("--keep", action="store_true", help="leave the models there")
+    peers = Peers(parser.parse_args())
+    try:
+        peers.run()
+    finally:
+        peers.clean()
+    missed = peers.table.missed
+    print(f"{len(missed)} rows missed: {'; '.join(missed)}" if missed else "all limits hold")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
