@@ -277,10 +277,14 @@ int main(int argc, char **argv)
 {
     static struct floor floor = {.n_threads = 2, .block_bytes = 4194304, .file_bytes = 5000000000, .drop = true};
     static const struct option options[] = {
-        {"out", required_argument, NULL, 'o'},        {"out-bytes", required_argument, NULL, 'n'},
-        {"threads", required_argument, NULL, 't'},    {"block", required_argument, NULL, 'k'},
-        {"cache", required_argument, NULL, 'c'},      {"output", required_argument, NULL, 'w'},
-        {"file-bytes", required_argument, NULL, 'f'}, {"hash", no_argument, NULL, 'h'},
+        {"out", required_argument, NULL, 'o'},
+        {"out-bytes", required_argument, NULL, 'n'},
+        {"threads", required_argument, NULL, 't'},
+        {"block", required_argument, NULL, 'k'},
+        {"cache", required_argument, NULL, 'c'},
+        {"output", required_argument, NULL, 'w'},
+        {"file-bytes", required_argument, NULL, 'f'},
+        {"hash", no_argument, NULL, 'h'},
         {NULL, 0, NULL, 0},
     };
     int id;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * parts [TILE_BYTES]: processor time of what a merge computes, each by itself, in seconds for a GB of output: the
- * addition of two F16 tiles into a third, SHA-256 and CRC-32 of a tile. One line: "add=S sha256=S crc32=S", the least of
- * five rounds over a quarter of a GB in tiles of this size (1 MiB), which are as warm as in a merge from the page cache.
+ * addition of two F16 tiles into a third, SHA-256 and CRC-32 of a tile. One line: "add=S sha256=S crc32=S", the least
+ * of five rounds over a quarter of a GB in tiles of this size (1 MiB), which are as warm as in a merge from the page
+ * cache.
  */
 #include <stdio.h>
 #include <stdlib.h>
