@@ -4,7 +4,7 @@
 Tiny models are saved by save_pretrained, merged by the reference and by the program; names, order, dtypes and every bit
 are compared, and the program's output is loaded by the library again. With --format torch the program must write the
 files of save_pretrained themselves, byte for byte: shards, index, generation_config.json, and config.json but for
-the path that the library puts into it.
+the path that the library puts into it; also when the delta has been written again as safetensors, in another order.
 
 Usage: reference.py --program PATH [--seed N] [--cases N]
 Ends with "N passed, N failed".
@@ -90,6 +90,15 @@ def drop_inv_freq(directory):
             file.write("".join(lines).replace(",\n  }", "\n  }"))
 
 
+def to_safetensors(directory):
+    """The same weights in one safetensors file, whose order is that of the dtypes and of the alphabet."""
+    tensors = checkpoints.load(directory)
+    checkpoints.safetensors.torch.save_file(dict(sorted(tensors.items())), f"{directory}/model.safetensors",
+                                            metadata={"format": "pt"})
+    for path in glob.glob(f"{directory}/pytorch_model*"):
+        os.remove(path)
+
+
 def run_case(program, seed):
     """What went wrong, or None."""
     rng = random.Random(seed)
@@ -125,6 +134,9 @@ def run_case(program, seed):
         wrong = compare(out, want, merged, base_lacks, limit)
         if not wrong and not base_lacks and not delta_lacks:
             # Otherwise the program means to differ from the reference: see above.
+            if rng.random() < 0.5:
+                to_safetensors(delta)
+                about += ", delta as safetensors"
             arguments[5] = f"{directory}/torch"
             arguments += ["--format", "torch", "--threads", str(rng.choice([1, 2, 7]))]
             subprocess.run([program, *arguments], stdin=subprocess.DEVNULL, timeout=120, check=True)
