@@ -22,6 +22,7 @@
 #define NONCE_HEX_BYTES (2 * NONCE_BYTES + 1)
 /* More successors than this died while they took over: then somebody should look at it. */
 #define SUCCESSORS_MAX 64
+#define PROBE_KEY_DIGITS 16 /* as many as output_dir.c reckons with for the longest name beside OUT */
 #define WATCH_PAUSE_NS 200000000
 
 /* ---- Names beside a claim ---- */
@@ -238,6 +239,7 @@ bool claim_age(const char *path, const struct claim *claim, double *seconds)
     char nonce[NONCE_HEX_BYTES];
     struct stat info;
     make_nonce(nonce);
+    nonce[PROBE_KEY_DIGITS] = '\0';
     char *probe = name_beside(path, "age", nonce);
     int fd = probe == NULL ? -1 : open(probe, O_WRONLY | O_CREAT | O_EXCL | O_NOCTTY | O_CLOEXEC, 0666);
     bool known = false;

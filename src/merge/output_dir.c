@@ -346,7 +346,9 @@ enum llavamed_status output_fail_lost(struct output_dir *dir, struct llavamed_er
         return status;
     }
     const struct claim *owner = claim.owner != CLAIM_NONE ? &claim : &beside;
-    if (owner->pid == 0) {
+    if (claim_is(dir->publishing, dir->text)) {
+        status = llavamed_fail(error, LLAVAMED_STATUS_OUT_BUSY, "%s: another run is taking it over", dir->out);
+    } else if (owner->pid == 0) {
         status = llavamed_fail(error, LLAVAMED_STATUS_OUT_BUSY, "%s: the claim of this run is gone from %s", dir->out,
                                dir->place.partial);
     } else {

@@ -120,10 +120,11 @@ static bool owns(const struct output_dir *dir)
            claim_is(dir->publishing, dir->text);
 }
 
-/* OUT_BUSY when another run has taken over, else what the failed rename means. */
-static enum llavamed_status fail_rename(struct output_dir *dir, int errno_value, struct llavamed_error *error)
+/* OUT_BUSY when another run has taken over or has begun to, else what the failed rename means. */
+static enum llavamed_status fail_rename(struct output_dir *dir, const struct switching *at, int errno_value,
+                                        struct llavamed_error *error)
 {
-    if (!owns(dir)) {
+    if (!owns(dir) || (errno_value == ENOENT && !exists(at->names.ready))) {
         return output_fail_lost(dir, error);
     }
     bool taken = errno_value == ENOTEMPTY || errno_value == EEXIST || errno_value == ENOTDIR;
@@ -147,7 +148,7 @@ static enum llavamed_status set_apart(struct output_dir *dir, const struct switc
         /* A power failure must not leave the new name without the claim that it is made from. */
         enum llavamed_status status = directory_sync(dir->place.parent, error);
         if (status == LLAVAMED_OK && rename(dir->place.partial, at->names.ready) != 0) {
-            status = fail_rename(dir, errno, error);
+            status = fail_rename(dir, at, errno, error);
         }
         if (status != LLAVAMED_OK) {
             if (claim_is(dir->publishing, dir->text)) {
@@ -181,7 +182,7 @@ static void put_back(const struct output_dir *dir, const struct switching *at)
 static enum llavamed_status rename_twice(struct output_dir *dir, struct switching *at, struct llavamed_error *error)
 {
     if (rename(dir->place.path, at->names.replaced) != 0) {
-        return fail_rename(dir, errno, error);
+        return fail_rename(dir, at, errno, error);
     }
     int errno_value = 0;
     if (owns(dir)) {
@@ -192,7 +193,7 @@ static enum llavamed_status rename_twice(struct output_dir *dir, struct switchin
         errno_value = errno;
     }
     (void)rename(at->names.replaced, dir->place.path);
-    return fail_rename(dir, errno_value, error);
+    return fail_rename(dir, at, errno_value, error);
 }
 
 /*
@@ -205,7 +206,7 @@ static enum llavamed_status put_in_place(struct output_dir *dir, struct switchin
         return output_fail_lost(dir, error);
     }
     if (at->content != OUTPUT_OURS) {
-        return rename(at->names.ready, dir->place.path) == 0 ? LLAVAMED_OK : fail_rename(dir, errno, error);
+        return rename(at->names.ready, dir->place.path) == 0 ? LLAVAMED_OK : fail_rename(dir, at, errno, error);
     }
     if (exchange_names(at->names.ready, dir->place.path)) {
         bool renamed = rename(at->names.ready, at->names.replaced) == 0;

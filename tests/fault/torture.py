@@ -113,8 +113,8 @@ PINNED = [
     # The error of an early write-back was lost: Linux tells it once, and fsync came later.
     ("large", "sync_file_range", "EIO", "model.safetensors", FAILS),
     # An OUT that was replaced stayed in OUT.partial, and stopped the next run.
-    ("force", "fallocate", "ENOSPC", "/.llavamed-claim.json", EITHER),
-    ("force", "write", "ENOSPC for good", "/.llavamed-claim.json", EITHER),
+    ("force", "unlink", "EIO", "/out.replaced-", EITHER),
+    ("force", "unlink", "EIO for good", "/out.replaced-", EITHER),
     # The output, read back, was called an input.
     ("full", "open", "EACCES", "/out.partial/tokenizer.model", FAILS),
     ("zip", "open", "EACCES", "/out.partial/model.safetensors", FAILS),
@@ -208,13 +208,11 @@ class Torture:
             return {0}
         if series.class_name in ("alloc", "thread", "lock"):
             return well | {6}
-        if series.case.force and path.endswith("/.llavamed-claim.json"):
-            return {0, 5, 6}  # one of them is that of the old OUT, which goes without a claim if need be
         if series.lasts:
             return well | {3, 5, 6}
         if series.class_name == "fsync" and series.kind == errno.EINVAL:
             # Directories of some file systems have no fsync; a file that has none is not to be trusted.
-            return {0} if path.endswith("/out.partial") or os.path.basename(path).startswith("worker-") else {5}
+            return {0} if path.endswith("/out.partial") or "/out.ready-" in path or os.path.basename(path).startswith("worker-") else {5}
         if series.class_name == "digest":
             return {6, 70}
         if series.class_name == "close":

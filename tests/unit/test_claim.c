@@ -2,6 +2,7 @@
 /* Claims under the worst of circumstances: many runs at once, owners elsewhere, file systems that lack something. */
 #include "merge/claim.h"
 
+#include <signal.h>
 #include <time.h>
 
 #include "merge/output_dir.h"
@@ -63,6 +64,8 @@ static enum claim_owner owner_of(const char *path)
     return claim.owner;
 }
 
+static void make_remote(const char *out, const char *key, const char *value, double age);
+
 /* ---- Claims ---- */
 
 static void claims_are_judged(void)
@@ -115,6 +118,88 @@ static void claims_are_judged(void)
     EXPECT(owner_of(path) == CLAIM_FOREIGN);
     EXPECT(unlinkat(AT_FDCWD, path, 0) == 0 && mkfifo(path, 0600) == 0);
     EXPECT(owner_of(path) == CLAIM_FOREIGN);
+    temp_dir_remove(&dir);
+}
+
+/* Ended, but nobody has asked for its exit status: as under an init that does not wait, in a container. */
+static void zombies_are_dead(void)
+{
+    temp_dir_make(&dir);
+    char path[300];
+    (void)snprintf(path, sizeof path, "%s/claim.json", dir.path);
+    pid_t child = fork();
+    if (child == 0) {
+        char text[CLAIM_BYTES_MAX];
+        _exit(claim_write(path, text, &error) != LLAVAMED_OK);
+    }
+    siginfo_t info;
+    EXPECT(waitid(P_PID, (id_t)child, &info, WEXITED | WNOWAIT) == 0);
+    EXPECT(kill(child, 0) == 0);
+    EXPECT(owner_of(path) == CLAIM_DEAD);
+    EXPECT(wait_for(child) == 0);
+    EXPECT(owner_of(path) == CLAIM_DEAD);
+    temp_dir_remove(&dir);
+}
+
+/* Where there are no hard links: a claim that is not written yet is told by the drafts beside it. */
+static void drafts_tell_of_whom_a_claim_is(void)
+{
+    static const struct {
+        const char *key;
+        const char *value;
+        enum claim_owner owner;
+    } rows[] = {
+        {"pid", "2147483646", CLAIM_DEAD},
+        {"boot_id", "\"earlier\"", CLAIM_REBOOT},
+        {"host", "\"elsewhere\"", CLAIM_REMOTE},
+        {NULL, NULL, CLAIM_ALIVE},
+    };
+    static const char *const unwritten[] = {"", "{\"for",
+                                            "{\"format\": \"llavamed-claim\", \"version\": 1, \"host\": \""};
+    temp_dir_make(&dir);
+    char path[300];
+    (void)snprintf(path, sizeof path, "%s/claim.json", dir.path);
+    for (size_t k = 0; k < sizeof unwritten / sizeof unwritten[0]; k++) {
+        temp_write_text(path, unwritten[k]);
+        EXPECT(owner_of(path) == CLAIM_REMOTE);
+        temp_write_text(temp_path(&dir, "another.new-0.json"), "{}");
+        EXPECT(owner_of(path) == CLAIM_REMOTE);
+        for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+            put_claim(temp_path(&dir, "claim.new-%zu.json", i), rows[i].key, rows[i].value);
+            EXPECT_U64(owner_of(path), rows[i].owner); /* the one that is hardest to call dead */
+        }
+        for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+            EXPECT(unlinkat(AT_FDCWD, temp_path(&dir, "claim.new-%zu.json", i), 0) == 0);
+        }
+    }
+    temp_dir_remove(&dir);
+}
+
+/* A wait for a sign of life ends when the run is told to. */
+static void signals_end_a_watch(void)
+{
+    temp_dir_make(&dir);
+    char path[300];
+    struct claim claim;
+    const volatile int stop_signal = 15;
+    (void)snprintf(path, sizeof path, "%s/claim.json", dir.path);
+    put_claim(path, "host", "\"elsewhere\"");
+    EXPECT(claim_read(path, &claim, &error) == LLAVAMED_OK);
+    struct timespec before;
+    struct timespec after;
+    EXPECT(clock_gettime(CLOCK_MONOTONIC, &before) == 0);
+    EXPECT(!claim_watch(path, &claim, &stop_signal));
+    EXPECT(clock_gettime(CLOCK_MONOTONIC, &after) == 0 && after.tv_sec - before.tv_sec <= 1);
+    char out[300];
+    struct output_dir *opened = NULL;
+    (void)snprintf(out, sizeof out, "%s/out", dir.path);
+    make_remote(out, "host", "\"elsewhere\"", 130);
+    EXPECT(output_dir_open(out, false, NULL, 0, &opened, &error) == LLAVAMED_OK);
+    output_dir_heed(opened, &stop_signal);
+    EXPECT(output_dir_begin(opened, true, NULL, &error) == LLAVAMED_STATUS_INTERRUPTED);
+    EXPECT_U64(error.signal_number, 15);
+    EXPECT(temp_exists(temp_path(&dir, "out.partial/half")));
+    output_dir_free(opened);
     temp_dir_remove(&dir);
 }
 
@@ -389,6 +474,9 @@ static void what_is_left_can_be_kept(void)
 int main(void)
 {
     CASE(claims_are_judged);
+    CASE(zombies_are_dead);
+    CASE(drafts_tell_of_whom_a_claim_is);
+    CASE(signals_end_a_watch);
     CASE(age_is_by_the_volumes_clock);
     CASE(a_claim_that_is_lost_is_noticed);
     CASE(a_young_heartbeat_is_waited_for);

@@ -18,6 +18,53 @@ test_output_exists()
     want test ! -e taken.partial -a ! -e plain.partial
 }
 
+# want_kept_by_force GLOB: OUT is refused, --force or not, and stays as it is
+want_kept_by_force()
+{
+    cp -a out before
+    apply_pair base delta --force
+    want_status 5
+    want_error "$1"
+    want diff -r before out
+    want test -z "$(find . -path ./.checks -prune -o -name 'out?*' -print)"
+    rm -r before
+}
+
+# What --force replaces, it tells by the manifest: a list of sums can be anybody's.
+test_output_force_goes_by_the_manifest()
+{
+    apply_pair base delta -q
+    want_status 0
+    cp -a out good
+    echo precious >out/notes.txt
+    (cd out && sha256sum -- * >../sums && mv ../sums SHA256SUMS)
+    want_kept_by_force "*out: not replaced, because it holds 'notes.txt', which this program did not write"
+    rm -r out && cp -a good out
+    echo more >>out/model.safetensors
+    want_kept_by_force "*'model.safetensors' in it is not what this program wrote*"
+    rm -r out && cp -a good out
+    mkdir out/sub
+    want_kept_by_force "*it holds 'sub'*"
+    rm -r out && cp -a good out
+    ln -sf ../good/config.json out/config.json
+    want_kept_by_force "*'config.json' in it is not what this program wrote*"
+    rm -r out && cp -a good out
+    rm out/llavamed-manifest.json
+    want_kept_by_force '*holds no valid llavamed-manifest.json*'
+    rm -r out && cp -a good out
+    sed -i 's/"version": 1/"version": 9/' out/llavamed-manifest.json
+    want_kept_by_force '*holds no valid llavamed-manifest.json*'
+    rm -r out && cp -a good out
+    rm out/SHA256SUMS out/tokenizer.model out/model.safetensors
+    apply_pair base delta --force -q
+    want_status 0
+    want diff -r good out
+    rm -r out && mkdir out
+    apply_pair base delta --force -q
+    want_status 0
+    want diff -r good out
+}
+
 test_output_foreign_partial()
 {
     mkdir out.partial
