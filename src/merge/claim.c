@@ -290,7 +290,11 @@ static int open_own(const char *path, const char *text)
     char now[CLAIM_BYTES_MAX];
     size_t n_bytes = strlen(text);
     int fd = open(path, O_RDWR | O_NONBLOCK | O_NOFOLLOW | O_NOCTTY | O_CLOEXEC);
-    if (fd >= 0 && (pread(fd, now, sizeof now, 0) != (ssize_t)n_bytes || memcmp(now, text, n_bytes) != 0)) {
+    size_t n_got = 0;
+    for (ssize_t n = 1; fd >= 0 && n > 0 && n_got < sizeof now; n_got += n > 0 ? (size_t)n : 0) {
+        n = pread(fd, now + n_got, sizeof now - n_got, (off_t)n_got);
+    }
+    if (fd >= 0 && (n_got != n_bytes || memcmp(now, text, n_bytes) != 0)) {
         (void)close(fd);
         fd = -1;
     }

@@ -203,12 +203,13 @@ static enum llavamed_status take_over(struct output_dir *dir, struct claim *dead
 }
 
 /* Those of live runs, which lose anyway, find them missing. */
-void output_remove_strays(const char *directory, const char *keep)
+bool output_remove_strays(const char *directory, const char *keep)
 {
     struct directory_listing listing = {0};
     if (directory_list(directory, &listing, NULL) != LLAVAMED_OK) {
-        return;
+        return false;
     }
+    bool all = true;
     for (size_t i = 0; i < listing.n_names; i++) {
         const char *name = listing.names[i];
         char *path = NULL;
@@ -217,11 +218,12 @@ void output_remove_strays(const char *directory, const char *keep)
             path = path_join(directory, name);
         }
         if (path != NULL) {
-            (void)unlink(path);
+            all = (unlink(path) == 0 || errno == ENOENT) && all;
         }
         free(path);
     }
     directory_listing_deinit(&listing);
+    return all;
 }
 
 /* Brings what a run left that died while it published to where one that died earlier leaves it, then looks again. */
@@ -254,7 +256,7 @@ static enum llavamed_status begin_claimed(struct output_dir *dir, bool keep_file
     dir->next_beat_ns = 0;
     atomic_store(&dir->lost, false);
     atomic_store(&dir->confirmed_ns, clock_boottime_ns());
-    output_remove_strays(dir->place.partial, OUTPUT_DIR_CLAIM_NAME);
+    (void)output_remove_strays(dir->place.partial, OUTPUT_DIR_CLAIM_NAME);
     enum llavamed_status status = output_place_look(dir->out, &dir->place, dir->force, &content, error);
     if (status == LLAVAMED_OK && dir->has_leftovers && !keep_files) {
         status = output_dir_empty(dir, error);

@@ -68,8 +68,11 @@ bool output_holds_claims_only(const struct directory_listing *listing);
 /* OUT followed by `suffix`, and where `key` is not NULL by that; malloc'ed, NULL when out of memory. */
 char *output_sibling(const struct output_dir *dir, const char *suffix, const char *key);
 
-/* Removes claims, drafts and successors of claims that other runs have left in a directory that is ours, but `keep`. */
-void output_remove_strays(const char *directory, const char *keep);
+/*
+ * Removes claims, drafts and successors of claims that other runs have left in a directory that is ours, but `keep`.
+ * false when that failed.
+ */
+bool output_remove_strays(const char *directory, const char *keep);
 
 /* OUT_BUSY with who has taken over. */
 enum llavamed_status output_fail_lost(struct output_dir *dir, struct llavamed_error *error);

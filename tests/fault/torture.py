@@ -275,14 +275,17 @@ class Torture:
         bad = self.complaints(series, result, directory)
         if result.status != 0 or case.force:
             bad += self.complaints_about_rerun(case, directory)
-        elif self.left_in(directory):
-            bad.append(f"left: {self.left_in(directory)}")
+        else:
+            # What cannot be removed once OUT has its name is left to the next run.
+            but = ("out.publishing.json", "out.publishing.journal") if series.class_name == "unlink" else ()
+            left = self.left_in(directory, but)
+            bad += [f"left: {left}"] if left else []
         self.note(series, nth, result, bad)
         return True
 
     @staticmethod
-    def left_in(directory):
-        return sorted(path.name for path in directory.iterdir() if path.name not in ("out", "report"))
+    def left_in(directory, but=()):
+        return sorted(path.name for path in directory.iterdir() if path.name not in ("out", "report", *but))
 
     def complaints_about_rerun(self, case, directory):
         again = self.bench.run(case, directory)
