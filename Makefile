@@ -127,7 +127,7 @@ RUN_CHECK := BUILD=$(BUILD) MAKE='$(MAKE)' tests/run_check.sh
 INSTALL_DEPS := tests/tools/install_deps.sh
 # Compilers, and tests, at a time.
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
-RELEASE_CHECKS := 'hardening=$$MAKE hardening' 'fault=$$MAKE fault' 'calls=$$MAKE calls'
+RELEASE_CHECKS := 'hardening=$$MAKE hardening' 'fault=$$MAKE fault' 'calls=$$MAKE calls' 'bounds=$$MAKE bounds'
 SUITE := 'unit=$$MAKE unit' 'kernel=$$MAKE kernel' 'cli=$$MAKE cli'
 
 ## check: all tests that need no network: unit, kernel, programs, fuzzing corpora, lint; a few minutes
@@ -218,6 +218,11 @@ fault: all tools $(FAULT_SHIM) $(CRASH_SHIM)
 	@$(CRASH_RUN) --sample 8 --quick
 	@$(call FAULT_RUN,takeovers.py) --sample 10
 	@$(call FAULT_RUN,poor_volumes.py) --quick
+
+## bounds: what hostile inputs of growing size cost, in memory and time; half a minute
+.PHONY: bounds
+bounds: all tools
+	@$(PYTHON) -B tests/fault/bounds.py --program $(BUILD)/llavamed-apply --timed $(BUILD)/bench/timed
 
 ## torture: every call that can fail fails once, in merges of all forms; inputs that change while they are read; an hour
 .PHONY: torture

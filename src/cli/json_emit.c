@@ -26,7 +26,7 @@ static void put_string(FILE *stream, const char *text)
             (void)fprintf(stream, "\\%c", first);
         } else if (first < 0x20 || first == 0x7f) {
             (void)fprintf(stream, "\\u%04x", first);
-        } else if (first == 0xc2 && (unsigned char)text[1] < 0xa0) { /* C1 controls, which JSON allows, terminals obey */
+        } else if (first == 0xc2 && (unsigned char)text[1] < 0xa0) { /* C1: JSON allows it, terminals obey it */
             (void)fprintf(stream, "\\u%04x", (unsigned char)text[1]);
         } else {
             (void)fwrite(text, 1, n, stream);

@@ -87,7 +87,7 @@ static enum llavamed_status read_pickle(struct torch_stream *stream, struct llav
         status = torch_stream_read_header(stream, &header, error);
     }
     if (status == LLAVAMED_OK) {
-        status = torch_stream_pass_record(stream, &header, PICKLE_BYTES_MAX, &at, &n_bytes, error);
+        status = torch_stream_pass_record(stream, &header, ZIP_MEMBER_KEPT_BYTES_MAX, &at, &n_bytes, error);
     }
     if (status == LLAVAMED_OK) {
         status = check_pickle_crc(stream, &header, at, (size_t)n_bytes, error);

@@ -11,8 +11,8 @@
  *
  * Refused here though readable otherwise, since it cannot be streamed: a pickle that is not the first record, a record
  * whose size is neither in its local header nor in a descriptor (INPUT_UNSUPPORTED); a record that holds bytes which in
- * every field are the descriptor of what comes before them (as what reading on from there meets); more than
- * TORCH_STREAM_KEPT_MAX bytes to be kept (INPUT_LIMIT).
+ * every field are the descriptor of what comes before them (as what reading on from there meets); a pickle above
+ * ZIP_MEMBER_KEPT_BYTES_MAX, more than TORCH_STREAM_KEPT_MAX bytes to be kept (INPUT_LIMIT).
  */
 #ifndef FORMAT_TORCH_STREAM_H
 #define FORMAT_TORCH_STREAM_H
@@ -20,7 +20,7 @@
 #include "format/pickle.h"
 #include "format/zip_member.h"
 
-#define TORCH_STREAM_KEPT_MAX ((size_t)3 * PICKLE_BYTES_MAX)
+#define TORCH_STREAM_KEPT_MAX ((size_t)3 * ZIP_MEMBER_KEPT_BYTES_MAX)
 
 struct torch_stream; /* opaque; one thread at a time */
 

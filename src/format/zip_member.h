@@ -8,6 +8,13 @@
 
 #include "format/zip.h"
 
+/*
+ * The most that is kept of what describes a deflated member's tensors: a pickle, a header, an index. They deflate to a
+ * thousandth, and what is made of each byte takes up to 40, so a small archive could ask for gigabytes. LLaMA 65B has
+ * 200 KB.
+ */
+#define ZIP_MEMBER_KEPT_BYTES_MAX (4 << 20)
+
 #define ZIP_MEMBER_INPUT_BYTES 262144
 
 struct zip_member; /* opaque; one thread at a time */

@@ -156,6 +156,13 @@ static enum llavamed_status read_header(struct file_stream *file, struct safeten
     if (status != LLAVAMED_OK) {
         return status;
     }
+    if (json_bytes > ZIP_MEMBER_KEPT_BYTES_MAX) {
+        status = llavamed_fail(error, LLAVAMED_STATUS_INPUT_LIMIT,
+                               "%s: the header is too large for a compressed file (got %llu bytes, want at most %d)",
+                               file->path, (unsigned long long)json_bytes, ZIP_MEMBER_KEPT_BYTES_MAX);
+        llavamed_hint(error, "unpack the archive and give the directory");
+        return status;
+    }
     char *json = malloc((size_t)json_bytes + 1);
     if (json == NULL) {
         return llavamed_fail_memory(error, json_bytes + 1, "a safetensors header");

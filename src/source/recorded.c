@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "core/checked.h"
 #include "integrity/sums.h"
 #include "io/input_file.h"
 #include "source/archive.h"
@@ -117,32 +118,41 @@ static enum llavamed_status look_at_metadata(const char *directory, const char *
     return status;
 }
 
-/* The lines of a SHA256SUMS, kept as text; `scratch` holds one name. With it, what else lies in that directory. */
-struct sums_text {
+/* A line of a SHA256SUMS: where its name is in `names`. */
+struct sums_row {
+    size_t name;
+    char hex[SHA256_HEX_BYTES];
+};
+
+/*
+ * The lines of a SHA256SUMS, sorted by name and then by place: a long list is looked into for each of many files. With
+ * them, what else lies in that directory.
+ */
+struct sums_rows {
     char *directory;
     struct directory_listing beside;
     bool is_listed;
-    char *text;
-    size_t n_bytes;
-    char *scratch;
+    char *names; /* as many bytes as the text at most */
+    struct sums_row *rows;
+    size_t n_rows;
 };
 
 /* One listing instead of a look for each record that a file may have: most have none. */
-static bool may_hold(const struct sums_text *sums, const char *name)
+static bool may_hold(const struct sums_rows *sums, const char *name)
 {
     return !sums->is_listed || directory_listing_holds(&sums->beside, name);
 }
 
-static void sums_text_deinit(struct sums_text *sums)
+static void sums_rows_deinit(struct sums_rows *sums)
 {
     free(sums->directory);
     directory_listing_deinit(&sums->beside);
-    free(sums->text);
-    free(sums->scratch);
-    *sums = (struct sums_text){0};
+    free(sums->names);
+    free(sums->rows);
+    *sums = (struct sums_rows){0};
 }
 
-static enum llavamed_status look_at_pointer(const struct sums_text *beside, const char *path,
+static enum llavamed_status look_at_pointer(const struct sums_rows *beside, const char *path,
                                             struct recorded_hashes *recorded, struct llavamed_error *error)
 {
     char *file = NULL;
@@ -164,13 +174,61 @@ static enum llavamed_status look_at_pointer(const struct sums_text *beside, cons
     return status;
 }
 
-/* Loads that of `directory` unless it is there already; without one the text is empty. */
-static enum llavamed_status load_sums(struct sums_text *sums, const char *directory, struct llavamed_error *error)
+static const char *name_of(const char *names, const struct sums_row *row)
 {
+    return strncmp(names + row->name, "./", 2) == 0 ? names + row->name + 2 : names + row->name;
+}
+
+static int compare_rows(const void *a, const void *b, void *names)
+{
+    const struct sums_row *row_a = a;
+    const struct sums_row *row_b = b;
+    int order = strcmp(name_of(names, row_a), name_of(names, row_b));
+    return order != 0 ? order : (row_a->name > row_b->name) - (row_a->name < row_b->name);
+}
+
+/* Lines of other kinds (comments, other sums) are passed over: this file was not given, it only lies there. */
+static enum llavamed_status parse_sums(struct sums_rows *sums, const char *text, size_t n_bytes,
+                                       struct llavamed_error *error)
+{
+    size_t n_lines = 1;
+    for (size_t i = 0; i < n_bytes; i++) {
+        n_lines += text[i] == '\n';
+    }
+    /* A line of a sum has more bytes than its hash, so of what is no more than line feeds there are fewer rows. */
+    size_t n_most = min_u64(n_lines, n_bytes / (SHA256_HEX_BYTES - 1) + 1);
+    sums->names = malloc(n_bytes + 1);
+    sums->rows = malloc(n_most * sizeof *sums->rows);
+    if (sums->names == NULL || sums->rows == NULL) {
+        return llavamed_fail_memory(error, n_bytes + n_most * sizeof *sums->rows, "a list of sums");
+    }
+    size_t used = 0;
+    while (n_bytes > 0) {
+        struct sums_row *row = &sums->rows[sums->n_rows];
+        if (sums->n_rows < n_most && sums_next(&text, &n_bytes, row->hex, sums->names + used)) {
+            row->name = used;
+            used += strlen(sums->names + used) + 1;
+            sums->n_rows++;
+            continue;
+        }
+        const char *newline = memchr(text, '\n', n_bytes);
+        size_t step = newline == NULL ? n_bytes : (size_t)(newline - text) + 1;
+        text += step;
+        n_bytes -= step;
+    }
+    qsort_r(sums->rows, sums->n_rows, sizeof *sums->rows, compare_rows, sums->names);
+    return LLAVAMED_OK;
+}
+
+/* Loads that of `directory` unless it is there already; without one there are no rows. */
+static enum llavamed_status load_sums(struct sums_rows *sums, const char *directory, struct llavamed_error *error)
+{
+    char *text = NULL;
+    size_t n_bytes = 0;
     if (sums->directory != NULL && strcmp(sums->directory, directory) == 0) {
         return LLAVAMED_OK;
     }
-    sums_text_deinit(sums);
+    sums_rows_deinit(sums);
     sums->directory = strdup(directory);
     char *path = path_join(directory, SUMS_FILE_NAME);
     enum llavamed_status status = LLAVAMED_OK;
@@ -181,57 +239,53 @@ static enum llavamed_status load_sums(struct sums_text *sums, const char *direct
         sums->is_listed = directory_list(directory, &sums->beside, NULL) == LLAVAMED_OK;
     }
     if (status == LLAVAMED_OK && may_hold(sums, SUMS_FILE_NAME)) {
-        status = read_record(path, SUMS_BYTES_MAX, &sums->text, &sums->n_bytes, error);
+        status = read_record(path, SUMS_BYTES_MAX, &text, &n_bytes, error);
     }
-    if (status == LLAVAMED_OK && sums->text != NULL) {
-        sums->scratch = malloc(sums->n_bytes + 1);
-        if (sums->scratch == NULL) {
-            status = llavamed_fail_memory(error, sums->n_bytes, "a name");
-        }
+    if (status == LLAVAMED_OK && text != NULL) {
+        status = parse_sums(sums, text, n_bytes, error);
     }
+    free(text);
     free(path);
     return status;
 }
 
-/* Lines of other kinds (comments, other sums) are passed over: this file was not given, it only lies there. */
-static void look_at_sums(const struct sums_text *sums, const char *name, char hex[SHA256_HEX_BYTES])
+/* The last line of a name counts. */
+static void look_at_sums(const struct sums_rows *sums, const char *name, char hex[SHA256_HEX_BYTES])
 {
-    const char *cursor = sums->text;
-    size_t n_left = sums->text == NULL ? 0 : sums->n_bytes;
-    char found[SHA256_HEX_BYTES];
-    while (n_left > 0) {
-        if (sums_next(&cursor, &n_left, found, sums->scratch)) {
-            const char *said = strncmp(sums->scratch, "./", 2) == 0 ? sums->scratch + 2 : sums->scratch;
-            if (strcmp(said, name) == 0) {
-                memcpy(hex, found, sizeof found);
-            }
-            continue;
+    size_t low = 0;
+    size_t high = sums->n_rows;
+    while (low < high) { /* rows before `low` have no later name, rows from `high` on have one */
+        size_t middle = low + (high - low) / 2;
+        if (strcmp(name_of(sums->names, &sums->rows[middle]), name) <= 0) {
+            low = middle + 1;
+        } else {
+            high = middle;
         }
-        const char *newline = memchr(cursor, '\n', n_left);
-        size_t step = newline == NULL ? n_left : (size_t)(newline - cursor) + 1;
-        cursor += step;
-        n_left -= step;
+    }
+    if (low > 0 && strcmp(name_of(sums->names, &sums->rows[low - 1]), name) == 0) {
+        memcpy(hex, sums->rows[low - 1].hex, SHA256_HEX_BYTES);
     }
 }
 
 /* Of the files of an archive's folder only SHA256SUMS is looked at; a damaged one is a damaged archive. */
-static enum llavamed_status load_archive_sums(struct sums_text *sums, const struct archive *archive,
+static enum llavamed_status load_archive_sums(struct sums_rows *sums, const struct archive *archive,
                                               struct llavamed_error *error)
 {
+    char *text = NULL;
+    size_t n_bytes = 0;
     if (archive == NULL || archive_entry(archive, SUMS_FILE_NAME) == NULL) {
         return LLAVAMED_OK;
     }
-    enum llavamed_status status =
-        archive_read_whole(archive, SUMS_FILE_NAME, SUMS_BYTES_MAX, &sums->text, &sums->n_bytes, error);
+    enum llavamed_status status = archive_read_whole(archive, SUMS_FILE_NAME, SUMS_BYTES_MAX, &text, &n_bytes, error);
     if (status == LLAVAMED_OK) {
-        sums->scratch = malloc(sums->n_bytes + 1);
-        status = sums->scratch == NULL ? llavamed_fail_memory(error, sums->n_bytes, "a name") : LLAVAMED_OK;
+        status = parse_sums(sums, text, n_bytes, error);
     }
+    free(text);
     return status;
 }
 
 static enum llavamed_status look_up(const struct source *source, const char *path, const char *name,
-                                    struct sums_text *sums, struct recorded_hashes *recorded,
+                                    struct sums_rows *sums, struct recorded_hashes *recorded,
                                     struct llavamed_error *error)
 {
     char *directory = path_parent(path);
@@ -259,8 +313,8 @@ static enum llavamed_status look_up(const struct source *source, const char *pat
 
 enum llavamed_status source_find_recorded(struct source *source, struct llavamed_error *error)
 {
-    struct sums_text sums = {0};
-    struct sums_text archive_sums = {0};
+    struct sums_rows sums = {0};
+    struct sums_rows archive_sums = {0};
     enum llavamed_status status = load_archive_sums(&archive_sums, source->archive, error);
     for (size_t i = 0; status == LLAVAMED_OK && i < source->n_files; i++) {
         struct source_file *file = &source->files[i];
@@ -278,7 +332,7 @@ enum llavamed_status source_find_recorded(struct source *source, struct llavamed
         }
         status = look_up(source, file->path, file->name, &sums, &file->recorded, error);
     }
-    sums_text_deinit(&archive_sums);
-    sums_text_deinit(&sums);
+    sums_rows_deinit(&archive_sums);
+    sums_rows_deinit(&sums);
     return status;
 }

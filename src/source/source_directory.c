@@ -408,7 +408,7 @@ enum llavamed_status directory_read_index(const struct source *source, const str
     }
     enum llavamed_status status =
         source->archive != NULL
-            ? archive_read_whole(source->archive, index_name, SHARD_INDEX_BYTES_MAX, &json, &json_bytes, error)
+            ? archive_read_whole(source->archive, index_name, ZIP_MEMBER_KEPT_BYTES_MAX, &json, &json_bytes, error)
             : input_file_read_whole(index_path, SHARD_INDEX_BYTES_MAX, &json, &json_bytes, error);
     if (status == LLAVAMED_OK) {
         status = shard_index_parse(index_path, json, json_bytes, &made, error);

@@ -43,6 +43,7 @@ exec tests/run_check.sh \
         --older $build/venv-reference/bin/python" \
     "hub=$build/venv/bin/python tests/interop/hub_cache.py --program $program" \
     "records=$build/venv/bin/python tests/interop/hub_records.py --program $program" \
+    "attacks=$build/venv/bin/python tests/interop/attacks.py --program $program --packages $build/attacks" \
     "readers=$build/venv/bin/python tests/interop/readers.py --program $program" \
     "torch-output=$build/venv-reference/bin/python tests/interop/torch_output.py --program $program --large \
         --newer $build/venv/bin/python --cases ${INTEROP_CASES:-400} --bools 100" \

@@ -38,7 +38,8 @@ test_hostile_index_stays_in_its_directory()
     mkdir base/in
     cp secret.safetensors base/in/model.safetensors
     for name in ../secret.safetensors "$PWD/secret.safetensors" in/model.safetensors ./in/model.safetensors . .. '' \
-        in/../../secret.safetensors /dev/zero .hidden.safetensors 'a\\b.safetensors' 'a\u0000b' ..\\secret.safetensors; do
+        in/../../secret.safetensors /dev/zero .hidden.safetensors 'a\\b.safetensors' 'a\u0000b' \
+        ..\\secret.safetensors; do
         escaped=${name//\\secret/\\\\secret}
         printf '{"metadata": {}, "weight_map": {"model.embed_tokens.weight": "%s"}}' "$escaped" \
             >base/model.safetensors.index.json
