@@ -269,6 +269,7 @@ def main():
         subprocess.run(["umount", "-q", f"{mounts}/o"], check=False, capture_output=True)
     print(f"{len(volumes)} volumes: " + ", ".join(f"{what} {sum(counter.values())}" for what, counter in sorted(score.items())))
     passed, failed = (sum(counter[how] for counter in score.values()) for how in ("passed", "failed"))
+    runs.write_count("tests/fault/poor_volumes.py", passed, failed)
     print(f"{passed} passed, {failed} failed")
     sys.exit(0 if failed == 0 and passed > 0 else 1)
 

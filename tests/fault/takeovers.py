@@ -316,6 +316,7 @@ class Takeovers:
                   f"{counter['failed']:7}")
         passed = sum(counter["passed"] for counter in self.score.values())
         failed = sum(counter["failed"] for counter in self.score.values())
+        runs.write_count("tests/fault/takeovers.py", passed, failed)
         print(f"{passed} passed, {failed} failed")
         return failed == 0 and passed > 0
 
