@@ -268,7 +268,7 @@ static void pause_for(long ns, const volatile int *stop_signal)
 
 bool claim_watch(const char *path, const struct claim *claim, const volatile int *stop_signal)
 {
-    int n_looks = (int)(2 * CLAIM_HEARTBEAT_S * INT64_C(1000000000) / WATCH_PAUSE_NS);
+    int n_looks = (int)(INT64_C(2000000000) * CLAIM_HEARTBEAT_S / WATCH_PAUSE_NS);
     for (int i = 0; i < n_looks && (stop_signal == NULL || *stop_signal == 0); i++) {
         char text[CLAIM_BYTES_MAX];
         size_t n_bytes = 0;

@@ -254,6 +254,9 @@ static enum llavamed_status switch_names(struct output_dir *dir, struct switchin
         return status;
     }
     status = get_ready(dir, at, error);
+    if (status != LLAVAMED_OK && !exists(at->names.ready)) {
+        status = output_fail_lost(dir, error); /* moved by a run that has begun to take over */
+    }
     if (status == LLAVAMED_OK) {
         status = put_in_place(dir, at, error);
     }

@@ -76,7 +76,8 @@ def played_volumes(quick):
     volumes = [Volume("all as usual", lacks_text(FIRST.items()))]
     if not quick:
         volumes += [Volume(f"{kind} {name}", lacks_text([(kind, name)])) for kind, names in LACKING.items() for name in names]
-        volumes += [Volume(f"all {name}", lacks_text([(kind, name) for kind in LACKING])) for name in ALL]
+        volumes += [Volume(f"all {name}", lacks_text([(kind, name if name in names else names[0])
+                                                      for kind, names in LACKING.items()])) for name in ALL]
     return volumes
 
 
