@@ -132,7 +132,7 @@ def main():
     parser.add_argument("--program", required=True)
     parser.add_argument("--shim", required=True, type=lambda text: pathlib.Path(text).resolve())
     parser.add_argument("--synth", required=True)
-    parser.add_argument("--scale", default="0.05", help="of the model: 0.05 is some 240 MB of output")
+    parser.add_argument("--scale", default="0.02", help="of the model: 0.02 is 324 MB of output")
     parser.add_argument("--limit", type=float, default=1.0)
     parser.add_argument("patterns", nargs="*")
     options = parser.parse_args()
