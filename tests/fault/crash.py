@@ -63,7 +63,7 @@ CASES = [
     Case("poor", "cli/base", "cli/delta", "-j2", "--max-shard-size", "4KB", lacks="link exchange fallocate"),
     Case("large", "large/base", "large/delta", "-j2", "--max-memory", "2MiB", "--max-shard-size", "1MB"),
 ]
-QUICK_CASES = ("safetensors", "torch", "zip", "force")
+QUICK_CASES = ("safetensors", "torch", "zip", "force-renames")
 # The large model has too many instants for all of them; moments find it in the middle of its work most of the time.
 LARGE = "large"
 
