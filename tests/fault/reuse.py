@@ -180,6 +180,7 @@ class Reuse:
         return self.rerun(dry, self.bench.fresh(directory))[1]["rchar"]
 
     def report(self):
+        runs.write_count("tests/fault/reuse.py", self.passed, self.failed)
         print(f"{self.passed} passed, {self.failed} failed")
         return self.failed == 0
 

@@ -123,6 +123,7 @@ class Signals:
             self.expect(name, document["bytes"]["reused"] > 0, "the next run keeps nothing")
 
     def report(self):
+        runs.write_count("tests/fault/signals.py", self.passed, self.failed)
         print(f"{self.passed} passed, {self.failed} failed")
         return self.failed == 0
 
