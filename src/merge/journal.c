@@ -154,14 +154,16 @@ out:
 bool journal_is_at(const char *path)
 {
     struct stat info;
-    char magic[sizeof JOURNAL_MAGIC - 1];
+    uint8_t magic[sizeof JOURNAL_MAGIC - 1];
+    size_t n_got = 0;
+    struct llavamed_error unused;
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
     if (fd < 0) {
         return false;
     }
     bool is_journal = fstat(fd, &info) == 0 && S_ISREG(info.st_mode) &&
-                      pread(fd, magic, sizeof magic, 0) == (ssize_t)sizeof magic &&
-                      memcmp(magic, JOURNAL_MAGIC, sizeof magic) == 0;
+                      read_start(fd, path, magic, sizeof magic, &n_got, &unused) == LLAVAMED_OK &&
+                      n_got == sizeof magic && memcmp(magic, JOURNAL_MAGIC, sizeof magic) == 0;
     (void)close(fd);
     return is_journal;
 }

@@ -186,6 +186,7 @@ enum llavamed_status merge_move_journal(struct merge_run *run, struct llavamed_e
     struct stat info;
     bool is_free = lstat(run->journal_beside, &info) != 0 || journal_is_at(run->journal_beside);
     int result = is_free ? rename(run->journal_path, run->journal_beside) : unlink(run->journal_path);
+    run->journal_moved = is_free && result == 0;
     return result == 0 ? LLAVAMED_OK
                        : llavamed_fail_errno(error, LLAVAMED_STATUS_OUT_UNWRITABLE, errno, "%s: cannot be moved away",
                                              run->journal_path);
@@ -195,7 +196,7 @@ void merge_end_journal(struct merge_run *run)
 {
     journal_close(run->journal);
     run->journal = NULL;
-    if (run->journal_beside != NULL && journal_is_at(run->journal_beside)) {
+    if (run->journal_moved || (run->journal_beside != NULL && journal_is_at(run->journal_beside))) {
         (void)unlink(run->journal_beside);
     }
 }

@@ -30,6 +30,7 @@ struct merge_run {
     struct journal *journal;        /* from then on, until OUT is published */
     char *journal_path;             /* owned; in OUT.partial */
     char *journal_beside;           /* owned; where it is while OUT is published */
+    bool journal_moved;             /* it is there now, and this run's */
     bool continues;                 /* the journal is that of an interrupted run, whose shards are there */
     struct llavamed_observer watch; /* shows that the run lives, and tells `observer`: for what takes time */
     struct pipeline_outcome outcome;

@@ -203,27 +203,28 @@ static enum llavamed_status take_over(struct output_dir *dir, struct claim *dead
 }
 
 /* Those of live runs, which lose anyway, find them missing. */
-bool output_remove_strays(const char *directory, const char *keep)
+enum llavamed_status output_remove_strays(const char *directory, const char *keep, struct llavamed_error *error)
 {
     struct directory_listing listing = {0};
-    if (directory_list(directory, &listing, NULL) != LLAVAMED_OK) {
-        return false;
+    enum llavamed_status status = directory_list(directory, &listing, error);
+    if (status != LLAVAMED_OK && status != LLAVAMED_STATUS_NO_MEMORY) {
+        status = llavamed_fail(error, LLAVAMED_STATUS_OUT_UNWRITABLE, "%s: cannot list the directory", directory);
     }
-    bool all = true;
-    for (size_t i = 0; i < listing.n_names; i++) {
+    for (size_t i = 0; status == LLAVAMED_OK && i < listing.n_names; i++) {
         const char *name = listing.names[i];
         char *path = NULL;
         if (strncmp(name, CLAIM_NAME_STEM ".", sizeof CLAIM_NAME_STEM) == 0 &&
             (keep == NULL || strcmp(name, keep) != 0)) {
             path = path_join(directory, name);
+            status = path == NULL ? llavamed_fail_memory(error, strlen(name), "a path") : LLAVAMED_OK;
         }
-        if (path != NULL) {
-            all = (unlink(path) == 0 || errno == ENOENT) && all;
+        if (path != NULL && unlink(path) != 0 && errno != ENOENT) {
+            status = llavamed_fail_errno(error, LLAVAMED_STATUS_OUT_UNWRITABLE, errno, "%s: cannot remove", path);
         }
         free(path);
     }
     directory_listing_deinit(&listing);
-    return all;
+    return status;
 }
 
 /* Brings what a run left that died while it published to where one that died earlier leaves it, then looks again. */
@@ -256,7 +257,7 @@ static enum llavamed_status begin_claimed(struct output_dir *dir, bool keep_file
     dir->next_beat_ns = 0;
     atomic_store(&dir->lost, false);
     atomic_store(&dir->confirmed_ns, clock_boottime_ns());
-    (void)output_remove_strays(dir->place.partial, OUTPUT_DIR_CLAIM_NAME);
+    (void)output_remove_strays(dir->place.partial, OUTPUT_DIR_CLAIM_NAME, NULL);
     enum llavamed_status status = output_place_look(dir->out, &dir->place, dir->force, &content, error);
     if (status == LLAVAMED_OK && dir->has_leftovers && !keep_files) {
         status = output_dir_empty(dir, error);

@@ -70,9 +70,9 @@ char *output_sibling(const struct output_dir *dir, const char *suffix, const cha
 
 /*
  * Removes claims, drafts and successors of claims that other runs have left in a directory that is ours, but `keep`.
- * false when that failed.
+ * NO_MEMORY, OUT_UNWRITABLE.
  */
-bool output_remove_strays(const char *directory, const char *keep);
+enum llavamed_status output_remove_strays(const char *directory, const char *keep, struct llavamed_error *error);
 
 /* OUT_BUSY with who has taken over. */
 enum llavamed_status output_fail_lost(struct output_dir *dir, struct llavamed_error *error);

@@ -237,9 +237,9 @@ static enum llavamed_status get_ready(const struct output_dir *dir, const struct
                                       struct llavamed_error *error)
 {
     struct stat info;
-    if (!output_remove_strays(at->names.ready, NULL)) {
-        return llavamed_fail(error, LLAVAMED_STATUS_OUT_UNWRITABLE,
-                             "%s: what is left of claims in %s cannot be removed", dir->out, at->names.ready);
+    enum llavamed_status status = output_remove_strays(at->names.ready, NULL, error);
+    if (status != LLAVAMED_OK) {
+        return status;
     }
     if (at->content != OUTPUT_MISSING && stat(dir->place.path, &info) == 0) {
         (void)chmod(at->names.ready, info.st_mode & 07777);
@@ -367,7 +367,7 @@ static enum llavamed_status mend_ready(const struct output_dir *dir, const struc
     if (directory_list(dir->place.partial, &listing, NULL) == LLAVAMED_OK) {
         /* Of a run that came at the wrong moment and died. */
         if (output_holds_claims_only(&listing)) {
-            (void)output_remove_strays(dir->place.partial, NULL);
+            (void)output_remove_strays(dir->place.partial, NULL, NULL);
         }
         directory_listing_deinit(&listing);
     }

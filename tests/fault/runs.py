@@ -14,13 +14,18 @@ DOCUMENTED = {0, 1, 2, 3, 4, 5, 6}
 OLD_TIME = 1600000000  # of every input, so that any change of one has another time
 
 
-class Case:
-    """One command: its inputs (paths below the scratch inputs), options, and whether it replaces an old OUT."""
+HUB = "torture/"  # the organisation, in the hub's cache, whose models are those of cli/
 
-    def __init__(self, name, base, delta, *options, force=False):
+
+class Case:
+    """One command: its inputs (paths below the scratch inputs, or ORG/NAME in the hub's cache there), options, and whether it
+    replaces an old OUT."""
+
+    def __init__(self, name, base, delta, *options, force=False, resumes=False):
         self.name, self.base, self.delta = name, base, delta
         self.options = list(options) + (["--force"] if force else [])
         self.force = force
+        self.resumes = resumes  # goes on with an interrupted run
         self.dry = "-n" in options
         self.json = "--json" in options
 
@@ -33,6 +38,9 @@ CASES = [
     Case("zip", "cli/base", "cli_archives/delta-deflated.zip", "-j2", "--json"),
     Case("full", "cli/base", "cli/delta", "-j2", "--verify", "full", "--json"),
     Case("force", "cli/base", "cli/delta", "-j2", force=True),
+    Case("torch", "cli/base", "cli/delta", "-j2", "--format", "torch", "--json"),
+    Case("resumed", "cli/base-bin", "cli/delta", "-j1", "--max-shard-size", "4KB", "--json", resumes=True),
+    Case("hub", f"{HUB}base", f"{HUB}delta", "-j2", "--json"),
     Case("dry-run", "cli/base", "cli/delta", "-n", "--json"),
     Case("large", "large/base", "large/delta", "-j2", "--max-memory", "16MiB"),
 ]
@@ -76,7 +84,10 @@ class Bench:
         shutil.copy(program, self.program)
         for case in CASES:
             for name in (case.base, case.delta):
-                self.copy_input(name)
+                if name.startswith(HUB):
+                    self.make_hub(name)
+                else:
+                    self.copy_input(name)
 
     def copy_input(self, name):
         source, target = DATA / name, self.inputs / name
@@ -89,10 +100,25 @@ class Bench:
             shutil.copy(source, target)
         self.age(target)
 
+    def make_hub(self, name):
+        """What huggingface_hub has after a download: blobs named by their hashes, a snapshot of links to them."""
+        repository = self.inputs / "hub" / ("models--" + name.replace("/", "--"))
+        snapshot = repository / "snapshots" / ("0" * 40)
+        for directory in (snapshot, repository / "blobs", repository / "refs"):
+            directory.mkdir(parents=True)
+        (repository / "refs" / "main").write_text("0" * 40)
+        for path in (DATA / "cli" / name.removeprefix(HUB)).iterdir():
+            data = path.read_bytes()
+            is_large = path.suffix in (".bin", ".safetensors")
+            blob = (hashlib.sha256(data) if is_large else hashlib.sha1(b"blob %d\0" % len(data) + data)).hexdigest()
+            (repository / "blobs" / blob).write_bytes(data)
+            (snapshot / path.name).symlink_to(f"../../blobs/{blob}")
+        self.age(repository)
+
     @staticmethod
     def age(path):
         for each in [path, *path.rglob("*")] if path.is_dir() else [path]:
-            os.utime(each, (OLD_TIME, OLD_TIME))
+            os.utime(each, (OLD_TIME, OLD_TIME), follow_symlinks=False)
 
     def make_large(self, synth):
         """Large enough that write-back is started early and the page cache is asked about."""
@@ -101,11 +127,14 @@ class Bench:
 
     def command(self, case, inputs=None):
         inputs = inputs or self.inputs
-        return [str(self.program), "--base", str(inputs / case.base), "--delta", str(inputs / case.delta), "--out", "out",
-                *case.options]
+        base, delta = (name if name.startswith(HUB) else str(inputs / name) for name in (case.base, case.delta))
+        # Freed and new memory is filled (MALLOC_PERTURB_): more of it than is needed took most of the time of a run.
+        memory = [] if "--max-memory" in case.options else ["--max-memory", "2MiB"]
+        return [str(self.program), "--base", base, "--delta", delta, "--out", "out", *memory, *case.options]
 
     def environment(self, directory, fault, path=None):
-        environment = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "HOME": str(self.scratch), "MALLOC_PERTURB_": "165"}
+        environment = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "HOME": str(self.scratch), "MALLOC_PERTURB_": "165",
+                       "HF_HUB_CACHE": str(self.inputs / "hub")}
         if fault is not None:
             environment |= {"LD_PRELOAD": str(self.shim), "FAULT": fault, "FAULT_REPORT": str(directory / "report")}
         if path is not None:

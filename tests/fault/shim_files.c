@@ -299,6 +299,15 @@ static long shim_syscall(long number, long a, long b, long c, long d, long e, lo
 }
 EXPORT(syscall, shim_syscall);
 
+/* Times of claims: class "times". */
+static int shim_utimensat(int at, const char *path, const void *times, int flags)
+{
+    return fault_fails("times", "utimensat", path, -1)
+               ? -1
+               : NEXT(int (*)(int, const char *, const void *, int), utimensat)(at, path, times, flags);
+}
+EXPORT(utimensat, shim_utimensat);
+
 static int shim_mkdir(const char *path, unsigned mode)
 {
     return fault_fails("mkdir", "mkdir", path, -1) ? -1 : NEXT(int (*)(const char *, unsigned), mkdir)(path, mode);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Threads ("thread", "lock"), the clock ("clock") and hashes ("digest"). */
+/* Threads ("thread", "lock"), the clock ("clock"), the machine ("affinity"), zlib ("inflate") and hashes ("digest"). */
 #include "shim.h"
 
 #include <time.h>
@@ -46,7 +46,32 @@ static int shim_clock_gettime(clockid_t clock, struct timespec *now)
 }
 EXPORT(clock_gettime, shim_clock_gettime);
 
+static int shim_getaffinity(int pid, size_t n_bytes, void *set)
+{
+    return fault_fails("affinity", "sched_getaffinity", NULL, -1)
+               ? -1
+               : NEXT(int (*)(int, size_t, void *), sched_getaffinity)(pid, n_bytes, set);
+}
+EXPORT(sched_getaffinity, shim_getaffinity);
+
+/* ---- zlib ---- */
+
+static int shim_inflate_init(void *stream, int bits, const char *version, int n_bytes)
+{
+    const int z_mem_error = -4;
+    return fault_due("inflate", "inflateInit2_", NULL, -1)
+               ? z_mem_error
+               : NEXT(int (*)(void *, int, const char *, int), inflateInit2_)(stream, bits, version, n_bytes);
+}
+EXPORT(inflateInit2_, shim_inflate_init);
+
 /* ---- libcrypto ---- */
+
+static const void *shim_sha256(void)
+{
+    return fault_due("digest", "EVP_sha256", NULL, -1) ? NULL : NEXT(const void *(*)(void), EVP_sha256)();
+}
+EXPORT(EVP_sha256, shim_sha256);
 
 static void *shim_md_ctx_new(void)
 {
