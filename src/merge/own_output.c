@@ -118,14 +118,18 @@ static enum llavamed_status read_manifest(const char *path, struct json **json, 
     return input_file_is_failure(status) ? status : LLAVAMED_OK;
 }
 
-static bool is_as_written(const char *directory, const char *name, const struct own_file *file)
+static enum llavamed_status is_as_written(const char *directory, const char *name, const struct own_file *file,
+                                          bool *fits, struct llavamed_error *error)
 {
     struct stat info;
     char *path = path_join(directory, name);
-    bool fits = path != NULL && lstat(path, &info) == 0 && S_ISREG(info.st_mode) &&
-                (file == NULL || file->any_size || (uint64_t)info.st_size == file->n_bytes);
+    if (path == NULL) {
+        return llavamed_fail_memory(error, strlen(name), "a path");
+    }
+    *fits = lstat(path, &info) == 0 && S_ISREG(info.st_mode) &&
+            (file == NULL || file->any_size || (uint64_t)info.st_size == file->n_bytes);
     free(path);
-    return fits;
+    return LLAVAMED_OK;
 }
 
 static enum llavamed_status check_nothing_added(const char *shown, const char *path,
@@ -145,7 +149,12 @@ static enum llavamed_status check_nothing_added(const char *shown, const char *p
             llavamed_hint(error, "move '%s' out of it, or choose another --out", name);
             return LLAVAMED_STATUS_OUT_EXISTS;
         }
-        if (!is_as_written(path, name, file)) {
+        bool fits;
+        enum llavamed_status status = is_as_written(path, name, file, &fits, error);
+        if (status != LLAVAMED_OK) {
+            return status;
+        }
+        if (!fits) {
             (void)llavamed_fail(error, LLAVAMED_STATUS_OUT_EXISTS,
                                 "%s: not replaced, because '%s' in it is not what this program wrote, by its size or "
                                 "kind",
@@ -161,7 +170,12 @@ static enum llavamed_status check_nothing_missing(const char *shown, const char 
                                                   struct llavamed_error *error)
 {
     for (size_t i = 0; i < files->n_files; i++) {
-        if (!is_as_written(path, files->files[i].name, &files->files[i])) {
+        bool fits;
+        enum llavamed_status status = is_as_written(path, files->files[i].name, &files->files[i], &fits, error);
+        if (status != LLAVAMED_OK) {
+            return status;
+        }
+        if (!fits) {
             return llavamed_fail(error, LLAVAMED_STATUS_OUT_EXISTS, "%s: '%s' is missing", shown, files->files[i].name);
         }
     }
