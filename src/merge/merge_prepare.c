@@ -99,7 +99,7 @@ static enum llavamed_status prepare_machine(struct merge_run *run, struct llavam
         if (n_threads == 0) {
             n_threads = (unsigned)max_u64(cpus_usable(), WORKERS_MIN);
         }
-        status = pipeline_geometry_choose(run->settings->max_memory_bytes, n_threads, &run->geometry, error);
+        status = pipeline_geometry_choose(run->settings->max_memory_bytes, n_threads, 1, &run->geometry, error);
     }
     if (status == LLAVAMED_OK) {
         run->result->cpu = run->kernels->name;

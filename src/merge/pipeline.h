@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Running a plan: tiles of a few hundred KiB to a few MiB go through read -> compute -> write -> hash.
+ * Running a plan, or several of one base: tiles of a few hundred KiB to a few MiB go through read -> compute -> write ->
+ * hash. Where several plans take the same base tensor, its elements are read once and the tiles of all are made of them.
  *
  * Every buffer comes from one allocation made before the first byte is read; that is the memory bound. Workers take
  * whatever is next: the hash of a tile whose turn has come, else a new tile. Each output shard has one SHA-256 stream
@@ -21,6 +22,7 @@ struct journal; /* merge/journal.h, which needs what is below */
 
 /* How the memory is cut. */
 struct pipeline_geometry {
+    unsigned n_outputs;  /* that are made at the same time of one base */
     unsigned n_workers;  /* at most what was asked for; fewer when memory is short */
     unsigned n_buffers;  /* results waiting for their hash, or being made */
     size_t tile_bytes;   /* of the widest dtype that takes part */
@@ -28,10 +30,9 @@ struct pipeline_geometry {
 };
 
 /*
- * Fits buffers and the stacks of workers into max_memory_bytes. MEMORY_TOO_SMALL names the least that works. n_shards
- * bounds the lanes.
+ * Fits buffers and the stacks of workers into max_memory_bytes. MEMORY_TOO_SMALL names the least that works.
  */
-enum llavamed_status pipeline_geometry_choose(uint64_t max_memory_bytes, unsigned n_threads,
+enum llavamed_status pipeline_geometry_choose(uint64_t max_memory_bytes, unsigned n_threads, unsigned n_outputs,
                                               struct pipeline_geometry *geometry,
                                               struct llavamed_error *error) LLAVAMED_CHECK;
 
@@ -83,5 +84,14 @@ struct pipeline_job {
  */
 enum llavamed_status pipeline_run(const struct pipeline_job *job, struct pipeline_outcome *outcome,
                                   struct llavamed_error *error) LLAVAMED_CHECK;
+
+/*
+ * The same for several jobs at once, whose plans schedule_build() finds to fit: with one base, kernels, geometry (of as
+ * many outputs) and stop signal, and, when they are more than one, no source that is read from front to back. The
+ * observer of the first is told how far all of them are; each is told of its own shards. A tile that an interrupted run
+ * has written is kept when the base was the same then as the other outputs have it now, by the CRC-32s of its records.
+ */
+enum llavamed_status pipeline_run_jobs(const struct pipeline_job *jobs, size_t n_jobs,
+                                       struct pipeline_outcome *outcomes, struct llavamed_error *error) LLAVAMED_CHECK;
 
 #endif

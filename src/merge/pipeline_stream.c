@@ -426,13 +426,13 @@ static void tick(void *state)
     const struct run *run = state;
     uint64_t hashed = atomic_load(&run->frame->hashed_bytes); /* first: so that it is no more than what is written */
     uint64_t written = atomic_load(&run->frame->written_bytes);
-    pipeline_tell_progress(run->frame, hashed + (written - hashed) / 2);
+    pipeline_tell_progress(run->frame, 1, hashed + (written - hashed) / 2);
 }
 
 static void tell(void *state, size_t item, size_t n_told)
 {
     const struct run *run = state;
-    pipeline_tell_shard(run->frame, item, n_told);
+    pipeline_tell_shard(run->frame, item, n_told, run->frame->job->plan->n_shards);
 }
 
 /* ---- Before and after ---------------------------------------------------------------------------------------- */

@@ -13,6 +13,7 @@
 
 #include "core/checked.h"
 #include "merge/inv_freq.h"
+#include "merge/journal.h"
 #include "merge/tile_keep.h"
 
 /* A tensor of the plan, in its sources. */
@@ -78,38 +79,49 @@ uint64_t tile_bytes_wanted(const struct plan *plan, const struct source *base, c
     return wanted;
 }
 
-bool tile_next(struct tile_cursor *cursor, struct tile *tile)
+/* How many elements from first_elem on can be a tile of all places, as far as buffers and grains go. */
+static uint64_t elems_for_all(const struct tile_place *places, size_t n_places, uint64_t first_elem, uint64_t *most)
 {
-    const struct plan *plan = cursor->job->plan;
-    const struct plan_shard *shard = &plan->shards[cursor->shard];
-    while (cursor->position < shard->n_tensors) {
-        size_t index = shard->tensors[shard->layout.order[cursor->position]];
-        const struct plan_tensor *tensor = &plan->tensors[index];
-        if (cursor->next_elem < tensor->out.n_elems) {
-            size_t element_bytes = dtype_bytes(tensor->out.dtype);
-            const struct operands in = {tensor, cursor->job->base, cursor->job->delta};
-            uint64_t most = tile_elems_max(cursor->job, tensor);
-            uint64_t grain = grain_of(&in);
-            uint64_t n_elems = min_u64(most - (grain <= most ? most % grain : 0),
-                                       tensor->out.n_elems - cursor->next_elem);
-            const struct journal_entry *kept =
-                tile_find_kept(cursor->job, index, cursor->next_elem, most, &n_elems);
-            *tile = (struct tile){
-                .tensor = index,
-                .position = cursor->position,
-                .first_elem = cursor->next_elem,
-                .n_elems = n_elems,
-                .file_offset = shard->layout.file_offsets[cursor->position] + cursor->next_elem * element_bytes,
-                .n_bytes = (size_t)(n_elems * element_bytes),
-                .kept = kept,
-            };
-            cursor->next_elem += n_elems;
-            return true;
-        }
-        cursor->position++;
-        cursor->next_elem = 0;
+    uint64_t left = UINT64_MAX;
+    uint64_t grain = 1;
+    *most = UINT64_MAX;
+    for (size_t i = 0; i < n_places; i++) {
+        const struct pipeline_job *job = places[i].job;
+        const struct plan_tensor *tensor = &job->plan->tensors[places[i].tensor];
+        const struct operands in = {tensor, job->base, job->delta};
+        *most = min_u64(*most, tile_elems_max(job, tensor));
+        grain = max_u64(grain, grain_of(&in));
+        left = min_u64(left, tensor->out.n_elems - first_elem);
     }
-    return false;
+    return min_u64(*most - (grain <= *most ? *most % grain : 0), left);
+}
+
+void tile_cut(const struct tile_place *places, size_t n_places, uint64_t first_elem, struct tile *tiles)
+{
+    uint64_t most;
+    uint64_t wanted = elems_for_all(places, n_places, first_elem, &most);
+    uint64_t n_elems = UINT64_MAX;
+    for (size_t i = 0; i < n_places; i++) {
+        uint64_t n_mine = wanted;
+        tiles[i].kept = tile_find_kept(places[i].job, places[i].tensor, first_elem, most, &n_mine);
+        n_elems = min_u64(n_elems, n_mine);
+    }
+    for (size_t i = 0; i < n_places; i++) {
+        const struct plan *plan = places[i].job->plan;
+        const struct plan_tensor *tensor = &plan->tensors[places[i].tensor];
+        const struct shard_layout *layout = &plan->shards[tensor->shard].layout;
+        size_t element_bytes = dtype_bytes(tensor->out.dtype);
+        bool is_whole = tiles[i].kept != NULL && tiles[i].kept->n_elems == n_elems;
+        tiles[i] = (struct tile){
+            .tensor = places[i].tensor,
+            .position = places[i].position,
+            .first_elem = first_elem,
+            .n_elems = n_elems,
+            .file_offset = layout->file_offsets[places[i].position] + first_elem * element_bytes,
+            .n_bytes = (size_t)(n_elems * element_bytes),
+            .kept = is_whole ? tiles[i].kept : NULL,
+        };
+    }
 }
 
 /* What one computation works on; `type` is the result's. */

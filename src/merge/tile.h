@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One tile: a run of elements of one tensor of the plan, and its computation. A cursor walks the tiles of a shard in
- * file order.
+ * One tile: a run of elements of one tensor of the plan, how it is cut, and its computation.
  */
 #ifndef MERGE_TILE_H
 #define MERGE_TILE_H
@@ -20,11 +19,11 @@ struct tile {
     const struct journal_entry *kept; /* borrowed: of an interrupted run's tile of these elements; NULL: none */
 };
 
-struct tile_cursor {
+/* A tensor of a plan, where its tiles go. */
+struct tile_place {
     const struct pipeline_job *job;
-    size_t shard;
-    size_t position; /* tensor in the shard's file order */
-    uint64_t next_elem;
+    size_t tensor;
+    size_t position; /* in its shard's file order */
 };
 
 /*
@@ -33,8 +32,11 @@ struct tile_cursor {
  */
 uint64_t tile_bytes_wanted(const struct plan *plan, const struct source *base, const struct source *delta);
 
-/* The next tile of the cursor's shard; false at its end. Tensors without elements have none. */
-bool tile_next(struct tile_cursor *cursor, struct tile *tile);
+/*
+ * Cuts one tile of each place, at least one, all of the same elements: from first_elem on, which is inside all of the
+ * tensors. They end where the first of the tensors does, at the latest. Jobs of one run, with one base.
+ */
+void tile_cut(const struct tile_place *places, size_t n_places, uint64_t first_elem, struct tile *tiles);
 
 /* The most elements of a tensor that a tile may have, so that it fits every buffer; all of a rotary buffer. */
 uint64_t tile_elems_max(const struct pipeline_job *job, const struct plan_tensor *tensor);

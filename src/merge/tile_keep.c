@@ -23,38 +23,45 @@ const struct journal_entry *tile_find_kept(const struct pipeline_job *job, size_
     return NULL;
 }
 
-static void take_notes(const struct pipeline_job *job, const struct journal_entry *entry)
+void tile_kept_notes(const struct journal_entry *entry, struct tile_notes *notes)
 {
-    struct source_notes notes[2];
-    notes[ROLE_BASE].n_notes = 0;
-    notes[ROLE_DELTA].n_notes = 0;
+    notes->base.n_notes = 0;
+    notes->delta.n_notes = 0;
     for (uint32_t i = 0; i < entry->n_notes; i++) {
         const struct journal_note *note = &entry->notes[i];
-        struct source_notes *of = &notes[note->role == ROLE_DELTA ? ROLE_DELTA : ROLE_BASE];
+        struct source_notes *of = note->role == ROLE_DELTA ? &notes->delta : &notes->base;
         if (of->n_notes < SOURCE_NOTES_MAX) {
-            of->notes[of->n_notes++] = (struct source_note){note->record, note->offset, note->n_bytes, note->crc32};
+            of->notes[of->n_notes++] =
+                (struct source_note){note->record, note->offset, note->n_bytes, note->crc32};
         }
     }
-    source_note(job->base, &notes[ROLE_BASE]);
-    source_note(job->delta, &notes[ROLE_DELTA]);
 }
 
-bool tile_reuse(const struct pipeline_job *job, const struct tile *tile, struct output_file *file, void *out,
-                struct pipeline_tensor *tally)
+bool tile_is_kept(const struct pipeline_job *job, const struct tile *tile, struct output_file *file, void *out)
 {
     const struct journal_entry *entry = tile->kept;
     if (entry == NULL) {
         return false;
     }
-    if (!output_file_read(file, tile->file_offset, out, tile->n_bytes) ||
-        crc32_update(0, out, tile->n_bytes) != entry->tally.crc32) {
-        if (entry->is_piece) {
-            journal_spoil(job->journal);
-        }
+    bool is_it = output_file_read(file, tile->file_offset, out, tile->n_bytes) &&
+                 crc32_update(0, out, tile->n_bytes) == entry->tally.crc32;
+    if (!is_it && entry->is_piece) {
+        journal_spoil(job->journal);
+    }
+    return is_it;
+}
+
+bool tile_reuse(const struct pipeline_job *job, const struct tile *tile, struct output_file *file, void *out,
+                struct pipeline_tensor *tally)
+{
+    struct tile_notes notes;
+    if (!tile_is_kept(job, tile, file, out)) {
         return false;
     }
-    *tally = entry->tally;
-    take_notes(job, entry);
+    *tally = tile->kept->tally;
+    tile_kept_notes(tile->kept, &notes);
+    source_note(job->base, &notes.base);
+    source_note(job->delta, &notes.delta);
     return true;
 }
 
@@ -70,12 +77,10 @@ static void append_notes(struct journal_note *to, uint32_t *n_notes, uint32_t ro
     }
 }
 
-enum llavamed_status tile_written(const struct pipeline_job *job, const struct tile *tile,
-                                  const struct pipeline_tensor *tally, const struct tile_notes *notes,
-                                  struct llavamed_error *error)
+enum llavamed_status tile_append(const struct pipeline_job *job, const struct tile *tile,
+                                 const struct pipeline_tensor *tally, const struct tile_notes *notes,
+                                 struct llavamed_error *error)
 {
-    source_note(job->base, &notes->base);
-    source_note(job->delta, &notes->delta);
     if (job->journal == NULL) {
         return LLAVAMED_OK;
     }
@@ -86,4 +91,13 @@ enum llavamed_status tile_written(const struct pipeline_job *job, const struct t
     append_notes(rows, &entry.n_notes, ROLE_DELTA, &notes->delta);
     entry.notes = rows;
     return journal_append(job->journal, &entry, error);
+}
+
+enum llavamed_status tile_written(const struct pipeline_job *job, const struct tile *tile,
+                                  const struct pipeline_tensor *tally, const struct tile_notes *notes,
+                                  struct llavamed_error *error)
+{
+    source_note(job->base, &notes->base);
+    source_note(job->delta, &notes->delta);
+    return tile_append(job, tile, tally, notes, error);
 }

@@ -20,15 +20,25 @@ struct tile_notes {
 const struct journal_entry *tile_find_kept(const struct pipeline_job *job, size_t tensor, uint64_t first_elem,
                                            uint64_t max_elems, uint64_t *n_elems);
 
+/* Reads tile->kept back from the output into `out`. true when the bytes are those of its journal entry. */
+bool tile_is_kept(const struct pipeline_job *job, const struct tile *tile, struct output_file *file, void *out);
+
+/* What the reads for a kept tile told when it was made. */
+void tile_kept_notes(const struct journal_entry *entry, struct tile_notes *notes);
+
 /*
- * Reads tile->kept back from the output into `out`. true when the bytes are those of its journal entry: then the tile
- * is done, *tally is what it was, and the sources know the checksums of what was read for it. false: it is to be
- * computed.
+ * tile_is_kept(), and then the tile is done: *tally is what it was, and the sources know the checksums of what was read
+ * for it. false: it is to be computed.
  */
 bool tile_reuse(const struct pipeline_job *job, const struct tile *tile, struct output_file *file, void *out,
                 struct pipeline_tensor *tally);
 
-/* After a tile was computed and written: takes the notes, and appends it to the journal where there is one. */
+/* Appends a tile that was computed and written to the journal, where there is one. */
+enum llavamed_status tile_append(const struct pipeline_job *job, const struct tile *tile,
+                                 const struct pipeline_tensor *tally, const struct tile_notes *notes,
+                                 struct llavamed_error *error) LLAVAMED_CHECK;
+
+/* tile_append(), and the sources take the notes. */
 enum llavamed_status tile_written(const struct pipeline_job *job, const struct tile *tile,
                                   const struct pipeline_tensor *tally, const struct tile_notes *notes,
                                   struct llavamed_error *error) LLAVAMED_CHECK;

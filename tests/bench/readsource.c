@@ -109,7 +109,7 @@ static uint64_t tile_of_merge(uint64_t memory, unsigned threads, char *const *sp
     struct pipeline_geometry geometry = {0};
     struct llavamed_error error = {0};
     uint64_t grain_bytes = 0;
-    enum llavamed_status status = pipeline_geometry_choose(memory, threads, &geometry, &error);
+    enum llavamed_status status = pipeline_geometry_choose(memory, threads, 1, &geometry, &error);
     for (int i = 0; status == LLAVAMED_OK && i < n_specs; i++) {
         status = find_grain(specs[i], &grain_bytes, &error);
     }

@@ -8,7 +8,7 @@ static void test_geometry_defaults(void)
 {
     struct pipeline_geometry geometry;
     struct llavamed_error error;
-    EXPECT(pipeline_geometry_choose(268435456, 2, &geometry, &error) == LLAVAMED_OK);
+    EXPECT(pipeline_geometry_choose(268435456, 2, 1, &geometry, &error) == LLAVAMED_OK);
     EXPECT_U64(geometry.n_workers, 2);
     EXPECT(geometry.n_buffers >= geometry.n_workers);
     EXPECT(geometry.pool_bytes <= 268435456);
@@ -20,7 +20,7 @@ static void test_geometry_always_fits(void)
         for (unsigned threads = 1; threads <= 4096; threads = threads * 2 + 1) {
             struct pipeline_geometry geometry;
             struct llavamed_error error;
-            EXPECT(pipeline_geometry_choose(memory, threads, &geometry, &error) == LLAVAMED_OK);
+            EXPECT(pipeline_geometry_choose(memory, threads, 1, &geometry, &error) == LLAVAMED_OK);
             EXPECT(geometry.n_workers >= 1 && geometry.n_workers <= threads);
             EXPECT(geometry.tile_bytes >= 65536);
             EXPECT(geometry.pool_bytes + 65536 * (uint64_t)geometry.n_workers <= memory);
@@ -33,7 +33,7 @@ static void test_geometry_32_mib_works_with_64_threads(void)
 {
     struct pipeline_geometry geometry;
     struct llavamed_error error;
-    EXPECT(pipeline_geometry_choose(33554432, 64, &geometry, &error) == LLAVAMED_OK);
+    EXPECT(pipeline_geometry_choose(33554432, 64, 1, &geometry, &error) == LLAVAMED_OK);
     EXPECT_U64(geometry.n_workers, 64);
 }
 
@@ -41,9 +41,9 @@ static void test_geometry_too_small_names_the_least(void)
 {
     struct pipeline_geometry geometry;
     struct llavamed_error error;
-    EXPECT(pipeline_geometry_choose(327679, 8, &geometry, &error) == LLAVAMED_STATUS_MEMORY_TOO_SMALL);
+    EXPECT(pipeline_geometry_choose(327679, 8, 1, &geometry, &error) == LLAVAMED_STATUS_MEMORY_TOO_SMALL);
     EXPECT(strstr(error.message, "327680") != NULL);
-    EXPECT(pipeline_geometry_choose(327680, 8, &geometry, &error) == LLAVAMED_OK);
+    EXPECT(pipeline_geometry_choose(327680, 8, 1, &geometry, &error) == LLAVAMED_OK);
 }
 
 /* Larger tiles for fewer workers, never more memory, never less than was there. */
@@ -53,7 +53,7 @@ static void test_geometry_widens(void)
         for (unsigned threads = 1; threads <= 4096; threads = threads * 2 + 1) {
             for (uint64_t wanted = 0; wanted <= 16777216; wanted = wanted * 3 + 1000) {
                 struct pipeline_geometry before;
-                EXPECT(pipeline_geometry_choose(memory, threads, &before, NULL) == LLAVAMED_OK);
+                EXPECT(pipeline_geometry_choose(memory, threads, 1, &before, NULL) == LLAVAMED_OK);
                 struct pipeline_geometry after = before;
                 pipeline_geometry_widen(memory, wanted, &after);
                 EXPECT(after.n_workers >= 1 && after.n_workers <= before.n_workers);
@@ -72,7 +72,7 @@ static void test_geometry_widens(void)
 static void test_geometry_widens_to_whole_heads(void)
 {
     struct pipeline_geometry geometry;
-    EXPECT(pipeline_geometry_choose(33554432, 64, &geometry, NULL) == LLAVAMED_OK);
+    EXPECT(pipeline_geometry_choose(33554432, 64, 1, &geometry, NULL) == LLAVAMED_OK);
     EXPECT_U64(geometry.n_workers, 64);
     pipeline_geometry_widen(33554432, 1048576, &geometry); /* 7B */
     EXPECT_U64(geometry.n_workers, 7);

@@ -74,26 +74,30 @@ static size_t compute(const struct pair *pair, size_t tile_bytes, uint8_t *resul
         .kernels = kernel_get(KERNEL_ISA_REF),
         .geometry = {.tile_bytes = tile_bytes},
     };
-    struct tile_cursor cursor = {.job = &job};
     uint64_t head_bytes = pair->plan.shards[0].layout.as.safetensors.head_bytes;
     uint64_t next = head_bytes;
-    struct tile tile;
     EXPECT_U64(pair->plan.n_shards, 1);
-    while (tile_next(&cursor, &tile)) {
-        const struct plan_tensor *tensor = &pair->plan.tensors[tile.tensor];
-        struct pipeline_tensor tally = {0};
-        EXPECT(tile.n_bytes > 0 && tile.n_bytes <= tile_bytes);
-        EXPECT_U64(tile.file_offset, next);
-        next += tile.n_bytes;
-        uint64_t grain = grain_of(pair, tensor);
-        uint64_t element_bytes = dtype_bytes(tensor->out.dtype);
-        if (tensor->action == PLAN_ADD && grain * 4 <= tile_bytes && element_bytes <= 4) {
-            EXPECT(tile.first_elem % grain == 0);
-        }
-        if (!EXPECT(next - head_bytes <= RESULT_BYTES_MAX) ||
-            !EXPECT(tile_compute(&job, &tile, &buffers, result + (tile.file_offset - head_bytes), &tally, NULL) ==
-                    LLAVAMED_OK)) {
-            return 0;
+    for (size_t i = 0; i < pair->plan.shards[0].n_tensors; i++) {
+        const struct plan_shard *shard = &pair->plan.shards[0];
+        const struct tile_place place = {&job, shard->tensors[shard->layout.order[i]], i};
+        const struct plan_tensor *tensor = &pair->plan.tensors[place.tensor];
+        struct tile tile = {0};
+        for (uint64_t first = 0; first < tensor->out.n_elems; first += tile.n_elems) {
+            struct pipeline_tensor tally = {0};
+            tile_cut(&place, 1, first, &tile);
+            EXPECT(tile.n_bytes > 0 && tile.n_bytes <= tile_bytes);
+            EXPECT_U64(tile.file_offset, next);
+            next += tile.n_bytes;
+            uint64_t grain = grain_of(pair, tensor);
+            uint64_t element_bytes = dtype_bytes(tensor->out.dtype);
+            if (tensor->action == PLAN_ADD && grain * 4 <= tile_bytes && element_bytes <= 4) {
+                EXPECT(tile.first_elem % grain == 0);
+            }
+            if (!EXPECT(next - head_bytes <= RESULT_BYTES_MAX) ||
+                !EXPECT(tile_compute(&job, &tile, &buffers, result + (tile.file_offset - head_bytes), &tally, NULL) ==
+                        LLAVAMED_OK)) {
+                return 0;
+            }
         }
     }
     EXPECT_U64(next - head_bytes, pair->plan.data_bytes);
