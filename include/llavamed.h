@@ -2,8 +2,8 @@
 /*
  * libllavamed: OUT = BASE + DELTA for checkpoints released as delta weights.
  *
- * One call, llavamed_merge(), does the whole job of the program llavamed-apply: it opens both sources, plans from
- * their headers, streams every tensor through a fixed pool of buffers, and publishes a directory that appears
+ * One call, llavamed_merge(), does the whole job of the program llavamed-apply (llavamed_merge_all() does it for several
+ * deltas of one base): it opens both sources, plans from their headers, streams every tensor through a fixed pool of buffers, and publishes a directory that appears
  * complete and verified, or not at all.
  *
  *     struct llavamed_settings settings;
@@ -81,7 +81,7 @@
     X(PAIR_FULL_DELTA, 4)       /* by content: the delta has the magnitudes of a whole model */                        \
     X(OUT_EXISTS, 5)                                                                                                   \
     X(OUT_BUSY, 5)              /* another run is writing it */                                                        \
-    X(OUT_OVERLAPS_INPUT, 5)    /* equal to, inside or around an input */                                              \
+    X(OUT_OVERLAPS_INPUT, 5)    /* equal to, inside or around an input, or another output of the same call */          \
     X(OUT_SPACE, 5)             /* file system full or quota reached, foreseen or met */                               \
     X(OUT_UNWRITABLE, 5)        /* permission, read-only, missing parent, mount point, write error */                  \
     X(IO, 6)                    /* a read failed part-way */                                                           \
@@ -197,7 +197,7 @@ struct llavamed_progress {
 };
 
 struct llavamed_shard_report {
-    char *name;             /* file name, owned by the result */
+    char *name;             /* file name, owned by the result; told of one of several outputs: OUT, a slash, file name */
     uint64_t file_bytes;    /* header and data */
     size_t n_tensors;
     char sha256[65];        /* lower-case hex; empty in a dry run */
@@ -257,6 +257,38 @@ void llavamed_result_free(struct llavamed_result *result);
 /* OUT = BASE + DELTA. `observer` may be NULL. Blocks until all is published or nothing is left. */
 enum llavamed_status llavamed_merge(const struct llavamed_settings *settings, const struct llavamed_observer *observer,
                                     struct llavamed_result *result, struct llavamed_error *error)
+    __attribute__((warn_unused_result));
+
+/* ---- Several deltas of one base ---------------------------------------------------------------------------- */
+
+#define LLAVAMED_OUTPUTS_MAX 64
+
+/* One delta and what is made of it. */
+struct llavamed_output {
+    const char *delta;            /* SOURCE; the caller's, as `out`: borrowed for the call */
+    const char *out;              /* directory to create */
+    bool is_published;            /* set: OUT is complete and has its name */
+    struct llavamed_result result; /* set as by llavamed_merge(); the caller frees it. What is read of a base that several
+                                      outputs share counts in the first of them alone, and the times are those of all */
+    struct llavamed_error error;  /* set: what is wrong with this output itself; status LLAVAMED_OK: nothing */
+};
+
+/*
+ * OUT = BASE + DELTA for each of 1 to LLAVAMED_OUTPUTS_MAX outputs, byte for byte as llavamed_merge() makes each by
+ * itself; `delta` and `out` of the settings are not looked at, all the rest applies to every output, max_memory_bytes to
+ * all together. The base is read once for all outputs, but for those that must go by themselves, after the others, and
+ * read it again: where base or delta is a compressed archive, where an embedding grew in width, and where a delta has
+ * its tensors in an order that contradicts the others'. `note` of the observer says so.
+ *
+ * While planning, all outputs are looked at, and what is wrong with each is in its `error`; *error is the first of it.
+ * Nothing is written unless all plans are good and all directories are claimed. What fails after that ends the work of
+ * all. Those that have been published by then (is_published) stay, the others are left to be continued as after
+ * llavamed_merge(), by the same call or by one for any of them; but when the inputs are at fault, only those are kept
+ * whose own inputs have been read to the end and found right.
+ */
+enum llavamed_status llavamed_merge_all(const struct llavamed_settings *settings,
+                                        const struct llavamed_observer *observer, struct llavamed_output *outputs,
+                                        size_t n_outputs, struct llavamed_error *error)
     __attribute__((warn_unused_result));
 
 /* ---- Build information ------------------------------------------------------------------------------------- */

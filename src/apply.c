@@ -110,6 +110,7 @@ struct display {
     bool shows_warnings;
     bool shows_notes;
     const char *check; /* the one that is told about, NULL: the merge */
+    uint64_t check_bytes; /* how far it was: another one of the same kind begins at 0 */
     struct meter meter;
 };
 
@@ -146,7 +147,9 @@ static void on_progress(void *context, const struct llavamed_progress *progress)
     if (progress->check != NULL && progress->total_bytes < CHECK_SHOWN_BYTES_MIN) {
         return;
     }
-    if (progress->check != display->check) {
+    bool is_another = progress->check != NULL && progress->done_bytes < display->check_bytes;
+    display->check_bytes = progress->check == NULL ? 0 : progress->done_bytes;
+    if (progress->check != display->check || is_another) {
         display->check = progress->check;
         meter_begin(&display->meter, progress->check);
         if (progress->check != NULL && display->shows_shards) {
@@ -201,24 +204,51 @@ static int finish_stdout(int exit_status)
     return exit_status == 0 ? llavamed_exit_status(&error) : exit_status;
 }
 
-/* Everything that is printed once the run has ended, well or not. */
-static int report_run(const struct args *args, const struct report *report)
+/* What is wrong with outputs beside the one that the error is of. */
+static void print_other_errors(const struct report_all *report)
 {
-    int exit_status = llavamed_exit_status(report->error);
+    bool is_told = false; /* that one */
+    for (size_t i = 0; i < report->n_outputs; i++) {
+        const struct llavamed_error *own = &report->outputs[i].error;
+        bool is_it = !is_told && own->status == report->error->status && strcmp(own->message, report->error->message) == 0;
+        is_told = is_told || is_it;
+        if (own->status != LLAVAMED_OK && !is_it) {
+            messages_line(stderr, "problem", own->message);
+        }
+    }
+}
+
+/* Everything that is printed once the run has ended, well or not; of one output in the form that has no list. */
+static int report_run(const struct args *args, const struct report_all *all)
+{
+    int exit_status = llavamed_exit_status(all->error);
     bool dry_run = args->settings.dry_run;
-    bool prints_plan = dry_run && !args->quiet && !args->json && report->result->n_shards > 0;
+    const struct report one = {&args->settings, &all->outputs[0].result, all->error, all->peak_rss_bytes};
+    bool prints_plan = dry_run && !args->quiet && !args->json && one.result->n_shards > 0;
     if (prints_plan) {
-        plan_table_print(stdout, &args->settings, report->result);
+        if (args->several) {
+            plan_table_print_all(stdout, &args->settings, all->outputs, all->n_outputs);
+        } else {
+            plan_table_print(stdout, &args->settings, one.result);
+        }
         (void)fflush(stdout);
     }
     if (exit_status != 0) {
-        messages_error(stderr, report->error);
-    } else if (!args->quiet && !dry_run) {
-        report_print_summary(stderr, report, args->verbose);
+        messages_error(stderr, all->error);
+        print_other_errors(all);
+    }
+    if (!args->quiet && !dry_run && args->several) {
+        report_print_summary_all(stderr, all, args->verbose);
+    } else if (!args->quiet && !dry_run && exit_status == 0) {
+        report_print_summary(stderr, &one, args->verbose);
+    }
+    if (!args->quiet && !dry_run && exit_status == 0) {
         messages_research_notice(stderr);
     }
-    if (args->json) {
-        report_print_json(stdout, report);
+    if (args->json && args->several) {
+        report_print_json_all(stdout, all);
+    } else if (args->json) {
+        report_print_json(stdout, &one);
     }
     return prints_plan || args->json ? finish_stdout(exit_status) : exit_status;
 }
@@ -237,15 +267,21 @@ static int run(const struct args *args)
     struct llavamed_settings settings = args->settings;
     settings.stop_signal = &stop_signal;
     install_signal_handlers();
-    struct llavamed_result result = {0};
+    static struct llavamed_output outputs[LLAVAMED_OUTPUTS_MAX];
     struct llavamed_error error = {0};
-    if (llavamed_merge(&settings, &observer, &result, &error) == LLAVAMED_OK) {
+    for (size_t i = 0; i < args->n_outputs; i++) {
+        outputs[i].delta = args->deltas[i];
+        outputs[i].out = args->outs[i];
+    }
+    if (llavamed_merge_all(&settings, &observer, outputs, args->n_outputs, &error) == LLAVAMED_OK) {
         memset(&error, 0, sizeof error);
     }
     meter_clear(&display.meter);
-    const struct report report = {&settings, &result, &error, peak_rss_bytes()};
+    const struct report_all report = {&settings, outputs, args->n_outputs, &error, peak_rss_bytes()};
     int exit_status = report_run(args, &report);
-    llavamed_result_free(&result);
+    for (size_t i = 0; i < args->n_outputs; i++) {
+        llavamed_result_free(&outputs[i].result);
+    }
     return exit_status;
 }
 
@@ -257,8 +293,13 @@ static int refuse(const struct args *args, const struct llavamed_error *error)
     if (!args->json) {
         return llavamed_exit_status(error);
     }
-    const struct report report = {&args->settings, &result, error, peak_rss_bytes()};
-    report_print_json(stdout, &report);
+    if (args->several) {
+        const struct report_all report = {&args->settings, NULL, 0, error, peak_rss_bytes()};
+        report_print_json_all(stdout, &report);
+    } else {
+        const struct report report = {&args->settings, &result, error, peak_rss_bytes()};
+        report_print_json(stdout, &report);
+    }
     return finish_stdout(llavamed_exit_status(error));
 }
 

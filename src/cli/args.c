@@ -9,11 +9,19 @@
 
 #define THREADS_MAX 1024
 
+/* A --delta or an --out, in the order in which they came. */
+struct pair_part {
+    bool is_out;
+    const char *value;
+};
+
 struct parser {
     int argc;
     char *const *argv;
     int next; /* index of the next argument */
     bool seen[OPTION_COUNT];
+    struct pair_part parts[2 * LLAVAMED_OUTPUTS_MAX];
+    size_t n_parts;
     struct args *args;
     struct llavamed_error *error;
 };
@@ -164,6 +172,19 @@ static bool *flag_of(struct args *args, enum option_id id)
     }
 }
 
+static enum llavamed_status note_pair_part(struct parser *parser, bool is_out, const char *value)
+{
+    struct llavamed_settings *settings = &parser->args->settings;
+    const char **first = is_out ? &settings->out : &settings->delta;
+    *first = *first == NULL ? value : *first;
+    if (parser->n_parts == sizeof parser->parts / sizeof parser->parts[0]) {
+        return cli_fail(parser->error, LLAVAMED_STATUS_USAGE, "too many outputs (want at most %d pairs of --delta, --out)",
+                        LLAVAMED_OUTPUTS_MAX);
+    }
+    parser->parts[parser->n_parts++] = (struct pair_part){is_out, value};
+    return LLAVAMED_OK;
+}
+
 /* `value` is NULL exactly for flags, `chosen` that of an option with choices. */
 static enum llavamed_status set_option(struct parser *parser, const struct option_row *row, const char *spelled,
                                        const char *value, int chosen)
@@ -180,11 +201,8 @@ static enum llavamed_status set_option(struct parser *parser, const struct optio
         settings->base = value;
         break;
     case OPTION_DELTA:
-        settings->delta = value;
-        break;
     case OPTION_OUT:
-        settings->out = value;
-        break;
+        return note_pair_part(parser, row->id == OPTION_OUT, value);
     case OPTION_SUMS:
         settings->sums = value;
         break;
@@ -240,7 +258,7 @@ static enum llavamed_status take_option(struct parser *parser, const struct opti
         cli_hint(error, "%s", row->not_yet);
         return LLAVAMED_STATUS_NOT_SUPPORTED_YET;
     }
-    if (parser->seen[row->id]) {
+    if (parser->seen[row->id] && row->id != OPTION_DELTA && row->id != OPTION_OUT) {
         return cli_fail(error, LLAVAMED_STATUS_USAGE, "%s: option --%s given twice", spelled, row->name);
     }
     parser->seen[row->id] = true;
@@ -341,8 +359,39 @@ static enum llavamed_status parse_all(struct parser *parser)
     return LLAVAMED_OK;
 }
 
+static enum llavamed_status fail_unpaired(const struct pair_part *part, struct llavamed_error *error)
+{
+    (void)cli_fail(error, LLAVAMED_STATUS_USAGE,
+                   part->is_out ? "--out %.200s: no --delta stands before it that it could be of"
+                                : "--delta %.200s: no --out follows it before the next --delta or the end",
+                   part->value);
+    cli_hint(error, "several outputs are pairs: --delta SOURCE1 --out DIR1 --delta SOURCE2 --out DIR2");
+    return LLAVAMED_STATUS_USAGE;
+}
+
+/* Each of several --delta is followed by its --out. */
+static enum llavamed_status check_pairs(const struct parser *parser, struct args *args, struct llavamed_error *error)
+{
+    const struct pair_part *parts = parser->parts;
+    if (parser->n_parts <= 2 && args->settings.delta != NULL && args->settings.out != NULL) {
+        args->deltas[0] = args->settings.delta;
+        args->outs[0] = args->settings.out;
+        args->n_outputs = 1;
+        return LLAVAMED_OK;
+    }
+    for (size_t i = 0; i < parser->n_parts; i += 2) {
+        if (parts[i].is_out || i + 1 == parser->n_parts || !parts[i + 1].is_out) {
+            return fail_unpaired(&parts[i], error);
+        }
+        args->deltas[i / 2] = parts[i].value;
+        args->outs[i / 2] = parts[i + 1].value;
+    }
+    args->n_outputs = parser->n_parts / 2;
+    return LLAVAMED_OK;
+}
+
 /* What no single option shows. */
-static enum llavamed_status check_together(const struct args *args, struct llavamed_error *error)
+static enum llavamed_status check_together(const struct parser *parser, struct args *args, struct llavamed_error *error)
 {
     const struct llavamed_settings *settings = &args->settings;
     char missing[64] = "";
@@ -362,7 +411,24 @@ static enum llavamed_status check_together(const struct args *args, struct llava
     if (args->quiet && (args->verbose || args->progress == ARGS_PROGRESS_ALWAYS)) {
         return cli_fail(error, LLAVAMED_STATUS_USAGE, "-q contradicts %s", args->verbose ? "-v" : "--progress always");
     }
-    return LLAVAMED_OK;
+    return check_pairs(parser, args, error);
+}
+
+/* What the options would have told that come after the one that is wrong: in which form to report it. */
+static void look_for_form(int argc, char *const argv[], struct args *args)
+{
+    size_t n_deltas = 0;
+    size_t n_outs = 0;
+    /* No value begins with '-' unless it is joined, so these can only be the options. */
+    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
+        const char *name = argv[i] + 2;
+        const struct option_row *row =
+            strncmp(argv[i], "--", 2) == 0 ? option_find_long(name, strcspn(name, "=")) : NULL;
+        args->json = args->json || strcmp(argv[i], "--json") == 0;
+        n_deltas += row != NULL && row->id == OPTION_DELTA;
+        n_outs += row != NULL && row->id == OPTION_OUT;
+    }
+    args->several = n_deltas > 1 || n_outs > 1;
 }
 
 enum llavamed_status args_parse(int argc, char *const argv[], struct args *args, struct llavamed_error *error)
@@ -372,11 +438,12 @@ enum llavamed_status args_parse(int argc, char *const argv[], struct args *args,
     struct parser parser = {.argc = argc, .argv = argv, .next = 1, .args = args, .error = error};
     enum llavamed_status status = parse_all(&parser);
     if (status == LLAVAMED_OK && args->action == ARGS_RUN) {
-        status = check_together(args, error);
+        status = check_together(&parser, args, error);
     }
-    /* No value begins with '-' unless it is joined, so a later "--json" can only be the option. */
-    for (int i = 1; status != LLAVAMED_OK && i < argc && strcmp(argv[i], "--") != 0; i++) {
-        args->json = args->json || strcmp(argv[i], "--json") == 0;
+    args->several = args->n_outputs > 1;
+    if (status != LLAVAMED_OK) {
+        args->n_outputs = 0;
+        look_for_form(argc, argv, args);
     }
     return status;
 }

@@ -65,3 +65,22 @@ void plan_table_print(FILE *stream, const struct llavamed_settings *settings, co
     (void)fprintf(stream, "%-9s %16u\n", "threads", result->n_threads);
     (void)fprintf(stream, "%-9s %16s\n", "cpu", result->cpu == NULL ? "-" : result->cpu);
 }
+
+void plan_table_print_all(FILE *stream, const struct llavamed_settings *settings,
+                          const struct llavamed_output *outputs, size_t n_outputs)
+{
+    uint64_t read_bytes = 0;
+    uint64_t write_bytes = 0;
+    for (size_t i = 0; i < n_outputs; i++) {
+        struct llavamed_settings own = *settings;
+        own.delta = outputs[i].delta;
+        own.out = outputs[i].out;
+        plan_table_print(stream, &own, &outputs[i].result);
+        read_bytes += outputs[i].result.planned_read_bytes;
+        write_bytes += outputs[i].result.planned_write_bytes;
+        (void)fputc('\n', stream);
+    }
+    (void)fprintf(stream, "all %zu outputs\n", n_outputs);
+    print_amount(stream, "to read", read_bytes);
+    print_amount(stream, "to write", write_bytes);
+}

@@ -13,9 +13,8 @@ static const char *text_or_null(const char *text)
     return text == NULL || text[0] == '\0' ? NULL : text;
 }
 
-static void emit_outcome(struct json_emit *emit, const struct report *report)
+static void emit_error(struct json_emit *emit, const struct llavamed_error *error)
 {
-    const struct llavamed_error *error = report->error;
     json_emit_number(emit, "status", (uint64_t)llavamed_exit_status(error));
     json_emit_text(emit, "code", llavamed_status_name(error->status));
     json_emit_text(emit, "message", text_or_null(error->message));
@@ -26,10 +25,6 @@ static void emit_outcome(struct json_emit *emit, const struct report *report)
         json_emit_text(emit, NULL, error->problems[i]);
     }
     json_emit_end(emit, ']');
-    json_emit_text(emit, "base", report->settings->base);
-    json_emit_text(emit, "delta", report->settings->delta);
-    json_emit_text(emit, "out", report->settings->out);
-    json_emit_bool(emit, "dry_run", report->settings->dry_run);
 }
 
 static void emit_result(struct json_emit *emit, const struct llavamed_result *result)
@@ -66,28 +61,54 @@ static void emit_result(struct json_emit *emit, const struct llavamed_result *re
     json_emit_end(emit, '}');
 }
 
-static void emit_costs(struct json_emit *emit, const struct report *report)
+static void emit_timings(struct json_emit *emit, const struct llavamed_result *result)
 {
-    const struct llavamed_result *result = report->result;
     json_emit_begin(emit, "timings", '{');
     json_emit_seconds(emit, "plan_seconds", result->plan_ns);
     json_emit_seconds(emit, "merge_seconds", result->merge_ns);
     json_emit_seconds(emit, "total_seconds", result->total_ns);
     json_emit_end(emit, '}');
+}
+
+static void emit_bytes(struct json_emit *emit, const struct llavamed_result *result, bool of_all)
+{
     json_emit_begin(emit, "bytes", '{');
     json_emit_number(emit, "planned_read", result->planned_read_bytes);
     json_emit_number(emit, "planned_write", result->planned_write_bytes);
     json_emit_number(emit, "read", result->read_bytes);
     json_emit_number(emit, "written", result->written_bytes);
     json_emit_number(emit, "reused", result->reused_bytes);
-    json_emit_number(emit, "free", result->free_bytes);
+    if (!of_all) {
+        json_emit_number(emit, "free", result->free_bytes);
+    }
     json_emit_end(emit, '}');
+}
+
+static void emit_warnings(struct json_emit *emit, const struct llavamed_result *result)
+{
+    json_emit_begin(emit, "warnings", '[');
+    for (size_t i = 0; i < result->n_warnings; i++) {
+        json_emit_text(emit, NULL, result->warnings[i]);
+    }
+    json_emit_end(emit, ']');
+}
+
+/* From the result to the warnings. */
+static void emit_run(struct json_emit *emit, const struct llavamed_result *result, const uint64_t *peak_rss_bytes)
+{
+    emit_result(emit, result);
+    emit_timings(emit, result);
+    emit_bytes(emit, result, false);
     json_emit_begin(emit, "memory", '{');
     json_emit_number(emit, "pool", result->pool_bytes);
-    json_emit_number(emit, "peak_rss", report->peak_rss_bytes);
+    if (peak_rss_bytes != NULL) {
+        json_emit_number(emit, "peak_rss", *peak_rss_bytes);
+    }
     json_emit_end(emit, '}');
     json_emit_number(emit, "threads", result->n_threads);
     json_emit_text(emit, "cpu", result->cpu);
+    emit_warnings(emit, result);
+    json_emit_text(emit, "started_over", result->started_over);
 }
 
 void report_print_json(FILE *stream, const struct report *report)
@@ -95,18 +116,77 @@ void report_print_json(FILE *stream, const struct report *report)
     struct json_emit emit;
     json_emit_init(&emit, stream);
     json_emit_begin(&emit, NULL, '{');
-    emit_outcome(&emit, report);
-    emit_result(&emit, report->result);
-    emit_costs(&emit, report);
-    json_emit_begin(&emit, "warnings", '[');
-    for (size_t i = 0; i < report->result->n_warnings; i++) {
-        json_emit_text(&emit, NULL, report->result->warnings[i]);
-    }
-    json_emit_end(&emit, ']');
-    json_emit_text(&emit, "started_over", report->result->started_over);
+    emit_error(&emit, report->error);
+    json_emit_text(&emit, "base", report->settings->base);
+    json_emit_text(&emit, "delta", report->settings->delta);
+    json_emit_text(&emit, "out", report->settings->out);
+    json_emit_bool(&emit, "dry_run", report->settings->dry_run);
+    emit_run(&emit, report->result, &report->peak_rss_bytes);
     json_emit_text(&emit, "version", LLAVAMED_VERSION);
     json_emit_end(&emit, '}');
 }
+
+/* ---- Several outputs ---- */
+
+static struct llavamed_result sum_of(const struct report_all *report)
+{
+    struct llavamed_result sum = {0};
+    for (size_t i = 0; i < report->n_outputs; i++) {
+        const struct llavamed_result *result = &report->outputs[i].result;
+        sum.planned_read_bytes += result->planned_read_bytes;
+        sum.planned_write_bytes += result->planned_write_bytes;
+        sum.read_bytes += result->read_bytes;
+        sum.written_bytes += result->written_bytes;
+        sum.reused_bytes += result->reused_bytes;
+        sum.total_ns = result->total_ns;
+    }
+    return sum;
+}
+
+static void emit_output(struct json_emit *emit, const struct report_all *report, const struct llavamed_output *output)
+{
+    struct llavamed_error bare = {0};
+    const struct llavamed_error *error = &output->error;
+    if (error->status == LLAVAMED_OK && !output->is_published) {
+        bare.status = report->error->status;
+        bare.signal_number = report->error->signal_number;
+        error = &bare;
+    }
+    json_emit_begin(emit, NULL, '{');
+    emit_error(emit, error);
+    json_emit_text(emit, "delta", output->delta);
+    json_emit_text(emit, "out", output->out);
+    json_emit_bool(emit, "published", output->is_published);
+    emit_run(emit, &output->result, NULL);
+    json_emit_end(emit, '}');
+}
+
+void report_print_json_all(FILE *stream, const struct report_all *report)
+{
+    struct json_emit emit;
+    const struct llavamed_result sum = sum_of(report);
+    json_emit_init(&emit, stream);
+    json_emit_begin(&emit, NULL, '{');
+    emit_error(&emit, report->error);
+    json_emit_text(&emit, "base", report->settings->base);
+    json_emit_bool(&emit, "dry_run", report->settings->dry_run);
+    json_emit_begin(&emit, "outputs", '[');
+    for (size_t i = 0; i < report->n_outputs; i++) {
+        emit_output(&emit, report, &report->outputs[i]);
+    }
+    json_emit_end(&emit, ']');
+    json_emit_begin(&emit, "timings", '{');
+    json_emit_seconds(&emit, "total_seconds", sum.total_ns);
+    json_emit_end(&emit, '}');
+    emit_bytes(&emit, &sum, true);
+    json_emit_begin(&emit, "memory", '{');
+    json_emit_number(&emit, "peak_rss", report->peak_rss_bytes);
+    json_emit_end(&emit, '}');
+    json_emit_text(&emit, "version", LLAVAMED_VERSION);
+    json_emit_end(&emit, '}');
+}
+
+/* ---- The summary ---- */
 
 static void print_counts(FILE *stream, const struct llavamed_result *result, bool verbose)
 {
@@ -122,9 +202,20 @@ static void print_counts(FILE *stream, const struct llavamed_result *result, boo
     }
 }
 
-void report_print_summary(FILE *stream, const struct report *report, bool verbose)
+static void print_next(FILE *stream, const char *out)
 {
-    const struct llavamed_result *result = report->result;
+    char line[LLAVAMED_MESSAGE_BYTES];
+    char *directory = cli_shell_word(out);
+    if (directory != NULL) {
+        cli_format(line, sizeof line, "cd %s && sha256sum -c SHA256SUMS", directory);
+        messages_line(stream, "next", line);
+    }
+    free(directory);
+}
+
+/* "1.2 GB, 3.4 s, 0.35 GB/s, peak memory 80 MiB" */
+static void format_costs(char *text, size_t capacity, const struct llavamed_result *result, uint64_t peak_rss_bytes)
+{
     char written[CLI_FIGURE_BYTES];
     char seconds[CLI_FIGURE_BYTES];
     char rate[CLI_FIGURE_BYTES];
@@ -132,17 +223,45 @@ void report_print_summary(FILE *stream, const struct report *report, bool verbos
     cli_format_bytes(written, result->written_bytes);
     cli_format_seconds(seconds, result->total_ns);
     cli_format_rate(rate, result->written_bytes, result->total_ns);
-    cli_format_memory(memory, report->peak_rss_bytes);
+    cli_format_memory(memory, peak_rss_bytes);
+    cli_format(text, capacity, "%s, %s, %s, peak memory %s", written, seconds, rate, memory);
+}
+
+void report_print_summary(FILE *stream, const struct report *report, bool verbose)
+{
+    const struct llavamed_result *result = report->result;
+    char costs[4 * CLI_FIGURE_BYTES + 32];
+    format_costs(costs, sizeof costs, result, report->peak_rss_bytes);
     print_counts(stream, result, verbose);
     char line[LLAVAMED_MESSAGE_BYTES];
-    cli_format(line, sizeof line, "%.600s: %zu tensors in %zu %s, %s, %s, %s, peak memory %s", report->settings->out,
-               result->n_tensors, result->n_shards, result->n_shards == 1 ? "shard" : "shards", written, seconds, rate,
-               memory);
+    cli_format(line, sizeof line, "%.600s: %zu tensors in %zu %s, %s", report->settings->out, result->n_tensors,
+               result->n_shards, result->n_shards == 1 ? "shard" : "shards", costs);
     messages_line(stream, "done", line);
-    char *directory = cli_shell_word(report->settings->out);
-    if (directory != NULL) {
-        cli_format(line, sizeof line, "cd %s && sha256sum -c SHA256SUMS", directory);
-        messages_line(stream, "next", line);
+    print_next(stream, report->settings->out);
+}
+
+void report_print_summary_all(FILE *stream, const struct report_all *report, bool verbose)
+{
+    char line[LLAVAMED_MESSAGE_BYTES];
+    for (size_t i = 0; i < report->n_outputs; i++) {
+        const struct llavamed_output *output = &report->outputs[i];
+        const struct llavamed_result *result = &output->result;
+        if (!output->is_published) {
+            continue;
+        }
+        char written[CLI_FIGURE_BYTES];
+        cli_format_bytes(written, result->written_bytes);
+        print_counts(stream, result, verbose);
+        cli_format(line, sizeof line, "%.600s: %zu tensors in %zu %s, %s", output->out, result->n_tensors,
+                   result->n_shards, result->n_shards == 1 ? "shard" : "shards", written);
+        messages_line(stream, "done", line);
+        print_next(stream, output->out);
     }
-    free(directory);
+    if (report->error->status == LLAVAMED_OK) {
+        const struct llavamed_result sum = sum_of(report);
+        char costs[4 * CLI_FIGURE_BYTES + 32];
+        format_costs(costs, sizeof costs, &sum, report->peak_rss_bytes);
+        cli_format(line, sizeof line, "%zu outputs, %s", report->n_outputs, costs);
+        messages_line(stream, "done", line);
+    }
 }

@@ -29,6 +29,32 @@ struct report {
  */
 void report_print_json(FILE *stream, const struct report *report);
 
+/* Several deltas of one base. */
+struct report_all {
+    const struct llavamed_settings *settings; /* base may be NULL; delta and out are not looked at */
+    const struct llavamed_output *outputs;
+    size_t n_outputs; /* 0 when the arguments were not understood */
+    const struct llavamed_error *error; /* of the whole; all zero when the run succeeded */
+    uint64_t peak_rss_bytes;
+};
+
+/*
+ * The document of --json for several outputs:
+ *
+ *     status, code, message, hint, n_problems, problems[]: the first of what went wrong
+ *     base, dry_run
+ *     outputs[] {status, code, message, hint, n_problems, problems[], delta, out, published,
+ *                result, timings, bytes, memory {pool}, threads, cpu, warnings[], started_over}: as of a single run. Without a problem
+ *                of its own, an output that was not made has the status and code of the whole, and no message. Bytes
+ *                of the base are counted in the first output that is read with it
+ *     timings {total_seconds}, bytes {planned_read, planned_write, read, written, reused}: of all together
+ *     memory {peak_rss}, version
+ */
+void report_print_json_all(FILE *stream, const struct report_all *report);
+
+/* A line or two for each output that is published, and one for all of them when the run succeeded. */
+void report_print_summary_all(FILE *stream, const struct report_all *report, bool verbose);
+
 /* After a run that published OUT: what was made, how fast, what is remarkable in it, what to run next. */
 void report_print_summary(FILE *stream, const struct report *report, bool verbose);
 

@@ -386,6 +386,20 @@ size_t input_hashes_wanted(const struct input_hashes *hashes, const struct input
     return n;
 }
 
+void input_hashes_share_base(struct input_hashes *hashes, const struct input_hashes *other)
+{
+    /* The base's items come first, in its own order. */
+    for (size_t i = 0; i < hashes->n_items && hashes->items[i].role == INPUT_BASE; i++) {
+        struct input_item *item = &hashes->items[i];
+        if (item->computed[0] == '\0') {
+            memcpy(item->computed, other->items[i].computed, sizeof item->computed);
+        }
+        if (item->computed_git[0] == '\0') {
+            memcpy(item->computed_git, other->items[i].computed_git, sizeof item->computed_git);
+        }
+    }
+}
+
 static enum llavamed_status compare(const struct input_item *item, struct llavamed_error *error)
 {
     for (int i = 0; i < RECORDED_COUNT; i++) {

@@ -50,6 +50,9 @@ struct input_hashes_job {
 /* Files that the job would read, and bytes from storage. */
 size_t input_hashes_wanted(const struct input_hashes *hashes, const struct input_hashes_job *job, uint64_t *n_bytes);
 
+/* Takes what has been computed of the base for another output: both were created with the same base. */
+void input_hashes_share_base(struct input_hashes *hashes, const struct input_hashes *other);
+
 /* Hashes and compares with every record. HASH_MISMATCH (file, got, want, where), INTERRUPTED, IO, NO_MEMORY. */
 enum llavamed_status input_hashes_verify(struct input_hashes *hashes, const struct input_hashes_job *job,
                                          struct llavamed_error *error) LLAVAMED_CHECK;

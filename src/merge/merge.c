@@ -13,62 +13,10 @@
 #include "core/clock.h"
 #include "core/cpus.h"
 #include "io/directory.h"
-#include "io/input_file.h"
 #include "merge/base_signs.h"
 #include "merge/content_test.h"
 #include "merge/result.h"
 #include "merge/warnings.h"
-
-/*
- * source_finish() re-reads through the caller's memory; this much is plenty for what a merge leaves unread. The tiles
- * are gone by then, so that no more than they had is within the memory allowed.
- */
-#define FINISH_SCRATCH_BYTES 1048576
-
-/* What the numbers of one tensor say that its user should know. */
-static enum llavamed_status warn_of_tensor(struct merge_run *run, size_t index, struct llavamed_error *error)
-{
-    const struct plan_tensor *tensor = &run->plan.tensors[index];
-    const struct pipeline_tensor *outcome = &run->outcome.tensors[index];
-    char text[MERGE_REMARK_BYTES + TENSOR_NAME_BYTES_MAX];
-    enum llavamed_status status = LLAVAMED_OK;
-    if (outcome->counts.n_nan + outcome->counts.n_infinite + outcome->n_overflow > 0) {
-        (void)snprintf(text, sizeof text,
-                       "%s: the result holds %llu NaN and %llu infinite values (%llu values overflowed when converted "
-                       "to %s)",
-                       tensor->out.name, (unsigned long long)outcome->counts.n_nan,
-                       (unsigned long long)outcome->counts.n_infinite, (unsigned long long)outcome->n_overflow,
-                       dtype_name(tensor->out.dtype));
-        text_make_printable(text);
-        status = merge_warn(run, text, error);
-    }
-    if (status == LLAVAMED_OK && tensor->action == PLAN_INV_FREQ &&
-        outcome->counts.n_delta_zero < tensor->out.n_elems) {
-        (void)snprintf(text, sizeof text,
-                       "%s: the delta's rotary frequencies are not zero (%llu of %llu): not a plain delta, or one made "
-                       "with mixed versions; programs recompute them, --inv-freq drop leaves them out",
-                       tensor->out.name, (unsigned long long)(tensor->out.n_elems - outcome->counts.n_delta_zero),
-                       (unsigned long long)tensor->out.n_elems);
-        text_make_printable(text);
-        status = merge_warn(run, text, error);
-    }
-    return status;
-}
-
-static enum llavamed_status finish_sources(struct merge_run *run, struct llavamed_error *error)
-{
-    size_t scratch_bytes = (size_t)min_u64(FINISH_SCRATCH_BYTES, run->geometry.pool_bytes);
-    void *scratch = malloc(scratch_bytes);
-    if (scratch == NULL) {
-        return llavamed_fail_memory(error, scratch_bytes, "checking what was not read");
-    }
-    enum llavamed_status status = source_finish(run->base, scratch, scratch_bytes, error);
-    if (status == LLAVAMED_OK) {
-        status = source_finish(run->delta, scratch, scratch_bytes, error);
-    }
-    free(scratch);
-    return status;
-}
 
 /* `digests` has room for one of each file. */
 static struct documents_input describe_input(const struct merge_run *run, enum input_role role,
@@ -120,53 +68,6 @@ static enum llavamed_status write_documents(struct merge_run *run, struct llavam
                                                 : llavamed_fail_memory(error, SHA256_HEX_BYTES, "a digest");
 }
 
-/* The samples of the content test would make reading the rest dearer: on two cores by a third of its system time. */
-static void forget_samples(const struct merge_run *run)
-{
-    const struct source *sources[] = {run->base, run->delta};
-    for (size_t i = 0; i < 2; i++) {
-        const struct source_file *files;
-        size_t n_files = source_files(sources[i], &files);
-        for (size_t j = 0; j < n_files; j++) {
-            if (files[j].archive == NULL) {
-                input_file_drop_sparse(source_file_path(sources[i], j));
-            }
-        }
-    }
-}
-
-static enum llavamed_status run_pipeline(struct merge_run *run, struct llavamed_error *error)
-{
-    if (!merge_is_streamed(run)) {
-        forget_samples(run);
-    }
-    struct pipeline_job job = {
-        .plan = &run->plan,
-        .base = run->base,
-        .delta = run->delta,
-        .directory = output_dir_partial(run->dir),
-        .guard = output_dir_guard(run->dir),
-        .kernels = run->kernels,
-        .geometry = run->geometry,
-        .stop_signal = run->settings->stop_signal,
-        .observer = &run->watch,
-        .journal = run->journal,
-        .continues = run->continues,
-    };
-    enum llavamed_status status = pipeline_run(&job, &run->outcome, error);
-    if (status == LLAVAMED_OK) {
-        result_note_outcome(run->result, &run->plan, &run->outcome);
-        status = finish_sources(run, error);
-    }
-    if (status == LLAVAMED_OK && merge_is_streamed(run)) {
-        status = merge_judge_content(run, error);
-    }
-    for (size_t i = 0; status == LLAVAMED_OK && i < run->plan.n_tensors; i++) {
-        status = warn_of_tensor(run, i, error);
-    }
-    return status;
-}
-
 /* All of OUT. Where a source was streamed, each shard was read back from storage to get its SHA-256: not again. */
 static enum llavamed_status read_back(struct merge_run *run, struct llavamed_error *error)
 {
@@ -190,48 +91,202 @@ static enum llavamed_status read_back(struct merge_run *run, struct llavamed_err
     return status;
 }
 
-/* A warning that depends on this machine and this moment: told, but kept out of the manifest, which is written. */
-static enum llavamed_status publish(struct merge_run *run, struct llavamed_error *error)
+/* What is done once the shards are there, and nothing shows before all outputs have come so far. */
+static enum llavamed_status complete(struct merge_run *run, struct llavamed_error *error)
 {
-    bool old_left = false;
-    enum llavamed_status status = output_dir_publish(run->dir, &old_left, error);
-    if (status == LLAVAMED_OK && old_left) {
-        char text[LLAVAMED_MESSAGE_BYTES];
-        (void)snprintf(text, sizeof text, "%s", error->message);
-        status = merge_warn(run, text, error);
+    enum llavamed_status status = write_documents(run, error);
+    if (status == LLAVAMED_OK && run->settings->verify == LLAVAMED_VERIFY_FULL) {
+        status = read_back(run, error);
+    }
+    return status == LLAVAMED_OK ? status : merge_blame(run, error);
+}
+
+/* ---- All outputs ---------------------------------------------------------------------------------------------- */
+
+/*
+ * Whether what an output has is good whatever failed: made of inputs that were found right, or of an interrupted run and
+ * not touched.
+ */
+static bool is_spared(const struct merge_batch *batch, const struct merge_run *run, size_t n_passes_begun)
+{
+    return batch->blamed != run && (run->is_whole || (run->continues && run->pass >= n_passes_begun));
+}
+
+/* Lets go of all outputs that are claimed and not published. */
+static void give_up(struct merge_batch *batch, size_t n_passes_begun, const struct llavamed_error *error)
+{
+    static const struct llavamed_error stopped = {.status = LLAVAMED_STATUS_IO}; /* can be continued */
+    static const struct llavamed_error unbegun = {.status = LLAVAMED_STATUS_USAGE};
+    for (size_t i = 0; i < batch->n_runs; i++) {
+        struct merge_run *run = &batch->runs[i];
+        bool has_nothing = n_passes_begun == 0 && !run->continues;
+        if (run->began && !run->output->is_published) {
+            merge_give_up(run, is_spared(batch, run, n_passes_begun) ? &stopped : has_nothing ? &unbegun : error);
+        }
+    }
+}
+
+/* A later run of the same command would be refused by what is there: say what to leave out. */
+static void tell_published(const struct merge_batch *batch, struct llavamed_error *error)
+{
+    char text[LLAVAMED_MESSAGE_BYTES];
+    size_t n = 0;
+    for (size_t i = 0; i < batch->n_runs && n < sizeof text; i++) {
+        if (batch->runs[i].output->is_published) {
+            n += (size_t)snprintf(text + n, sizeof text - n, "%s%s", n == 0 ? "complete: " : ", ",
+                                  batch->runs[i].settings->out);
+        }
+    }
+    if (n > 0) {
+        bool has_hint = error->hint[0] != '\0';
+        char before[LLAVAMED_MESSAGE_BYTES];
+        (void)snprintf(before, sizeof before, "%s", error->hint);
+        llavamed_hint(error, "%.400s%s%.500s; leave these out to go on with the others", before, has_hint ? "; " : "",
+                      text);
+    }
+}
+
+/* An output that another run has taken over explains what else went wrong. */
+static enum llavamed_status explain(struct merge_batch *batch, struct llavamed_error *error)
+{
+    enum llavamed_status status = error->status;
+    for (size_t i = 0; i < batch->n_runs; i++) {
+        struct merge_run *run = &batch->runs[i];
+        if (run->began && !run->output->is_published) {
+            status = output_dir_explain(run->dir, error);
+        }
     }
     return status;
 }
 
-static enum llavamed_status work(struct merge_run *run, struct llavamed_error *error)
+static enum llavamed_status claim_all(struct merge_batch *batch, struct llavamed_error *error)
 {
-    enum llavamed_status status = merge_begin_output(run, error);
-    if (status != LLAVAMED_OK && !run->began) {
-        return status;
+    enum llavamed_status status = LLAVAMED_OK;
+    for (size_t i = 0; status == LLAVAMED_OK && i < batch->n_runs; i++) {
+        status = merge_begin_output(&batch->runs[i], error);
+        if (status != LLAVAMED_OK) {
+            (void)merge_blame(&batch->runs[i], error);
+        }
+    }
+    return status;
+}
+
+static enum llavamed_status work(struct merge_batch *batch, struct llavamed_error *error)
+{
+    size_t n_passes_begun = 0;
+    enum llavamed_status status = claim_all(batch, error);
+    while (status == LLAVAMED_OK && n_passes_begun < batch->n_passes) {
+        status = merge_run_pass(batch, n_passes_begun++, error);
+    }
+    for (size_t i = 0; status == LLAVAMED_OK && i < batch->n_runs; i++) {
+        status = complete(&batch->runs[i], error);
     }
     if (status == LLAVAMED_OK) {
-        status = run_pipeline(run, error);
+        status = merge_check_stop(&batch->runs[0], error);
     }
     if (status == LLAVAMED_OK) {
-        status = write_documents(run, error);
+        status = merge_publish(batch, error);
     }
-    if (status == LLAVAMED_OK && run->settings->verify == LLAVAMED_VERIFY_FULL) {
-        status = read_back(run, error);
+    if (status != LLAVAMED_OK) {
+        status = explain(batch, error);
+        give_up(batch, n_passes_begun, error);
+        tell_published(batch, error);
     }
+    return status;
+}
+
+static enum llavamed_status run_all(struct merge_batch *batch, struct llavamed_error *error)
+{
+    bool dry_run = batch->runs[0].settings->dry_run;
+    enum llavamed_status status = merge_prepare(batch, error);
+    uint64_t planned_ns = clock_monotonic_ns() - batch->runs[0].started_ns;
+    for (size_t i = 0; i < batch->n_runs; i++) {
+        batch->runs[i].result->plan_ns = planned_ns;
+    }
+    for (size_t i = 0; status == LLAVAMED_OK && i < batch->n_runs; i++) {
+        struct merge_run *run = &batch->runs[i];
+        status = dry_run ? LLAVAMED_OK : merge_verify_inputs(run, error);
+        if (status == LLAVAMED_OK) {
+            status = merge_warn_of_unknown_base(run, error);
+        }
+        if (status != LLAVAMED_OK) {
+            (void)merge_blame(run, error);
+        }
+    }
+    return status == LLAVAMED_OK && !dry_run ? work(batch, error) : status;
+}
+
+static enum llavamed_status batch_init(struct merge_batch *batch, const struct llavamed_settings *settings,
+                                       const struct llavamed_observer *observer, struct llavamed_output *outputs,
+                                       struct llavamed_error *error)
+{
+    batch->runs = calloc(batch->n_runs, sizeof *batch->runs);
+    batch->settings = calloc(batch->n_runs, sizeof *batch->settings);
+    if (batch->runs == NULL || batch->settings == NULL) {
+        return llavamed_fail_memory(error, batch->n_runs * sizeof *batch->runs, "the outputs");
+    }
+    uint64_t started_ns = clock_monotonic_ns();
+    for (size_t i = 0; i < batch->n_runs; i++) {
+        struct merge_run *run = &batch->runs[i];
+        batch->settings[i] = *settings;
+        batch->settings[i].delta = outputs[i].delta;
+        batch->settings[i].out = outputs[i].out;
+        run->batch = batch;
+        run->output = &outputs[i];
+        run->settings = &batch->settings[i];
+        run->observer = observer;
+        run->result = &outputs[i].result;
+        run->started_ns = started_ns;
+        merge_watch_init(run);
+    }
+    return LLAVAMED_OK;
+}
+
+static void batch_deinit(struct merge_batch *batch)
+{
+    for (size_t i = 0; batch->runs != NULL && batch->settings != NULL && i < batch->n_runs; i++) {
+        struct merge_run *run = &batch->runs[i];
+        const struct source *base = run->owns_base ? run->base : run == batch->runs ? batch->base : NULL;
+        run->result->read_bytes += base == NULL ? 0 : source_bytes_read(base);
+        run->result->read_bytes += run->delta == NULL ? 0 : source_bytes_read(run->delta);
+        run->result->total_ns = clock_monotonic_ns() - run->started_ns;
+    }
+    for (size_t i = batch->n_runs; batch->runs != NULL && i > 0; i--) {
+        struct merge_run *run = &batch->runs[i - 1];
+        pipeline_outcome_deinit(&run->outcome);
+        documents_free(run->documents);
+        merge_resume_deinit(run);
+        input_hashes_free(run->hashes);
+        plan_deinit(&run->plan);
+        output_dir_free(run->dir);
+        source_close(run->delta);
+        source_close(run->owns_base ? run->base : NULL);
+    }
+    source_close(batch->base);
+    free(batch->runs);
+    free(batch->settings);
+}
+
+enum llavamed_status llavamed_merge_all(const struct llavamed_settings *settings,
+                                        const struct llavamed_observer *observer, struct llavamed_output *outputs,
+                                        size_t n_outputs, struct llavamed_error *error)
+{
+    struct merge_batch batch = {.n_runs = n_outputs};
+    memset(error, 0, sizeof *error);
+    for (size_t i = 0; i < n_outputs; i++) {
+        outputs[i] = (struct llavamed_output){.delta = outputs[i].delta, .out = outputs[i].out};
+    }
+    if (n_outputs == 0 || n_outputs > LLAVAMED_OUTPUTS_MAX) {
+        return llavamed_fail(error, LLAVAMED_STATUS_USAGE, "wrong number of outputs (got %zu, want 1 to %d)", n_outputs,
+                             LLAVAMED_OUTPUTS_MAX);
+    }
+    enum llavamed_status status = batch_init(&batch, settings, observer, outputs, error);
     if (status == LLAVAMED_OK) {
-        status = merge_check_stop(run, error);
+        status = run_all(&batch, error);
     }
+    batch_deinit(&batch);
     if (status == LLAVAMED_OK) {
-        status = merge_move_journal(run, error);
-    }
-    if (status == LLAVAMED_OK) {
-        status = publish(run, error);
-    }
-    if (status == LLAVAMED_OK) {
-        merge_end_journal(run);
-    } else {
-        status = output_dir_explain(run->dir, error);
-        merge_give_up(run, error);
+        memset(error, 0, sizeof *error);
     }
     return status;
 }
@@ -239,38 +294,8 @@ static enum llavamed_status work(struct merge_run *run, struct llavamed_error *e
 enum llavamed_status llavamed_merge(const struct llavamed_settings *settings, const struct llavamed_observer *observer,
                                     struct llavamed_result *result, struct llavamed_error *error)
 {
-    struct merge_run run = {
-        .settings = settings, .observer = observer, .result = result, .started_ns = clock_monotonic_ns()};
-    memset(result, 0, sizeof *result);
-    memset(error, 0, sizeof *error);
-    merge_watch_init(&run);
-    enum llavamed_status status = merge_prepare(&run, error);
-    if (status == LLAVAMED_OK && !settings->dry_run) {
-        status = merge_verify_inputs(&run, error);
-    }
-    if (status == LLAVAMED_OK) {
-        status = merge_warn_of_unknown_base(&run, error);
-    }
-    if (status == LLAVAMED_OK && !settings->dry_run) {
-        status = work(&run, error);
-    }
-    if (run.base != NULL) {
-        result->read_bytes += source_bytes_read(run.base);
-    }
-    if (run.delta != NULL) {
-        result->read_bytes += source_bytes_read(run.delta);
-    }
-    pipeline_outcome_deinit(&run.outcome);
-    documents_free(run.documents);
-    merge_resume_deinit(&run);
-    input_hashes_free(run.hashes);
-    plan_deinit(&run.plan);
-    output_dir_free(run.dir);
-    source_close(run.delta);
-    source_close(run.base);
-    if (status == LLAVAMED_OK) {
-        memset(error, 0, sizeof *error);
-    }
-    result->total_ns = clock_monotonic_ns() - run.started_ns;
+    struct llavamed_output output = {.delta = settings->delta, .out = settings->out};
+    enum llavamed_status status = llavamed_merge_all(settings, observer, &output, 1, error);
+    *result = output.result;
     return status;
 }

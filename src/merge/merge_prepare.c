@@ -17,7 +17,6 @@
 #include "merge/pipeline_stream.h"
 #include "merge/result.h"
 #include "merge/shared_storage.h"
-#include "merge/tile.h"
 #include "merge/warnings.h"
 
 /*
@@ -35,11 +34,15 @@ static enum llavamed_status tell_remarks(struct merge_run *run, const struct sou
     const struct source_remark *remarks;
     size_t n_remarks = source_remarks(source, &remarks);
     enum llavamed_status status = LLAVAMED_OK;
+    bool of_base = source == run->base;
     for (size_t i = 0; status == LLAVAMED_OK && i < n_remarks; i++) {
+        const char *text = remarks[i].text;
         if (remarks[i].is_warning) {
-            status = merge_warn(run, remarks[i].text, error);
+            status = of_base ? merge_warn_base(run, text, error) : merge_warn(run, text, error);
+        } else if (of_base) {
+            merge_note_base(run, text);
         } else {
-            merge_note(run, "%s", remarks[i].text);
+            merge_note(run, "%s", text);
         }
     }
     return status;
@@ -88,36 +91,36 @@ static enum llavamed_status choose_kernels(enum llavamed_cpu cpu, const struct k
     return LLAVAMED_OK;
 }
 
-static enum llavamed_status prepare_machine(struct merge_run *run, struct llavamed_error *error)
+unsigned merge_threads_wanted(const struct llavamed_settings *settings)
 {
-    enum llavamed_status status = check_settings(run->settings, error);
-    if (status == LLAVAMED_OK) {
-        status = choose_kernels(run->settings->cpu, &run->kernels, error);
-    }
-    if (status == LLAVAMED_OK) {
-        unsigned n_threads = run->settings->n_threads;
-        if (n_threads == 0) {
-            n_threads = (unsigned)max_u64(cpus_usable(), WORKERS_MIN);
-        }
-        status = pipeline_geometry_choose(run->settings->max_memory_bytes, n_threads, 1, &run->geometry, error);
-    }
-    if (status == LLAVAMED_OK) {
-        run->result->cpu = run->kernels->name;
-        run->result->n_threads = run->geometry.n_workers;
-        run->result->pool_bytes = run->geometry.pool_bytes;
-    }
-    return status;
+    return settings->n_threads != 0 ? settings->n_threads : (unsigned)max_u64(cpus_usable(), WORKERS_MIN);
 }
 
-/* Once it is known how the sources are best read. */
-static void settle_geometry(struct merge_run *run)
+static enum llavamed_status prepare_machine(const struct merge_batch *batch, struct llavamed_error *error)
 {
-    uint64_t wanted = tile_bytes_wanted(&run->plan, run->base, run->delta);
-    pipeline_geometry_widen(run->settings->max_memory_bytes, wanted, &run->geometry);
-    run->result->n_threads = run->geometry.n_workers;
-    run->result->pool_bytes = run->geometry.pool_bytes;
-    merge_note(run, "kernel %s, %u workers, %llu bytes of buffers in tiles of %zu", run->kernels->name,
-               run->geometry.n_workers, (unsigned long long)run->geometry.pool_bytes, run->geometry.tile_bytes);
+    const struct llavamed_settings *settings = batch->runs[0].settings;
+    const struct kernel_set *kernels = NULL;
+    struct pipeline_geometry geometry;
+    enum llavamed_status status = LLAVAMED_OK;
+    for (size_t i = 0; status == LLAVAMED_OK && i < batch->n_runs; i++) {
+        status = check_settings(batch->runs[i].settings, error);
+    }
+    if (status == LLAVAMED_OK) {
+        status = choose_kernels(settings->cpu, &kernels, error);
+    }
+    if (status == LLAVAMED_OK) {
+        status = pipeline_geometry_choose(settings->max_memory_bytes, merge_threads_wanted(settings), 1, &geometry,
+                                          error);
+    }
+    for (size_t i = 0; status == LLAVAMED_OK && i < batch->n_runs; i++) {
+        struct merge_run *run = &batch->runs[i];
+        run->kernels = kernels;
+        run->geometry = geometry;
+        run->result->cpu = kernels->name;
+        run->result->n_threads = geometry.n_workers;
+        run->result->pool_bytes = geometry.pool_bytes;
+    }
+    return status;
 }
 
 /* ---- Sources ------------------------------------------------------------------------------------------------ */
@@ -176,16 +179,44 @@ static enum llavamed_status check_not_same(const struct merge_run *run, struct l
     return status;
 }
 
+static enum llavamed_status open_base(struct merge_run *run, struct source **base, struct llavamed_error *error)
+{
+    const struct source_options options = {
+        .role = "base",
+        .check_crc = run->settings->verify != LLAVAMED_VERIFY_NONE,
+        .stop_signal = run->settings->stop_signal,
+        .observer = &run->watch,
+    };
+    return source_open(run->settings->base, &options, base, error);
+}
+
+enum llavamed_status merge_open_own_base(struct merge_run *run, struct llavamed_error *error)
+{
+    struct source *base = NULL;
+    enum llavamed_status status = open_base(run, &base, error);
+    if (status == LLAVAMED_OK) {
+        run->base = base;
+        run->owns_base = true;
+    }
+    return status;
+}
+
+/* A base that is read from front to back is read for each output, so each has its own. */
 static enum llavamed_status open_sources(struct merge_run *run, struct llavamed_error *error)
 {
-    bool check_crc = run->settings->verify != LLAVAMED_VERIFY_NONE;
-    struct source_options base_options = {
-        .role = "base", .check_crc = check_crc, .stop_signal = run->settings->stop_signal, .observer = &run->watch};
-    struct source_options delta_options = {
-        .role = "delta", .check_crc = check_crc, .stop_signal = run->settings->stop_signal, .observer = &run->watch};
-    enum llavamed_status status = source_open(run->settings->base, &base_options, &run->base, error);
+    const struct source_options options = {
+        .role = "delta",
+        .check_crc = run->settings->verify != LLAVAMED_VERIFY_NONE,
+        .stop_signal = run->settings->stop_signal,
+        .observer = &run->watch,
+    };
+    enum llavamed_status status = LLAVAMED_OK;
+    run->base = run->batch->base;
+    if (run != run->batch->runs && source_streams(run->base) > 0) {
+        status = merge_open_own_base(run, error);
+    }
     if (status == LLAVAMED_OK) {
-        status = source_open(run->settings->delta, &delta_options, &run->delta, error);
+        status = source_open(run->settings->delta, &options, &run->delta, error);
     }
     if (status == LLAVAMED_OK) {
         status = check_not_same(run, error);
@@ -199,25 +230,39 @@ static enum llavamed_status open_sources(struct merge_run *run, struct llavamed_
     return status;
 }
 
-/* Every directory and file that is read, so that OUT can be held against them. */
+/* Appends a source and its weights files to `inputs`, which has room for them. */
+static size_t list_inputs(const struct source *source, const char *role, struct output_dir_input *inputs)
+{
+    const struct source_file *files;
+    size_t n_files = source_files(source, &files);
+    size_t n = 0;
+    inputs[n++] = (struct output_dir_input){role, source_spec(source)};
+    for (size_t i = 0; i < n_files; i++) {
+        if (files[i].archive == NULL) {
+            inputs[n++] = (struct output_dir_input){role, source_file_path(source, i)};
+        }
+    }
+    return n;
+}
+
+/* Every directory and file that is read, for whatever output, so that OUT can be held against them. */
 static enum llavamed_status open_output_dir(struct merge_run *run, struct llavamed_error *error)
 {
-    struct source *sources[] = {run->base, run->delta};
-    const char *roles[] = {"base", "delta"};
+    const struct merge_batch *batch = run->batch;
     const struct source_file *files;
-    size_t n_inputs = 2 + source_files(run->base, &files) + source_files(run->delta, &files);
+    size_t n_inputs = 1 + source_files(batch->base, &files);
+    for (size_t i = 0; i < batch->n_runs; i++) {
+        const struct source *delta = batch->runs[i].delta;
+        n_inputs += delta == NULL ? 0 : 1 + source_files(delta, &files);
+    }
     struct output_dir_input *inputs = calloc(n_inputs, sizeof *inputs);
     if (inputs == NULL) {
         return llavamed_fail_memory(error, n_inputs * sizeof *inputs, "the list of inputs");
     }
-    size_t n = 0;
-    for (size_t i = 0; i < 2; i++) {
-        inputs[n++] = (struct output_dir_input){roles[i], source_spec(sources[i])};
-        for (size_t j = 0; j < source_files(sources[i], &files); j++) {
-            if (files[j].archive == NULL) {
-                inputs[n++] = (struct output_dir_input){roles[i], source_file_path(sources[i], j)};
-            }
-        }
+    size_t n = list_inputs(batch->base, "base", inputs);
+    for (size_t i = 0; i < batch->n_runs; i++) {
+        const struct source *delta = batch->runs[i].delta;
+        n += delta == NULL ? 0 : list_inputs(delta, "delta", inputs + n);
     }
     enum llavamed_status status =
         output_dir_open(run->settings->out, run->settings->force, inputs, n, &run->dir, error);
@@ -319,6 +364,9 @@ enum llavamed_status merge_verify_inputs(struct merge_run *run, struct llavamed_
                     .check = "SHA-256 of the inputs"},
     };
     uint64_t n_bytes;
+    for (const struct merge_run *other = run->batch->runs; other < run; other++) {
+        input_hashes_share_base(run->hashes, other->hashes);
+    }
     size_t n_files = input_hashes_wanted(run->hashes, &job, &n_bytes);
     if (run->settings->verify == LLAVAMED_VERIFY_NONE || n_files == 0) {
         return LLAVAMED_OK;
@@ -341,11 +389,10 @@ enum llavamed_status merge_warn_of_unknown_base(struct merge_run *run, struct ll
     if (run->identities[INPUT_BASE] != NULL) {
         return LLAVAMED_OK;
     }
-    return merge_warn(
-        run,
-        "the base is not identified as a published release: make sure that it is the original LLaMA that the "
-        "delta was made from",
-        error);
+    return merge_warn_base(run,
+                "the base is not identified as a published release: make sure that it is the original LLaMA that the "
+                "delta was made from",
+                error);
 }
 
 static enum shard_format format_of(const struct llavamed_settings *settings)
@@ -489,9 +536,25 @@ static enum llavamed_status prepare_documents(struct merge_run *run, struct llav
     return status;
 }
 
+static uint64_t planned_bytes(const struct merge_run *run)
+{
+    return run->plan.file_bytes + documents_planned_bytes(run->documents);
+}
+
+/* Outputs on one volume need room together. */
 static enum llavamed_status check_space(struct merge_run *run, struct llavamed_error *error)
 {
-    uint64_t bytes = run->plan.file_bytes + documents_planned_bytes(run->documents);
+    const struct merge_batch *batch = run->batch;
+    uint64_t bytes = planned_bytes(run);
+    for (size_t i = 0; i < batch->n_runs; i++) {
+        const struct merge_run *other = &batch->runs[i];
+        bool counts = other != run && other->output->error.status == LLAVAMED_OK;
+        if (counts &&
+            !checked_add_u64(bytes, output_dir_growth_on(other->dir, run->dir, planned_bytes(other)), &bytes)) {
+            bytes = UINT64_MAX;
+            break;
+        }
+    }
     return output_dir_check_space(run->dir, bytes, &run->result->free_bytes, error);
 }
 
@@ -509,15 +572,9 @@ static enum llavamed_status blame_damage(struct merge_run *run, struct llavamed_
 
 /* ---- All of it ---------------------------------------------------------------------------------------------- */
 
-enum llavamed_status merge_prepare(struct merge_run *run, struct llavamed_error *error)
+static enum llavamed_status plan_output(struct merge_run *run, struct llavamed_error *error)
 {
-    enum llavamed_status status = prepare_machine(run, error);
-    if (status == LLAVAMED_OK) {
-        status = open_sources(run, error);
-    }
-    if (status == LLAVAMED_OK) {
-        status = open_output_dir(run, error);
-    }
+    enum llavamed_status status = open_output_dir(run, error);
     if (status == LLAVAMED_OK) {
         status = identify_recorded(run, error);
     }
@@ -528,22 +585,68 @@ enum llavamed_status merge_prepare(struct merge_run *run, struct llavamed_error 
     if (status == LLAVAMED_OK) {
         status = make_plan(run, error);
     }
+    return status == LLAVAMED_OK ? prepare_documents(run, error) : status;
+}
+
+static enum llavamed_status judge(struct merge_run *run, struct llavamed_error *error)
+{
+    enum llavamed_status status = merge_is_streamed(run) ? look_at_content(run, error)
+                                                         : merge_judge_content(run, error);
+    return status == LLAVAMED_STATUS_PAIR_WRONG_BASE && !run->settings->dry_run ? blame_damage(run, error) : status;
+}
+
+/* Whether other outputs are still worth a look: what is wrong is wrong with this one. */
+static bool is_own_fault(const struct llavamed_error *error)
+{
+    int exit_status = llavamed_exit_status(error);
+    return exit_status >= 1 && exit_status <= 5;
+}
+
+/*
+ * Takes a step for every output that has come so far, so that all that is wrong is found. The first of it is the error:
+ * returns its status, that of an earlier step too.
+ */
+static enum llavamed_status for_each(struct merge_batch *batch,
+                                     enum llavamed_status (*step)(struct merge_run *run, struct llavamed_error *error),
+                                     struct llavamed_error *error)
+{
+    bool goes_on = error->status == LLAVAMED_OK || is_own_fault(error);
+    for (size_t i = 0; goes_on && i < batch->n_runs; i++) {
+        struct merge_run *run = &batch->runs[i];
+        struct llavamed_error *own = &run->output->error;
+        if (own->status != LLAVAMED_OK) {
+            continue;
+        }
+        if (step(run, own) == LLAVAMED_OK) {
+            memset(own, 0, sizeof *own); /* a step that succeeds may have used it */
+            continue;
+        }
+        goes_on = is_own_fault(own);
+        if (error->status == LLAVAMED_OK || !goes_on) {
+            *error = *own;
+        }
+    }
+    return error->status;
+}
+
+enum llavamed_status merge_prepare(struct merge_batch *batch, struct llavamed_error *error)
+{
+    struct merge_run *first = &batch->runs[0];
+    enum llavamed_status status = prepare_machine(batch, error);
     if (status == LLAVAMED_OK) {
-        settle_geometry(run);
-        status = prepare_documents(run, error);
+        status = open_base(first, &batch->base, error);
     }
+    if (status != LLAVAMED_OK) {
+        return status;
+    }
+    memset(error, 0, sizeof *error);
+    (void)for_each(batch, open_sources, error);
+    merge_check_apart(batch, error);
+    (void)for_each(batch, plan_output, error);
+    (void)for_each(batch, check_space, error);
+    status = for_each(batch, judge, error);
     if (status == LLAVAMED_OK) {
-        status = check_space(run, error);
+        status = merge_assign_passes(batch, error);
     }
-    if (status == LLAVAMED_OK) {
-        status = merge_is_streamed(run) ? look_at_content(run, error) : merge_judge_content(run, error);
-    }
-    if (status == LLAVAMED_STATUS_PAIR_WRONG_BASE && !run->settings->dry_run) {
-        status = blame_damage(run, error);
-    }
-    if (status == LLAVAMED_OK) {
-        status = merge_check_stop(run, error);
-    }
-    run->result->plan_ns = clock_monotonic_ns() - run->started_ns;
-    return status;
+    return status == LLAVAMED_OK ? merge_check_stop(first, error) : status;
 }

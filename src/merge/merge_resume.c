@@ -50,9 +50,7 @@ static enum llavamed_status tell_start_over(struct merge_run *run, const char *r
     char text[MERGE_REMARK_BYTES + sizeof "starting over: "];
     (void)snprintf(text, sizeof text, "starting over: %s", reason);
     run->result->started_over = strdup(reason);
-    if (run->observer != NULL && run->observer->warning != NULL) {
-        run->observer->warning(run->observer->context, text);
-    }
+    merge_tell_warning(run, text);
     return run->result->started_over != NULL ? LLAVAMED_OK : llavamed_fail_memory(error, strlen(reason), "a message");
 }
 
@@ -242,21 +240,36 @@ void merge_give_up(struct merge_run *run, const struct llavamed_error *error)
 
 static void beat_and_tell(void *context, const struct llavamed_progress *progress)
 {
-    struct merge_run *run = context;
-    if (run->began) {
-        (void)output_dir_beat(run->dir); /* a claim that is lost is met when OUT is published */
+    const struct merge_run *run = context;
+    const struct merge_batch *batch = run->batch;
+    for (size_t i = 0; i < batch->n_runs; i++) {
+        if (batch->runs[i].began) {
+            (void)output_dir_beat(batch->runs[i].dir); /* a claim that is lost is met when OUT is published */
+        }
     }
     if (run->observer != NULL && run->observer->progress != NULL) {
-        run->observer->progress(run->observer->context, progress);
+        struct llavamed_progress all = *progress;
+        if (progress->check == NULL) {
+            all.done_bytes += batch->bytes_before;
+            all.total_bytes = batch->bytes_total;
+        }
+        run->observer->progress(run->observer->context, &all);
     }
 }
 
 static void tell_shard(void *context, const struct llavamed_shard_report *shard, size_t n_done, size_t n_shards)
 {
     const struct merge_run *run = context;
-    if (run->observer != NULL && run->observer->shard_done != NULL) {
-        run->observer->shard_done(run->observer->context, shard, n_done, n_shards);
+    const struct merge_batch *batch = run->batch;
+    (void)n_shards; /* of this pass */
+    if (run->observer == NULL || run->observer->shard_done == NULL) {
+        return;
     }
+    struct llavamed_shard_report report = *shard;
+    char *name = batch->n_runs > 1 ? path_join(run->settings->out, shard->name) : NULL;
+    report.name = name != NULL ? name : report.name;
+    run->observer->shard_done(run->observer->context, &report, batch->shards_before + n_done, batch->shards_total);
+    free(name);
 }
 
 void merge_watch_init(struct merge_run *run)

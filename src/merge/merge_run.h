@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The state of one llavamed_merge(), shared by its steps; for merge*.c alone. */
+/* The state of one llavamed_merge_all(), shared by its steps; for merge*.c alone. */
 #ifndef MERGE_MERGE_RUN_H
 #define MERGE_MERGE_RUN_H
 
@@ -13,13 +13,22 @@
 
 #define MERGE_REMARK_BYTES 512
 
+struct merge_batch;
+
+/* One output. */
 struct merge_run {
-    const struct llavamed_settings *settings;
+    struct merge_batch *batch;
+    struct llavamed_output *output;
+    const struct llavamed_settings *settings; /* its own */
     const struct llavamed_observer *observer; /* may be NULL */
     struct llavamed_result *result;
     const struct kernel_set *kernels;
-    struct source *base;
+    struct source *base;  /* that of the batch, unless owns_base */
+    bool owns_base;
     struct source *delta;
+    size_t pass;          /* outputs of one pass are made together */
+    bool is_first;        /* of its pass */
+    bool is_whole;        /* its shards are made, and its inputs were found right */
     struct plan plan;
     struct pipeline_geometry geometry;
     struct input_hashes *hashes;
@@ -37,14 +46,35 @@ struct merge_run {
     uint64_t started_ns;
 };
 
+/* All outputs. */
+struct merge_batch {
+    struct merge_run *runs;
+    struct llavamed_settings *settings; /* of each run */
+    size_t n_runs;
+    struct source *base;
+    size_t n_passes;
+    uint64_t bytes_before;  /* of the shards of earlier passes */
+    uint64_t bytes_total;   /* of all shards */
+    size_t shards_before;
+    size_t shards_total;
+    const struct merge_run *blamed; /* the one that failed, where it is known */
+};
+
 /* The plan's options that the settings mean, defaults filled in. */
 struct plan_options merge_plan_options(const struct llavamed_settings *settings);
 
 /* Tells the observer what -v shows. */
 void merge_note(const struct merge_run *run, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* Tells a warning that is kept elsewhere. */
+void merge_tell_warning(const struct merge_run *run, const char *text);
+
 /* Tells a warning and keeps it for the result and, if it comes in time, the manifest. A failed run may ignore it. */
 enum llavamed_status merge_warn(struct merge_run *run, const char *text, struct llavamed_error *error);
+
+/* The same for what the base alone gives rise to: told of the first output. */
+void merge_note_base(const struct merge_run *run, const char *text);
+enum llavamed_status merge_warn_base(struct merge_run *run, const char *text, struct llavamed_error *error);
 
 /* Sets run->watch. */
 void merge_watch_init(struct merge_run *run);
@@ -72,8 +102,35 @@ void merge_give_up(struct merge_run *run, const struct llavamed_error *error);
 /* INTERRUPTED when the settings' stop signal has come. */
 enum llavamed_status merge_check_stop(const struct merge_run *run, struct llavamed_error *error) LLAVAMED_CHECK;
 
-/* Looks, plans and checks; nothing is created. Fills the run up to `dir`, on failure as far as it came. */
-enum llavamed_status merge_prepare(struct merge_run *run, struct llavamed_error *error) LLAVAMED_CHECK;
+/*
+ * Looks, plans and checks; nothing is created. Fills the runs up to `dir`, on failure as far as it came: what is wrong
+ * with an output is in its error, the first of it in *error, which is empty at the start.
+ */
+enum llavamed_status merge_prepare(struct merge_batch *batch, struct llavamed_error *error) LLAVAMED_CHECK;
+
+/* Which outputs are made together, and how memory is cut for them. */
+enum llavamed_status merge_assign_passes(struct merge_batch *batch, struct llavamed_error *error) LLAVAMED_CHECK;
+
+/* Makes the shards of one pass and checks the inputs. */
+enum llavamed_status merge_run_pass(struct merge_batch *batch, size_t pass, struct llavamed_error *error) LLAVAMED_CHECK;
+
+/* Notes that what failed is this output's own, and returns error's status. */
+enum llavamed_status merge_blame(struct merge_run *run, const struct llavamed_error *error);
+
+/*
+ * Two of several outputs that are the same, or of which one would be inside another: OUT_OVERLAPS_INPUT in the later
+ * one's error, and in *error when that is empty. NO_MEMORY in *error.
+ */
+void merge_check_apart(const struct merge_batch *batch, struct llavamed_error *error);
+
+/* Publishes all outputs, one after the other; what fails leaves those before it as they are. */
+enum llavamed_status merge_publish(struct merge_batch *batch, struct llavamed_error *error) LLAVAMED_CHECK;
+
+/* Another handle of the base, for a run that cannot share it. */
+enum llavamed_status merge_open_own_base(struct merge_run *run, struct llavamed_error *error) LLAVAMED_CHECK;
+
+/* The workers that the settings ask for. */
+unsigned merge_threads_wanted(const struct llavamed_settings *settings);
 
 /* Hashes the inputs where the settings or a record beside them ask for it. */
 enum llavamed_status merge_verify_inputs(struct merge_run *run, struct llavamed_error *error) LLAVAMED_CHECK;

@@ -26,11 +26,7 @@ test_usage_unknown_option()
 
 test_usage_repeated_option()
 {
-    refused 2 '--out: option --out given twice' --out out --out out
-    refused 2 '--target: option --out given twice' --out out --target out
-    refused 2 '--target-model-path: option --out given twice' --target out --target-model-path out
     refused 2 '--base-model-path: option --base given twice' --base a --base-model-path a
-    refused 2 '--delta-path: option --delta given twice' --delta a --delta-path=a
     refused 2 '-n: option --dry-run given twice' -nn
 }
 

@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Passes: which outputs are made together of one reading of the base, and making them. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/checked.h"
+#include "io/input_file.h"
+#include "merge/merge_run.h"
+#include "merge/result.h"
+#include "merge/schedule.h"
+#include "merge/tile.h"
+
+/*
+ * source_finish() re-reads through the caller's memory; this much is plenty for what a merge leaves unread. The tiles
+ * are gone by then, so that no more than they had is within the memory allowed.
+ */
+#define FINISH_SCRATCH_BYTES 1048576
+
+/* ---- Assigning ------------------------------------------------------------------------------------------------ */
+
+/* Whether a run can go with those of a pass; `plans` has room for all. */
+static enum llavamed_status try_pass(const struct merge_batch *batch, size_t pass, const struct merge_run *run,
+                                     const struct plan **plans, bool *fits, struct llavamed_error *error)
+{
+    size_t n = 0;
+    *fits = false;
+    for (const struct merge_run *other = batch->runs; other < run; other++) {
+        if (other->pass == pass) {
+            if (merge_is_streamed(other) || !schedule_can_share(&other->plan, source_tensors(other->base))) {
+                return LLAVAMED_OK;
+            }
+            plans[n++] = &other->plan;
+        }
+    }
+    plans[n++] = &run->plan;
+    struct schedule schedule = {0};
+    enum llavamed_status status = schedule_build(plans, n, &schedule, fits, error);
+    schedule_deinit(&schedule);
+    return status;
+}
+
+static enum llavamed_status assign(struct merge_batch *batch, struct merge_run *run, const struct plan **plans,
+                                   struct llavamed_error *error)
+{
+    bool shares = !merge_is_streamed(run) && schedule_can_share(&run->plan, source_tensors(run->base));
+    bool fits = false;
+    enum llavamed_status status = LLAVAMED_OK;
+    run->pass = batch->n_passes;
+    for (size_t pass = 0; status == LLAVAMED_OK && shares && !fits && pass < batch->n_passes; pass++) {
+        status = try_pass(batch, pass, run, plans, &fits, error);
+        run->pass = fits ? pass : run->pass;
+    }
+    if (status == LLAVAMED_OK && !fits) {
+        batch->n_passes++;
+        run->is_first = true;
+        if (run->pass > 0) {
+            merge_note(run, "made by itself after the others, so the base is read once more for it (%s)",
+                       !shares ? "an archive, or an embedding that grew in width"
+                               : "its tensors are in another order");
+        }
+    }
+    return status;
+}
+
+/* Each pass reads the base through a handle of its own, which sees all of its checksums. */
+static enum llavamed_status give_base(struct merge_batch *batch, struct merge_run *run, struct llavamed_error *error)
+{
+    if (run->is_first) {
+        return run->pass > 0 && !run->owns_base ? merge_open_own_base(run, error) : LLAVAMED_OK;
+    }
+    for (const struct merge_run *other = batch->runs; other < run; other++) {
+        if (other->pass == run->pass && other->is_first) {
+            run->base = other->base;
+        }
+    }
+    run->result->planned_read_bytes = run->plan.delta_read_bytes;
+    return LLAVAMED_OK;
+}
+
+/* How memory is cut for a pass, now that it is known how its sources are best read. */
+static enum llavamed_status settle_geometry(struct merge_batch *batch, size_t pass, struct llavamed_error *error)
+{
+    struct pipeline_geometry geometry = {0};
+    const struct merge_run *first = NULL;
+    const struct llavamed_settings *settings = batch->runs[0].settings;
+    uint64_t wanted = 0;
+    unsigned n_outputs = 0;
+    for (size_t i = 0; i < batch->n_runs; i++) {
+        const struct merge_run *run = &batch->runs[i];
+        if (run->pass == pass) {
+            first = first == NULL ? run : first;
+            wanted = max_u64(wanted, tile_bytes_wanted(&run->plan, run->base, run->delta));
+            n_outputs++;
+        }
+    }
+    enum llavamed_status status = pipeline_geometry_choose(
+        settings->max_memory_bytes, merge_threads_wanted(settings), n_outputs, &geometry, error);
+    if (status != LLAVAMED_OK || first == NULL) {
+        return status;
+    }
+    pipeline_geometry_widen(settings->max_memory_bytes, wanted, &geometry);
+    for (size_t i = 0; i < batch->n_runs; i++) {
+        struct merge_run *run = &batch->runs[i];
+        if (run->pass == pass) {
+            run->geometry = geometry;
+            run->result->n_threads = geometry.n_workers;
+            run->result->pool_bytes = geometry.pool_bytes;
+        }
+    }
+    merge_note(first, "kernel %s, %u workers, %llu bytes of buffers in tiles of %zu", first->kernels->name,
+               geometry.n_workers, (unsigned long long)geometry.pool_bytes, geometry.tile_bytes);
+    return LLAVAMED_OK;
+}
+
+enum llavamed_status merge_assign_passes(struct merge_batch *batch, struct llavamed_error *error)
+{
+    enum llavamed_status status = LLAVAMED_OK;
+    const struct plan **plans = calloc(batch->n_runs, sizeof *plans);
+    if (plans == NULL) {
+        return llavamed_fail_memory(error, batch->n_runs * sizeof *plans, "the passes");
+    }
+    for (size_t i = 0; status == LLAVAMED_OK && i < batch->n_runs; i++) {
+        struct merge_run *run = &batch->runs[i];
+        status = assign(batch, run, plans, error);
+        batch->bytes_total += run->plan.file_bytes;
+        batch->shards_total += run->plan.n_shards;
+    }
+    free(plans);
+    for (size_t i = 0; status == LLAVAMED_OK && i < batch->n_runs; i++) {
+        status = give_base(batch, &batch->runs[i], error);
+    }
+    for (size_t pass = 0; status == LLAVAMED_OK && pass < batch->n_passes; pass++) {
+        status = settle_geometry(batch, pass, error);
+    }
+    return status;
+}
+
+/* ---- Making --------------------------------------------------------------------------------------------------- */
+
+/* What the numbers of one tensor say that its user should know. */
+static enum llavamed_status warn_of_tensor(struct merge_run *run, size_t index, struct llavamed_error *error)
+{
+    const struct plan_tensor *tensor = &run->plan.tensors[index];
+    const struct pipeline_tensor *outcome = &run->outcome.tensors[index];
+    char text[MERGE_REMARK_BYTES + TENSOR_NAME_BYTES_MAX];
+    enum llavamed_status status = LLAVAMED_OK;
+    if (outcome->counts.n_nan + outcome->counts.n_infinite + outcome->n_overflow > 0) {
+        (void)snprintf(text, sizeof text,
+                       "%s: the result holds %llu NaN and %llu infinite values (%llu values overflowed when converted "
+                       "to %s)",
+                       tensor->out.name, (unsigned long long)outcome->counts.n_nan,
+                       (unsigned long long)outcome->counts.n_infinite, (unsigned long long)outcome->n_overflow,
+                       dtype_name(tensor->out.dtype));
+        text_make_printable(text);
+        status = merge_warn(run, text, error);
+    }
+    if (status == LLAVAMED_OK && tensor->action == PLAN_INV_FREQ &&
+        outcome->counts.n_delta_zero < tensor->out.n_elems) {
+        (void)snprintf(text, sizeof text,
+                       "%s: the delta's rotary frequencies are not zero (%llu of %llu): not a plain delta, or one made "
+                       "with mixed versions; programs recompute them, --inv-freq drop leaves them out",
+                       tensor->out.name, (unsigned long long)(tensor->out.n_elems - outcome->counts.n_delta_zero),
+                       (unsigned long long)tensor->out.n_elems);
+        text_make_printable(text);
+        status = merge_warn(run, text, error);
+    }
+    return status;
+}
+
+static struct pipeline_job job_of(struct merge_run *run)
+{
+    return (struct pipeline_job){
+        .plan = &run->plan,
+        .base = run->base,
+        .delta = run->delta,
+        .directory = output_dir_partial(run->dir),
+        .guard = output_dir_guard(run->dir),
+        .kernels = run->kernels,
+        .geometry = run->geometry,
+        .stop_signal = run->settings->stop_signal,
+        .observer = &run->watch,
+        .journal = run->journal,
+        .continues = run->continues,
+    };
+}
+
+static void forget_samples_of(const struct source *source)
+{
+    const struct source_file *files;
+    size_t n_files = source_files(source, &files);
+    for (size_t i = 0; i < n_files; i++) {
+        if (files[i].archive == NULL) {
+            input_file_drop_sparse(source_file_path(source, i));
+        }
+    }
+}
+
+/* The samples of the content test would make reading the rest dearer: on two cores by a third of its system time. */
+static void forget_samples(const struct merge_run *run)
+{
+    if (merge_is_streamed(run)) {
+        return;
+    }
+    if (run->is_first) {
+        forget_samples_of(run->base);
+    }
+    forget_samples_of(run->delta);
+}
+
+/* Runs the pipeline for the outputs of a pass. */
+static enum llavamed_status make_shards(struct merge_batch *batch, size_t pass, struct llavamed_error *error)
+{
+    struct pipeline_job *jobs = calloc(batch->n_runs, sizeof *jobs);
+    struct pipeline_outcome *outcomes = calloc(batch->n_runs, sizeof *outcomes);
+    enum llavamed_status status = LLAVAMED_OK;
+    size_t n = 0;
+    if (jobs == NULL || outcomes == NULL) {
+        status = llavamed_fail_memory(error, batch->n_runs * sizeof *jobs, "the pipeline");
+    }
+    for (size_t i = 0; status == LLAVAMED_OK && i < batch->n_runs; i++) {
+        if (batch->runs[i].pass == pass) {
+            forget_samples(&batch->runs[i]);
+            jobs[n++] = job_of(&batch->runs[i]);
+        }
+    }
+    if (status == LLAVAMED_OK) {
+        status = pipeline_run_jobs(jobs, n, outcomes, error);
+    }
+    for (size_t i = batch->n_runs; status == LLAVAMED_OK && i > 0; i--) {
+        struct merge_run *run = &batch->runs[i - 1];
+        if (run->pass == pass) {
+            run->outcome = outcomes[--n];
+            result_note_outcome(run->result, &run->plan, &run->outcome);
+            batch->bytes_before += run->plan.file_bytes;
+            batch->shards_before += run->plan.n_shards;
+        }
+    }
+    free(outcomes);
+    free(jobs);
+    return status;
+}
+
+static enum llavamed_status check_output(struct merge_run *run, void *scratch, size_t scratch_bytes,
+                                         struct llavamed_error *error)
+{
+    enum llavamed_status status = source_finish(run->delta, scratch, scratch_bytes, error);
+    if (status == LLAVAMED_OK && merge_is_streamed(run)) {
+        status = merge_judge_content(run, error);
+    }
+    for (size_t i = 0; status == LLAVAMED_OK && i < run->plan.n_tensors; i++) {
+        status = warn_of_tensor(run, i, error);
+    }
+    run->is_whole = status == LLAVAMED_OK;
+    return status == LLAVAMED_OK ? status : merge_blame(run, error);
+}
+
+/* The inputs of the pass; first the base, which all its outputs stand on. All deltas, so that no good work is lost. */
+static enum llavamed_status check_inputs(struct merge_batch *batch, size_t pass, struct llavamed_error *error)
+{
+    size_t scratch_bytes = (size_t)min_u64(FINISH_SCRATCH_BYTES, batch->runs[0].geometry.pool_bytes);
+    void *scratch = malloc(scratch_bytes);
+    if (scratch == NULL) {
+        return llavamed_fail_memory(error, scratch_bytes, "checking what was not read");
+    }
+    enum llavamed_status status = LLAVAMED_OK;
+    for (size_t i = 0; status == LLAVAMED_OK && i < batch->n_runs; i++) {
+        if (batch->runs[i].pass == pass && batch->runs[i].is_first) {
+            status = source_finish(batch->runs[i].base, scratch, scratch_bytes, error);
+        }
+    }
+    bool base_is_good = status == LLAVAMED_OK;
+    for (size_t i = 0; base_is_good && i < batch->n_runs; i++) {
+        struct llavamed_error own = {0};
+        if (batch->runs[i].pass == pass && check_output(&batch->runs[i], scratch, scratch_bytes, &own) != LLAVAMED_OK &&
+            status == LLAVAMED_OK) {
+            *error = own;
+            status = own.status;
+        }
+    }
+    free(scratch);
+    return status;
+}
+
+enum llavamed_status merge_run_pass(struct merge_batch *batch, size_t pass, struct llavamed_error *error)
+{
+    enum llavamed_status status = make_shards(batch, pass, error);
+    return status == LLAVAMED_OK ? check_inputs(batch, pass, error) : status;
+}
