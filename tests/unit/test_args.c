@@ -176,8 +176,17 @@ static void refusals(void)
         {"-base b", LLAVAMED_STATUS_USAGE, "unknown option (got '-base')", "did you mean --base?"},
         {"--=x", LLAVAMED_STATUS_USAGE, "unknown option (got '--=x')", NULL},
         {"---", LLAVAMED_STATUS_USAGE, "unknown option (got '---')", NULL},
-        {"--out o --out p", LLAVAMED_STATUS_USAGE, "--out: option --out given twice", NULL},
-        {"--out o --target p", LLAVAMED_STATUS_USAGE, "--target: option --out given twice", NULL},
+        {"--base b --delta d --out o --target p", LLAVAMED_STATUS_USAGE,
+         "--out p: no --delta stands before it that it could be of",
+         "several outputs are pairs: --delta SOURCE1 --out DIR1 --delta SOURCE2 --out DIR2"},
+        {"--base b --delta d --delta-path e --out o", LLAVAMED_STATUS_USAGE,
+         "--delta d: no --out follows it before the next --delta or the end", NULL},
+        {"--base b --delta d --out o --delta e", LLAVAMED_STATUS_USAGE,
+         "--delta e: no --out follows it before the next --delta or the end", NULL},
+        {"--base b --out o --delta d --out p --delta e", LLAVAMED_STATUS_USAGE,
+         "--out o: no --delta stands before it that it could be of", NULL},
+        {"--out o --out p", LLAVAMED_STATUS_USAGE, "option missing (want --base, --delta)", NULL},
+        {"--base b --delta d --delta e", LLAVAMED_STATUS_USAGE, "option missing (want --out)", NULL},
         {"--base b --base-model-path b", LLAVAMED_STATUS_USAGE, "--base-model-path: option --base given twice", NULL},
         {"-j4 --threads 4", LLAVAMED_STATUS_USAGE, "--threads: option --threads given twice", NULL},
         {"-vv", LLAVAMED_STATUS_USAGE, "-v: option --verbose given twice", NULL},
@@ -232,6 +241,54 @@ static void json_is_seen_whatever_fails(void)
     EXPECT(!args.json);
     EXPECT_U64(parse("--nonsense --out=--json"), LLAVAMED_STATUS_USAGE);
     EXPECT(!args.json);
+}
+
+static void pairs(void)
+{
+    EXPECT_U64(parse("--delta d --out o --base b --delta-path=e -v --target p --delta f --target-model-path=q"),
+               LLAVAMED_OK);
+    EXPECT_U64(args.n_outputs, 3);
+    EXPECT(args.several);
+    EXPECT_TEXT(args.deltas[0], "d");
+    EXPECT_TEXT(args.outs[0], "o");
+    EXPECT_TEXT(args.deltas[1], "e");
+    EXPECT_TEXT(args.outs[1], "p");
+    EXPECT_TEXT(args.deltas[2], "f");
+    EXPECT_TEXT(args.outs[2], "q");
+    EXPECT_U64(parse("--out o --delta d --base b"), LLAVAMED_OK);
+    EXPECT_U64(args.n_outputs, 1);
+    EXPECT(!args.several);
+    EXPECT_TEXT(args.deltas[0], "d");
+    EXPECT_TEXT(args.outs[0], "o");
+}
+
+static void most_pairs(void)
+{
+    static char line[8192];
+    for (size_t n = LLAVAMED_OUTPUTS_MAX; n <= LLAVAMED_OUTPUTS_MAX + 1; n++) {
+        size_t used = (size_t)sprintf(line, "--base b");
+        for (size_t i = 0; i < n; i++) {
+            used += (size_t)sprintf(line + used, " --delta d%zu --out o%zu", i, i);
+        }
+        bool fits = n <= LLAVAMED_OUTPUTS_MAX;
+        EXPECT_U64(parse(line), fits ? LLAVAMED_OK : LLAVAMED_STATUS_USAGE);
+        EXPECT_U64(args.n_outputs, fits ? n : 0);
+        EXPECT(args.several);
+    }
+    EXPECT_TEXT(error.message, "too many outputs (want at most 64 pairs of --delta, --out)");
+}
+
+/* In which form a failure is reported, whatever comes first. */
+static void several_is_seen_whatever_fails(void)
+{
+    EXPECT_U64(parse("--nonsense --delta d --out o --delta-path=e --target=p"), LLAVAMED_STATUS_USAGE);
+    EXPECT(args.several);
+    EXPECT_U64(parse("--delta d --nonsense --out o"), LLAVAMED_STATUS_USAGE);
+    EXPECT(!args.several);
+    EXPECT_U64(parse("--nonsense -- --delta d --delta e"), LLAVAMED_STATUS_USAGE);
+    EXPECT(!args.several);
+    EXPECT_U64(parse("--base b --out o --out p"), LLAVAMED_STATUS_USAGE);
+    EXPECT(args.several);
 }
 
 static void hostile_text(void)
@@ -354,6 +411,9 @@ int main(void)
     CASE(actions);
     CASE(refusals);
     CASE(json_is_seen_whatever_fails);
+    CASE(pairs);
+    CASE(most_pairs);
+    CASE(several_is_seen_whatever_fails);
     CASE(hostile_text);
     CASE(sizes);
     CASE(help_fits_and_names_every_option);
