@@ -8,7 +8,7 @@
 
 #include "unit/harness.h"
 
-#define ARGUMENTS_MAX 40
+#define ARGUMENTS_MAX 512
 
 static struct args args;
 static struct llavamed_error error;
@@ -16,7 +16,7 @@ static struct llavamed_error error;
 /* Parses the words of `line` (separated by single blanks; '~' stands for an empty word). */
 static enum llavamed_status parse(const char *line)
 {
-    static char words[1024];
+    static char words[8192];
     static char program[] = "llavamed-apply";
     char *argv[ARGUMENTS_MAX + 1] = {program};
     int argc = 1;
