@@ -326,6 +326,11 @@ bench-peers: all tools
 	    --python $(BENCH_PYTHON) --reference $(BUILD)/venv-reference/bin/python \
 	    --mergekit $(BUILD)/venv-mergekit/bin/python
 
+## bench-fanout: several deltas of one base in one command against a run for each
+.PHONY: bench-fanout
+bench-fanout: all tools
+	@BUILD=$(BUILD) tests/bench/fanout.sh
+
 ## bench-startup: planning a 65B checkpoint and one of 100,000 tensors, --help: system calls and time
 .PHONY: bench-startup
 bench-startup: all

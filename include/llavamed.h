@@ -2,9 +2,9 @@
 /*
  * libllavamed: OUT = BASE + DELTA for checkpoints released as delta weights.
  *
- * One call, llavamed_merge(), does the whole job of the program llavamed-apply (llavamed_merge_all() does it for several
- * deltas of one base): it opens both sources, plans from their headers, streams every tensor through a fixed pool of buffers, and publishes a directory that appears
- * complete and verified, or not at all.
+ * One call, llavamed_merge(), does the whole job of the program llavamed-apply: it opens both sources, plans from
+ * their headers, streams every tensor through a fixed pool of buffers, and publishes a directory that appears
+ * complete and verified, or not at all. llavamed_merge_all() does it for several deltas of one base.
  *
  *     struct llavamed_settings settings;
  *     llavamed_settings_init(&settings);
@@ -197,7 +197,7 @@ struct llavamed_progress {
 };
 
 struct llavamed_shard_report {
-    char *name;             /* file name, owned by the result; told of one of several outputs: OUT, a slash, file name */
+    char *name;             /* file name, owned by the result; when told of one of several outputs: OUT/NAME */
     uint64_t file_bytes;    /* header and data */
     size_t n_tensors;
     char sha256[65];        /* lower-case hex; empty in a dry run */
@@ -268,17 +268,17 @@ struct llavamed_output {
     const char *delta;            /* SOURCE; the caller's, as `out`: borrowed for the call */
     const char *out;              /* directory to create */
     bool is_published;            /* set: OUT is complete and has its name */
-    struct llavamed_result result; /* set as by llavamed_merge(); the caller frees it. What is read of a base that several
-                                      outputs share counts in the first of them alone, and the times are those of all */
+    struct llavamed_result result; /* set as by llavamed_merge(); the caller frees it. What is read of a base that
+                                      several share counts in the first of them alone; times are those of all */
     struct llavamed_error error;  /* set: what is wrong with this output itself; status LLAVAMED_OK: nothing */
 };
 
 /*
  * OUT = BASE + DELTA for each of 1 to LLAVAMED_OUTPUTS_MAX outputs, byte for byte as llavamed_merge() makes each by
- * itself; `delta` and `out` of the settings are not looked at, all the rest applies to every output, max_memory_bytes to
- * all together. The base is read once for all outputs, but for those that must go by themselves, after the others, and
- * read it again: where base or delta is a compressed archive, where an embedding grew in width, and where a delta has
- * its tensors in an order that contradicts the others'. `note` of the observer says so.
+ * itself; `delta` and `out` of the settings are not looked at, all the rest applies to every output, max_memory_bytes
+ * to all together. The base is read once for all outputs, but for those that must go by themselves, after the others,
+ * and read it again: where base or delta is a compressed archive, where an embedding grew in width, and where a delta
+ * has its tensors in an order that contradicts the others'. `note` of the observer says so.
  *
  * While planning, all outputs are looked at, and what is wrong with each is in its `error`; *error is the first of it.
  * Nothing is written unless all plans are good and all directories are claimed. What fails after that ends the work of

@@ -210,7 +210,8 @@ static void print_other_errors(const struct report_all *report)
     bool is_told = false; /* that one */
     for (size_t i = 0; i < report->n_outputs; i++) {
         const struct llavamed_error *own = &report->outputs[i].error;
-        bool is_it = !is_told && own->status == report->error->status && strcmp(own->message, report->error->message) == 0;
+        bool is_same = own->status == report->error->status && strcmp(own->message, report->error->message) == 0;
+        bool is_it = !is_told && is_same;
         is_told = is_told || is_it;
         if (own->status != LLAVAMED_OK && !is_it) {
             messages_line(stderr, "problem", own->message);

@@ -178,8 +178,8 @@ static enum llavamed_status note_pair_part(struct parser *parser, bool is_out, c
     const char **first = is_out ? &settings->out : &settings->delta;
     *first = *first == NULL ? value : *first;
     if (parser->n_parts == sizeof parser->parts / sizeof parser->parts[0]) {
-        return cli_fail(parser->error, LLAVAMED_STATUS_USAGE, "too many outputs (want at most %d pairs of --delta, --out)",
-                        LLAVAMED_OUTPUTS_MAX);
+        return cli_fail(parser->error, LLAVAMED_STATUS_USAGE,
+                        "too many outputs (want at most %d pairs of --delta, --out)", LLAVAMED_OUTPUTS_MAX);
     }
     parser->parts[parser->n_parts++] = (struct pair_part){is_out, value};
     return LLAVAMED_OK;

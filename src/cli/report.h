@@ -43,10 +43,10 @@ struct report_all {
  *
  *     status, code, message, hint, n_problems, problems[]: the first of what went wrong
  *     base, dry_run
- *     outputs[] {status, code, message, hint, n_problems, problems[], delta, out, published,
- *                result, timings, bytes, memory {pool}, threads, cpu, warnings[], started_over}: as of a single run. Without a problem
- *                of its own, an output that was not made has the status and code of the whole, and no message. Bytes
- *                of the base are counted in the first output that is read with it
+ *     outputs[] {status, code, message, hint, n_problems, problems[], delta, out, published, result, timings, bytes,
+ *                memory {pool}, threads, cpu, warnings[], started_over}: as of a single run. Without a problem of its
+ *                own, an output that was not made has the status and code of the whole, and no message. Bytes of the
+ *                base are counted in the first output that is read with it
  *     timings {total_seconds}, bytes {planned_read, planned_write, read, written, reused}: of all together
  *     memory {peak_rss}, version
  */

@@ -104,8 +104,8 @@ static enum llavamed_status complete(struct merge_run *run, struct llavamed_erro
 /* ---- All outputs ---------------------------------------------------------------------------------------------- */
 
 /*
- * Whether what an output has is good whatever failed: made of inputs that were found right, or of an interrupted run and
- * not touched.
+ * Whether what an output has is good whatever failed: made of inputs that were found right, or of an interrupted run
+ * and not touched.
  */
 static bool is_spared(const struct merge_batch *batch, const struct merge_run *run, size_t n_passes_begun)
 {

@@ -112,7 +112,8 @@ enum llavamed_status merge_prepare(struct merge_batch *batch, struct llavamed_er
 enum llavamed_status merge_assign_passes(struct merge_batch *batch, struct llavamed_error *error) LLAVAMED_CHECK;
 
 /* Makes the shards of one pass and checks the inputs. */
-enum llavamed_status merge_run_pass(struct merge_batch *batch, size_t pass, struct llavamed_error *error) LLAVAMED_CHECK;
+enum llavamed_status merge_run_pass(struct merge_batch *batch, size_t pass,
+                                    struct llavamed_error *error) LLAVAMED_CHECK;
 
 /* Notes that what failed is this output's own, and returns error's status. */
 enum llavamed_status merge_blame(struct merge_run *run, const struct llavamed_error *error);
@@ -125,6 +126,16 @@ void merge_check_apart(const struct merge_batch *batch, struct llavamed_error *e
 
 /* Publishes all outputs, one after the other; what fails leaves those before it as they are. */
 enum llavamed_status merge_publish(struct merge_batch *batch, struct llavamed_error *error) LLAVAMED_CHECK;
+
+/* Opens the base; *base is owned by the caller. */
+enum llavamed_status merge_open_base(struct merge_run *run, struct source **base,
+                                     struct llavamed_error *error) LLAVAMED_CHECK;
+
+/*
+ * Opens the delta and tells what there is to remark. A base that is read from front to back is read for each output, so
+ * each has its own.
+ */
+enum llavamed_status merge_open_sources(struct merge_run *run, struct llavamed_error *error) LLAVAMED_CHECK;
 
 /* Another handle of the base, for a run that cannot share it. */
 enum llavamed_status merge_open_own_base(struct merge_run *run, struct llavamed_error *error) LLAVAMED_CHECK;

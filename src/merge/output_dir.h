@@ -73,7 +73,7 @@ void output_dir_heed(struct output_dir *dir, const volatile int *stop_signal);
 enum llavamed_status output_dir_check_space(const struct output_dir *dir, uint64_t n_bytes, uint64_t *free_bytes,
                                             struct llavamed_error *error) LLAVAMED_CHECK;
 
-/* What n_bytes of files in `dir` will take of the volume of `other` beyond what its leftovers do: 0 on another volume. */
+/* What n_bytes of files in `dir` will take of the volume of `other` beyond its leftovers; 0 on another volume. */
 uint64_t output_dir_growth_on(const struct output_dir *dir, const struct output_dir *other, uint64_t n_bytes);
 
 /*

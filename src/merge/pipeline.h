@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Running a plan, or several of one base: tiles of a few hundred KiB to a few MiB go through read -> compute -> write ->
- * hash. Where several plans take the same base tensor, its elements are read once and the tiles of all are made of them.
+ * Running a plan, or several of one base: tiles of a few hundred KiB to a few MiB go through read -> compute -> write
+ * -> hash. Where several plans take the same base tensor, its elements are read once for the tiles of all.
  *
  * Every buffer comes from one allocation made before the first byte is read; that is the memory bound. Workers take
  * whatever is next: the hash of a tile whose turn has come, else a new tile. Each output shard has one SHA-256 stream

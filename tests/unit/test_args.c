@@ -266,9 +266,10 @@ static void most_pairs(void)
 {
     static char line[8192];
     for (size_t n = LLAVAMED_OUTPUTS_MAX; n <= LLAVAMED_OUTPUTS_MAX + 1; n++) {
-        size_t used = (size_t)sprintf(line, "--base b");
+        cli_format(line, sizeof line, "--base b");
         for (size_t i = 0; i < n; i++) {
-            used += (size_t)sprintf(line + used, " --delta d%zu --out o%zu", i, i);
+            size_t used = strlen(line);
+            cli_format(line + used, sizeof line - used, " --delta d%zu --out o%zu", i, i);
         }
         bool fits = n <= LLAVAMED_OUTPUTS_MAX;
         EXPECT_U64(parse(line), fits ? LLAVAMED_OK : LLAVAMED_STATUS_USAGE);

@@ -462,8 +462,8 @@ test_fanout_with_few_descriptors()
     make_fan
     local n
     for n in 12 14 16 18 20 22 24; do
-        run bash -c 'ulimit -n "$1"; shift; exec "$@"' bash "$n" "$PROGRAM" -q --base a/base --delta a/delta --out out-a \
-            --delta b/delta --out out-b --delta c/delta --out out-c --force
+        run bash -c 'ulimit -n "$1"; shift; exec "$@"' bash "$n" "$PROGRAM" -q --base a/base \
+            --delta a/delta --out out-a --delta b/delta --out out-b --delta c/delta --out out-c --force
         if [ "$status" != 0 ]; then
             want_stderr '*Too many open files*'
         fi

@@ -1,0 +1,90 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# fanout.sh [--dir DIR] [--scale F] [--deltas N] [--rounds N] [--limit R]: several deltas of one base in one command
+# against a run for each. Makes a synthetic base and N deltas (4; 7B shrunken by F, 0.017: about 0.23 GB each) in a
+# scratch directory below DIR, which is removed. Then, N times (5) in turn, cold (inputs dropped from the page cache)
+# and cached, with `sync` timed: wall time and processor time of both, and the bytes that the kernel counts as read.
+# Exit status 0 when in every case the median of the ratios, wall and processor time, is at most R times (1.05) what
+# the bytes say: those read and written by the one command over those of the single runs.
+set -euo pipefail
+
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+build=$(cd "${BUILD:-build}" && pwd)
+dir=$build scale=0.017 deltas=4 rounds=5 limit=1.05
+while [ $# -gt 0 ]; do
+    case $1 in
+    --dir) dir=$2 ;;
+    --scale) scale=$2 ;;
+    --deltas) deltas=$2 ;;
+    --rounds) rounds=$2 ;;
+    --limit) limit=$2 ;;
+    *)
+        sed -n '3,8s/^# \{0,1\}//p' "$0" >&2
+        exit 2
+        ;;
+    esac
+    shift 2
+done
+work=$(mktemp -d "$dir/bench-fanout-XXXXXX")
+trap 'rm -rf "$work"' EXIT
+
+pairs=()
+for i in $(seq "$deltas"); do
+    "$build/tools/synth" --out "$work/$i" --scale "$scale" --update-seed "$i" >&2
+    [ "$i" = 1 ] || rm -r "$work/$i/base"
+    pairs+=(--delta "$i/delta" --out "out-$i")
+done
+mv "$work/1/base" "$work/base"
+cd "$work"
+printf 'load %s, %s cores, %s\n' "$(cut -d' ' -f1 /proc/loadavg)" "$(nproc)" \
+    "$(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -n 1)"
+
+cat >measure.py <<'PYTHON'
+import os, resource, subprocess, sys, time
+program, how, pairs = sys.argv[1], sys.argv[2], sys.argv[3:]
+each = [pairs] if how == "fan-out" else [pairs[i:i + 4] for i in range(0, len(pairs), 4)]
+os.sync()
+before, started, read = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic(), 0
+for part in each:
+    child = subprocess.Popen([program, "-q", "--base", "base"] + part, stderr=subprocess.DEVNULL)
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    read += int(open(f"/proc/{child.pid}/io").readline().split()[1])
+    if child.wait() != 0:
+        sys.exit(f"{how}: exit status {child.returncode}")
+os.sync()
+wall, after = time.monotonic() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
+print(wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, read)
+PYTHON
+
+for _ in $(seq "$rounds"); do
+    for cache in cold cached; do
+        for how in fan-out single; do
+            find base [0-9]* -type f | while IFS= read -r file; do
+                if [ $cache = cold ]; then "$build/bench/dropcache" "$file" >/dev/null; else cat "$file" >/dev/null; fi
+            done
+            echo "$cache $how $(python3 measure.py "$build/llavamed-apply" $how "${pairs[@]}")"
+            rm -rf out-*
+        done
+    done
+done >rows
+
+in_bytes=$(cat base/*.safetensors | wc -c) out_bytes=$(cat 1/delta/*.safetensors | wc -c)
+python3 - "$deltas" "$in_bytes" "$out_bytes" "$limit" <<'PYTHON'
+import statistics, sys
+n, base, delta, limit = int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])
+rows = [line.split() for line in open("rows")]
+bound = (base + 2 * n * delta) / (n * (base + 2 * delta))
+print(f"by the bytes: {bound:.3f}; inputs {(base + n * delta) / 1e9:.2f} GB")
+good = True
+for cache in ("cold", "cached"):
+    of = {how: [list(map(float, r[2:])) for r in rows if r[:2] == [cache, how]] for how in ("fan-out", "single")}
+    for column, what in enumerate(("wall", "processor")):
+        ratios = [a[column] / b[column] for a, b in zip(of["fan-out"], of["single"])]
+        middle = statistics.median(ratios)
+        good = good and middle <= limit * bound
+        print(f"{cache:6} {what:9} one {statistics.median(r[column] for r in of['fan-out']):7.2f} s  "
+              f"{n} runs {statistics.median(r[column] for r in of['single']):7.2f} s  "
+              f"ratio {middle:.3f} ({min(ratios):.3f} to {max(ratios):.3f}), limit {limit * bound:.3f}")
+    print(f"{cache:6} read      one {of['fan-out'][0][2] / 1e9:7.2f} GB {n} runs {of['single'][0][2] / 1e9:7.2f} GB")
+sys.exit(not good)
+PYTHON
