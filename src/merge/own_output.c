@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "merge/own_output.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -118,6 +119,7 @@ static enum llavamed_status read_manifest(const char *path, struct json **json, 
     return input_file_is_failure(status) ? status : LLAVAMED_OK;
 }
 
+/* `file` NULL: what is left of a claim. Other runs make drafts of claims and remove them at any time. */
 static enum llavamed_status is_as_written(const char *directory, const char *name, const struct own_file *file,
                                           bool *fits, struct llavamed_error *error)
 {
@@ -126,8 +128,12 @@ static enum llavamed_status is_as_written(const char *directory, const char *nam
     if (path == NULL) {
         return llavamed_fail_memory(error, strlen(name), "a path");
     }
-    *fits = lstat(path, &info) == 0 && S_ISREG(info.st_mode) &&
-            (file == NULL || file->any_size || (uint64_t)info.st_size == file->n_bytes);
+    if (lstat(path, &info) == 0) {
+        *fits = S_ISREG(info.st_mode) &&
+                (file == NULL || file->any_size || (uint64_t)info.st_size == file->n_bytes);
+    } else {
+        *fits = file == NULL && errno == ENOENT;
+    }
     free(path);
     return LLAVAMED_OK;
 }
