@@ -81,7 +81,8 @@ n, limit = int(sys.argv[1]), float(sys.argv[2])
 rows = [line.split() for line in open("rows")]
 good = True
 for cache in ("cold", "cached"):
-    of = {how: [list(map(float, r[2:])) for r in rows if r[:2] == [cache, how]] for how in ("fan-out", "single", "read")}
+    of = {how: [list(map(float, r[2:])) for r in rows if r[:2] == [cache, how]]
+          for how in ("fan-out", "single", "read")}
     for column, what in enumerate(("wall", "processor")):
         # The runs by themselves without reading the base again: that is what the one command's own bytes cost.
         ratios = [a[column] / (b[column] - (n - 1) * c[column])

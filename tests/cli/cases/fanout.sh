@@ -456,7 +456,8 @@ test_fanout_after_the_first_is_published()
     want_status 0
 }
 
-# Where files run out, a run fails as a whole or not at all.
+# Where files run out, a run fails as a whole or not at all. ($status is set by run.)
+# shellcheck disable=SC2154
 test_fanout_with_few_descriptors()
 {
     make_fan
