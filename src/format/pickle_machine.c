@@ -508,13 +508,11 @@ enum llavamed_status pickle_machine_run(struct pickle_machine *machine, struct p
 {
     enum llavamed_status status = read_protocol(machine);
     while (status == LLAVAMED_OK) {
-        const uint8_t *op = NULL;
         machine->op_offset = machine->position;
         if (machine->position == machine->n_bytes) {
             return pickle_fail_end(machine, "the pickle has no end");
         }
-        status = take(machine, 1, &op);
-        machine->op = *op;
+        machine->op = machine->bytes[machine->position++];
         if (machine->op == OP_STOP) {
             break;
         }
