@@ -4,7 +4,7 @@
 # there: venv (today's torch, safetensors, huggingface_hub, transformers) and venv-reference (Debian's torch 1.13 with
 # transformers 4.28.1, what LLaVA's own script ran on). What is missing is a failure.
 # INTEROP_CASES sets the number of random pairs (400), INTEROP_TORCH_CASES that of files laid out as torch does (2000),
-# INTEROP_SAFETENSORS_CASES that of files laid out as safetensors does (3000).
+# INTEROP_SAFETENSORS_CASES that of files laid out as safetensors does (3000). INTEROP_JOBS sets how many parts run at a time (one per processor).
 # Ends with "N passed, N failed".
 set -u
 
@@ -31,7 +31,16 @@ environment venv "${PYTHON:-python3}" tests/interop/requirements.txt || exit 1
 # Debian's own python3 is the one that sees Debian's torch.
 environment venv-reference /usr/bin/python3 tests/interop/requirements-reference.txt --system-site-packages || exit 1
 
-exec tests/run_check.sh \
+# Each is one process of Python on one core, or nearly: the longest first, two at a time on two cores.
+exec tests/run_check.sh -j "${INTEROP_JOBS:-$(nproc)}" \
+    "torch-output=$build/venv-reference/bin/python tests/interop/torch_output.py --program $program --large \
+        --newer $build/venv/bin/python --cases ${INTEROP_CASES:-400} --bools 100" \
+    "torch-writer=$build/venv-reference/bin/python tests/interop/torch_writer.py --program $build/tools/render_torch \
+        --cases ${INTEROP_TORCH_CASES:-2000} --save-pretrained" \
+    "torch-writer-today=$build/venv/bin/python tests/interop/torch_writer.py --program $build/tools/render_torch \
+        --cases ${INTEROP_TORCH_CASES:-2000}" \
+    "safetensors-writer=$build/venv/bin/python tests/interop/safetensors_writer.py \
+        --program $build/tools/render_safetensors --cases ${INTEROP_SAFETENSORS_CASES:-3000}" \
     "reference=$build/venv-reference/bin/python tests/interop/reference.py --program $program" \
     "shared-storage=$build/venv-reference/bin/python tests/interop/shared_storage.py --program $program" \
     "meta=$build/venv-reference/bin/python tests/interop/meta_layout.py --program $program" \
@@ -44,12 +53,4 @@ exec tests/run_check.sh \
     "hub=$build/venv/bin/python tests/interop/hub_cache.py --program $program" \
     "records=$build/venv/bin/python tests/interop/hub_records.py --program $program" \
     "attacks=$build/venv/bin/python tests/interop/attacks.py --program $program --packages $build/attacks" \
-    "readers=$build/venv/bin/python tests/interop/readers.py --program $program" \
-    "torch-output=$build/venv-reference/bin/python tests/interop/torch_output.py --program $program --large \
-        --newer $build/venv/bin/python --cases ${INTEROP_CASES:-400} --bools 100" \
-    "torch-writer=$build/venv-reference/bin/python tests/interop/torch_writer.py --program $build/tools/render_torch \
-        --cases ${INTEROP_TORCH_CASES:-2000} --save-pretrained" \
-    "safetensors-writer=$build/venv/bin/python tests/interop/safetensors_writer.py \
-        --program $build/tools/render_safetensors --cases ${INTEROP_SAFETENSORS_CASES:-3000}" \
-    "torch-writer-today=$build/venv/bin/python tests/interop/torch_writer.py --program $build/tools/render_torch \
-        --cases ${INTEROP_TORCH_CASES:-2000}"
+    "readers=$build/venv/bin/python tests/interop/readers.py --program $program"
