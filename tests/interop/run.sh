@@ -4,7 +4,8 @@
 # there: venv (today's torch, safetensors, huggingface_hub, transformers) and venv-reference (Debian's torch 1.13 with
 # transformers 4.28.1, what LLaVA's own script ran on). What is missing is a failure.
 # INTEROP_CASES sets the number of random pairs (400), INTEROP_TORCH_CASES that of files laid out as torch does (2000),
-# INTEROP_SAFETENSORS_CASES that of files laid out as safetensors does (3000). INTEROP_JOBS sets how many parts run at a time (one per processor).
+# INTEROP_SAFETENSORS_CASES that of files laid out as safetensors does (3000). INTEROP_JOBS sets how
+# many parts run at a time (one per processor).
 # Ends with "N passed, N failed".
 set -u
 
