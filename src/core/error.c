@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "core/error.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -93,6 +94,9 @@ enum llavamed_status llavamed_fail_errno(struct llavamed_error *error, enum llav
         const char *reason = strerror(errno_value); /* NOLINT(concurrency-mt-unsafe) */
         size_t used = strlen(error->message);
         (void)snprintf(error->message + used, sizeof error->message - used, ": %s", reason);
+        if (errno_value == EMFILE) {
+            llavamed_hint(error, "allow more open files: ulimit -n");
+        }
     }
     return status;
 }

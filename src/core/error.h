@@ -17,7 +17,7 @@
 enum llavamed_status llavamed_fail(struct llavamed_error *error, enum llavamed_status status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* The same with ": strerror(errno_value)" appended: for failed system calls. */
+/* The same with ": strerror(errno_value)" appended: for failed system calls. Too many open files have a hint. */
 enum llavamed_status llavamed_fail_errno(struct llavamed_error *error, enum llavamed_status status, int errno_value,
                                          const char *format, ...) __attribute__((format(printf, 4, 5)));
 

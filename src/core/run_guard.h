@@ -11,7 +11,8 @@
 
 struct run_guard {
     void *context;
-    /* `now`: look, however short ago that was done. Thread-safe. OUT_BUSY when another run has taken over. */
+    /* `now`: look, however short ago that was done. Thread-safe. OUT_BUSY when another run has taken over;
+       IO, NO_MEMORY when that cannot be told. */
     enum llavamed_status (*check)(void *context, bool now, struct llavamed_error *error);
 };
 

@@ -137,10 +137,13 @@ enum llavamed_status claim_write(const char *path, char *text, struct llavamed_e
     if (status == LLAVAMED_STATUS_OUT_EXISTS && claim_is(path, text)) {
         return LLAVAMED_OK;
     }
-    if (status == LLAVAMED_OK && !claim_is(path, text)) {
-        status = llavamed_fail(error, LLAVAMED_STATUS_OUT_EXISTS, "%s: another run has taken over", path);
+    bool same = true;
+    if (status == LLAVAMED_OK) {
+        status = claim_compare(path, text, &same, error);
     }
-    return status;
+    return status != LLAVAMED_OK || same
+               ? status
+               : llavamed_fail(error, LLAVAMED_STATUS_OUT_EXISTS, "%s: another run has taken over", path);
 }
 
 /* ---- Taking over ---- */
@@ -217,7 +220,11 @@ enum llavamed_status claim_replace(const char *path, const struct claim *dead, c
     } else if (status == LLAVAMED_OK) {
         errno_value = rename(name, path) == 0 ? 0 : errno;
     }
-    if (status == LLAVAMED_OK && !claim_is(path, text)) {
+    bool same = true;
+    if (status == LLAVAMED_OK) {
+        status = claim_compare(path, text, &same, error);
+    }
+    if (status == LLAVAMED_OK && !same) {
         status = claim_read(path, seen, error);
         if (status == LLAVAMED_OK && (errno_value == 0 || is_another(seen, dead))) {
             status = llavamed_fail(error, LLAVAMED_STATUS_OUT_BUSY, "%s: another run has taken over", path);

@@ -44,7 +44,8 @@ struct claim {
 /*
  * Reads and judges the claim file at `path`. What is no whole claim yet (nothing, zeros, the beginning of one) is
  * judged by the drafts beside it, one of which is its owner's; without any, as a power failure leaves it, it is
- * CLAIM_REMOTE. Anything else that is not a claim is CLAIM_FOREIGN; neither is an error. NO_MEMORY.
+ * CLAIM_REMOTE. Anything else that is not a claim is CLAIM_FOREIGN; neither is an error. IO, NO_MEMORY: it cannot be
+ * read now, and whose it is cannot be told.
  */
 enum llavamed_status claim_read(const char *path, struct claim *claim, struct llavamed_error *error) LLAVAMED_CHECK;
 
@@ -52,7 +53,8 @@ enum llavamed_status claim_read(const char *path, struct claim *claim, struct ll
  * Creates the claim file of this process, complete from the first instant where the file system knows hard links; where
  * it does not, with a complete draft beside it until it is.
  * text[CLAIM_BYTES_MAX] becomes its bytes, by which claim_is() knows it again. OUT_EXISTS when somebody else's is
- * there; OUT_SPACE, OUT_UNWRITABLE. Uses names that begin with `path` without its ".json".
+ * there; OUT_SPACE, OUT_UNWRITABLE; IO, NO_MEMORY when it cannot be read again. Uses names that begin with `path`
+ * without its ".json".
  */
 enum llavamed_status claim_write(const char *path, char *text, struct llavamed_error *error) LLAVAMED_CHECK;
 
@@ -82,7 +84,12 @@ bool claim_beat(const char *path, const char *text);
  */
 void claim_release(const char *path, const char *text);
 
-/* Whether the file at `path` is the claim with these bytes. */
+/*
+ * Whether the file at `path` is the claim with these bytes. IO, NO_MEMORY: as for claim_read(), and *same is false; the
+ * short form takes that for "no", which does for what is left undone then.
+ */
+enum llavamed_status claim_compare(const char *path, const char *text, bool *same,
+                                   struct llavamed_error *error) LLAVAMED_CHECK;
 bool claim_is(const char *path, const char *text);
 
 /* The same for a claim as it was read, be it a whole one or not. */

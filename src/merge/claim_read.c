@@ -168,6 +168,27 @@ int claim_load(const char *path, char *text, size_t *n_bytes, int64_t *time_ns)
     return errno_value;
 }
 
+/*
+ * Whether an errno of claim_load() says what lies at that name: nothing, or what no claim of this program can be. All
+ * others say that it cannot be read now, which tells nothing about whose it is.
+ */
+static bool is_verdict(int errno_value)
+{
+    static const int verdicts[] = {ENOENT, ENOTDIR, EINVAL, ELOOP, EACCES, EPERM, EISDIR, ENXIO, ENODEV, ENAMETOOLONG};
+    for (size_t i = 0; i < sizeof verdicts / sizeof verdicts[0]; i++) {
+        if (errno_value == verdicts[i]) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static enum llavamed_status fail_unread(const char *path, int errno_value, struct llavamed_error *error)
+{
+    enum llavamed_status status = errno_value == ENOMEM ? LLAVAMED_STATUS_NO_MEMORY : LLAVAMED_STATUS_IO;
+    return llavamed_fail_errno(error, status, errno_value, "%s: cannot read the claim", path);
+}
+
 /* The same once more where the file was replaced on another host. */
 static int load_again(const char *path, char *text, size_t *n_bytes, int64_t *time_ns)
 {
@@ -219,6 +240,16 @@ static int weight_of(enum claim_owner owner)
     return 0;
 }
 
+/* What is no draft, or none any more, stays CLAIM_NONE. */
+static enum llavamed_status read_draft(const char *path, struct claim *draft, struct llavamed_error *error)
+{
+    int errno_value = load_again(path, draft->text, &draft->n_bytes, &draft->beat_ns);
+    if (errno_value != 0) {
+        return is_verdict(errno_value) ? LLAVAMED_OK : fail_unread(path, errno_value, error);
+    }
+    return judge_text(path, draft, error);
+}
+
 /*
  * Where there are no hard links a claim is created before it is written, and its draft lies beside it until it is
  * complete. So whoever has created it is one of those whose drafts are there: the one that is hardest to call dead.
@@ -248,8 +279,8 @@ static enum llavamed_status judge_by_drafts(const char *path, struct claim *clai
         char *draft_path = path_join(parent, name);
         if (draft_path == NULL) {
             status = llavamed_fail_memory(error, strlen(name), "a path");
-        } else if (load_again(draft_path, draft.text, &draft.n_bytes, &draft.beat_ns) == 0) {
-            status = judge_text(draft_path, &draft, error);
+        } else {
+            status = read_draft(draft_path, &draft, error);
         }
         free(draft_path);
         if (weight_of(draft.owner) > weight) {
@@ -276,7 +307,7 @@ enum llavamed_status claim_read_once(const char *path, struct claim *claim, stru
     if (errno_value != 0) {
         memset(claim, 0, sizeof *claim);
         claim->owner = CLAIM_FOREIGN;
-        return LLAVAMED_OK;
+        return is_verdict(errno_value) ? LLAVAMED_OK : fail_unread(path, errno_value, error);
     }
     if (!claim_is_unwritten(claim)) {
         return judge_text(path, claim, error);
@@ -308,10 +339,18 @@ bool claim_same(const char *path, const struct claim *claim)
            memcmp(now, claim->text, n_bytes) == 0;
 }
 
-bool claim_is(const char *path, const char *text)
+enum llavamed_status claim_compare(const char *path, const char *text, bool *same, struct llavamed_error *error)
 {
     char now[CLAIM_BYTES_MAX];
     size_t n_bytes = 0;
     int64_t time_ns;
-    return load_again(path, now, &n_bytes, &time_ns) == 0 && n_bytes == strlen(text) && memcmp(now, text, n_bytes) == 0;
+    int errno_value = load_again(path, now, &n_bytes, &time_ns);
+    *same = errno_value == 0 && n_bytes == strlen(text) && memcmp(now, text, n_bytes) == 0;
+    return errno_value == 0 || is_verdict(errno_value) ? LLAVAMED_OK : fail_unread(path, errno_value, error);
+}
+
+bool claim_is(const char *path, const char *text)
+{
+    bool same = false;
+    return claim_compare(path, text, &same, NULL) == LLAVAMED_OK && same;
 }

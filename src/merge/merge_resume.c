@@ -32,7 +32,7 @@ static enum llavamed_status remove_documents(const struct merge_run *run, struct
     struct directory_listing listing = {0};
     enum llavamed_status status = directory_list(partial, &listing, error);
     if (status != LLAVAMED_OK && status != LLAVAMED_STATUS_NO_MEMORY) {
-        status = llavamed_fail(error, LLAVAMED_STATUS_OUT_UNWRITABLE, "%s: cannot list the directory", partial);
+        status = error->status = LLAVAMED_STATUS_OUT_UNWRITABLE; /* not an input; the message holds */
     }
     for (size_t i = 0; status == LLAVAMED_OK && i < listing.n_names; i++) {
         if (!is_wanted(&run->plan, listing.names[i])) {

@@ -165,7 +165,13 @@ static enum llavamed_status check_fresh(const struct output_dir *dir, struct lla
     if (status != LLAVAMED_OK) {
         return status;
     }
-    bool alone = claim.owner == CLAIM_NONE && claim_is(dir->claim, dir->text);
+    bool alone = false;
+    if (claim.owner == CLAIM_NONE) {
+        status = claim_compare(dir->claim, dir->text, &alone, error);
+    }
+    if (status != LLAVAMED_OK) {
+        return status;
+    }
     if (alone && directory_list(dir->place.partial, &listing, NULL) == LLAVAMED_OK) {
         alone = output_holds_claims_only(&listing);
         directory_listing_deinit(&listing);
@@ -208,7 +214,10 @@ enum llavamed_status output_remove_strays(const char *directory, const char *kee
     struct directory_listing listing = {0};
     enum llavamed_status status = directory_list(directory, &listing, error);
     if (status != LLAVAMED_OK && status != LLAVAMED_STATUS_NO_MEMORY) {
-        status = llavamed_fail(error, LLAVAMED_STATUS_OUT_UNWRITABLE, "%s: cannot list the directory", directory);
+        status = LLAVAMED_STATUS_OUT_UNWRITABLE; /* not an input; the message holds */
+        if (error != NULL) {
+            error->status = status;
+        }
     }
     for (size_t i = 0; status == LLAVAMED_OK && i < listing.n_names; i++) {
         const char *name = listing.names[i];
@@ -363,25 +372,45 @@ enum llavamed_status output_fail_lost(struct output_dir *dir, struct llavamed_er
     return status;
 }
 
+/* OUT_BUSY, without a message, when the claim is not ours; *is_another when it is certain whose it is. */
+static enum llavamed_status look_at_claim(const struct output_dir *dir, bool *is_another, struct llavamed_error *error)
+{
+    struct claim claim;
+    bool same = false;
+    enum llavamed_status status = claim_compare(dir->claim, dir->text, &same, error);
+    if (status == LLAVAMED_OK && !same) {
+        status = claim_read(dir->claim, &claim, error);
+        same = status == LLAVAMED_OK && strcmp(claim.text, dir->text) == 0;
+        *is_another = status == LLAVAMED_OK && !same && claim.owner != CLAIM_NONE && claim.owner != CLAIM_FOREIGN;
+    }
+    return status != LLAVAMED_OK || same ? status : LLAVAMED_STATUS_OUT_BUSY;
+}
+
 enum llavamed_status output_dir_check_claim(struct output_dir *dir, struct llavamed_error *error)
 {
     const struct timespec pause = {.tv_nsec = MISSING_PAUSE_NS};
-    struct claim claim;
-    for (int i = 0; !claim_is(dir->claim, dir->text); i++) {
-        enum llavamed_status status = claim_read(dir->claim, &claim, error);
-        if (status != LLAVAMED_OK) {
+    for (int i = 0;; i++) {
+        bool is_another = false;
+        struct llavamed_error unread = {0};
+        enum llavamed_status status = look_at_claim(dir, &is_another, &unread);
+        if (status == LLAVAMED_OK) {
+            atomic_store(&dir->confirmed_ns, clock_boottime_ns());
             return status;
         }
         /* A run that wakes up late may move it away for a moment, and a file system may stumble. */
-        bool is_another = claim.owner != CLAIM_NONE && claim.owner != CLAIM_FOREIGN;
-        if (is_another || i == MISSING_LOOKS_MAX) {
+        if (is_another || (i == MISSING_LOOKS_MAX && status == LLAVAMED_STATUS_OUT_BUSY)) {
             atomic_store(&dir->lost, true);
             return output_fail_lost(dir, error);
         }
+        if (i == MISSING_LOOKS_MAX) {
+            /* It may well be ours still: the run ends, but not as one that was taken over. */
+            if (error != NULL) {
+                *error = unread;
+            }
+            return status;
+        }
         (void)nanosleep(&pause, NULL);
     }
-    atomic_store(&dir->confirmed_ns, clock_boottime_ns());
-    return LLAVAMED_OK;
 }
 
 static enum llavamed_status guard_claim(void *context, bool now, struct llavamed_error *error)

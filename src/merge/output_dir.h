@@ -51,7 +51,8 @@ struct output_dir_input {
  *     and is not ours: a file, a link, or a directory that holds files and no claim.
  * OUT_BUSY: OUT.partial is claimed by a live process of this host (named), by one of which this host knows no more than
  *     a heartbeat less than two minutes old (the message and its hint tell how old, and when it can be taken over), or
- *     by what cannot be read: the hint tells how to clear it.
+ *     by what is no claim: the hint tells how to clear it.
+ * IO, NO_MEMORY: a claim is there that the system cannot read now.
  *
  * Nothing is changed. Only to learn the file system's time, for the age of a heartbeat, a file is made beside the claim
  * and removed at once.
@@ -82,7 +83,7 @@ uint64_t output_dir_growth_on(const struct output_dir *dir, const struct output_
  * what that run wrote stays as it is, nothing of it can be trusted unread; else it is removed. What a run left that
  * died while it published is completed or undone first, so OUT may come to be or be replaced here. Waits a few seconds
  * for a sign of life where only that tells. Errors as OUT.partial's in output_dir_open(), and OUT_SPACE,
- * OUT_UNWRITABLE, INTERRUPTED. On failure nothing is left to abandon.
+ * OUT_UNWRITABLE, INTERRUPTED, IO. On failure nothing is left to abandon.
  */
 enum llavamed_status output_dir_begin(struct output_dir *dir, bool keep_files, bool *had_leftovers,
                                       struct llavamed_error *error) LLAVAMED_CHECK;
@@ -97,7 +98,7 @@ enum llavamed_status output_dir_empty(struct output_dir *dir, struct llavamed_er
  */
 bool output_dir_beat(struct output_dir *dir);
 
-/* OUT_BUSY unless the claim is still ours. Thread-safe. */
+/* OUT_BUSY unless the claim is still ours; IO, NO_MEMORY when it cannot be read to tell. Thread-safe. */
 enum llavamed_status output_dir_check_claim(struct output_dir *dir, struct llavamed_error *error) LLAVAMED_CHECK;
 
 /* The same as a guard for whatever changes files in OUT.partial, between _begin and _publish. Borrowed. */
@@ -120,7 +121,8 @@ const char *output_dir_partial(const struct output_dir *dir);
  * true when that failed, with the reason in *error although the status is OK; `old_left` may be NULL). Permission bits
  * of a replaced directory are kept. When the process dies on the way, the next _begin with this OUT goes on from there.
  *
- * OUT_BUSY when another run has taken over; OUT_EXISTS when something has come to be at OUT meanwhile; OUT_UNWRITABLE.
+ * OUT_BUSY when another run has taken over; OUT_EXISTS when something has come to be at OUT meanwhile; OUT_UNWRITABLE;
+ * IO, NO_MEMORY when a claim cannot be read.
  * On failure OUT is as it was and OUT.partial is still there, to be abandoned or left.
  */
 enum llavamed_status output_dir_publish(struct output_dir *dir, bool *old_left,

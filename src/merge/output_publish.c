@@ -141,12 +141,14 @@ static enum llavamed_status set_apart(struct output_dir *dir, const struct switc
                                    : llavamed_fail_errno(error, LLAVAMED_STATUS_OUT_UNWRITABLE, errno,
                                                          "%s: cannot move the file", dir->claim);
         }
-        if (!claim_is(dir->publishing, dir->text)) {
+        bool same = false;
+        enum llavamed_status status = claim_compare(dir->publishing, dir->text, &same, error);
+        if (!same) {
             (void)rename(dir->publishing, dir->claim);
-            return output_fail_lost(dir, error);
+            return status != LLAVAMED_OK ? status : output_fail_lost(dir, error);
         }
         /* A power failure must not leave the new name without the claim that it is made from. */
-        enum llavamed_status status = directory_sync(dir->place.parent, error);
+        status = directory_sync(dir->place.parent, error);
         if (status == LLAVAMED_OK && rename(dir->place.partial, at->names.ready) != 0) {
             status = fail_rename(dir, at, errno, error);
         }
@@ -156,10 +158,14 @@ static enum llavamed_status set_apart(struct output_dir *dir, const struct switc
             }
             return status;
         }
-        if (claim_is(dir->publishing, dir->text)) {
+        status = claim_compare(dir->publishing, dir->text, &same, error);
+        if (same) {
             return LLAVAMED_OK;
         }
         (void)rename(at->names.ready, dir->place.partial);
+        if (status != LLAVAMED_OK) {
+            return status; /* the next run mends a claim that is left beside OUT */
+        }
         if (!claim_is(dir->claim, dir->text)) {
             break;
         }

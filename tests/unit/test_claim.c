@@ -13,6 +13,29 @@
 static struct temp_dir dir;
 static struct llavamed_error error;
 
+/* open() of a path that ends so fails with this errno, as often as said. */
+static struct {
+    const char *end;
+    int errno_value;
+    int n_times;
+} unreadable;
+
+int open(const char *path, int flags, ...)
+{
+    va_list args;
+    va_start(args, flags);
+    mode_t mode = (flags & O_CREAT) != 0 ? va_arg(args, mode_t) : 0;
+    va_end(args);
+    size_t n_bytes = strlen(path);
+    size_t n_end = unreadable.n_times > 0 ? strlen(unreadable.end) : 0;
+    if (n_end > 0 && n_bytes >= n_end && strcmp(path + n_bytes - n_end, unreadable.end) == 0) {
+        unreadable.n_times--;
+        errno = unreadable.errno_value;
+        return -1;
+    }
+    return openat(AT_FDCWD, path, flags, mode);
+}
+
 /* ---- Helpers ---- */
 
 static void set_mtime(const char *path, double seconds_from_now)
@@ -444,6 +467,50 @@ static void a_claim_that_is_lost_is_noticed(void)
     temp_dir_remove(&dir);
 }
 
+/* What the system cannot read now may be ours still: nobody else's, and not gone. */
+static void a_claim_that_cannot_be_read_is_not_lost(void)
+{
+    enum { ALWAYS = 1000000 };
+    static const int errnos[] = {EMFILE, ENFILE, EIO, ESTALE, ENOMEM};
+    temp_dir_make(&dir);
+    char out[300];
+    char beside[320];
+    (void)snprintf(out, sizeof out, "%s/out", dir.path);
+    (void)snprintf(beside, sizeof beside, "%s.publishing.json", out);
+    for (size_t i = 0; i < sizeof errnos / sizeof errnos[0]; i++) {
+        enum llavamed_status want = errnos[i] == ENOMEM ? LLAVAMED_STATUS_NO_MEMORY : LLAVAMED_STATUS_IO;
+        struct output_dir *made = begin(out, false, false, NULL);
+        if (!EXPECT(made != NULL)) {
+            break;
+        }
+        unreadable.end = OUTPUT_DIR_CLAIM_NAME;
+        unreadable.errno_value = errnos[i];
+        unreadable.n_times = ALWAYS;
+        EXPECT(output_dir_check_claim(made, &error) == want);
+        EXPECT(strstr(error.message, OUTPUT_DIR_CLAIM_NAME) != NULL &&
+               strstr(error.message, strerror(errnos[i])) != NULL); /* NOLINT(concurrency-mt-unsafe) */
+        EXPECT((strstr(error.hint, "ulimit -n") != NULL) == (errnos[i] == EMFILE));
+        EXPECT(run_guard_confirm(output_dir_guard(made), &error) == want);
+        EXPECT(output_dir_publish(made, NULL, &error) == want);
+        EXPECT(begin(out, false, true, NULL) == NULL && error.status == want);
+        unreadable.n_times = 3; /* two looks, of which ESTALE takes both openings of one */
+        EXPECT(output_dir_check_claim(made, &error) == LLAVAMED_OK);
+        EXPECT_U64(unreadable.n_times, 0);
+        unreadable.end = ".publishing.json";
+        unreadable.n_times = ALWAYS;
+        EXPECT(begin(out, false, true, NULL) == NULL && error.status == want);
+        unreadable.n_times = 0;
+        EXPECT(output_dir_check_claim(made, &error) == LLAVAMED_OK); /* it never counted as lost */
+        EXPECT(!temp_exists(beside) && !temp_exists(out));
+        output_dir_leave(made);
+        output_dir_free(made);
+        made = begin(out, false, true, NULL); /* the next run goes on */
+        EXPECT(made != NULL && output_dir_abandon(made, &error) == LLAVAMED_OK);
+        output_dir_free(made);
+    }
+    EXPECT(rmdir(dir.path) == 0);
+}
+
 static void what_is_left_can_be_kept(void)
 {
     temp_dir_make(&dir);
@@ -479,6 +546,7 @@ int main(void)
     CASE(signals_end_a_watch);
     CASE(age_is_by_the_volumes_clock);
     CASE(a_claim_that_is_lost_is_noticed);
+    CASE(a_claim_that_cannot_be_read_is_not_lost);
     CASE(a_young_heartbeat_is_waited_for);
     CASE(old_heartbeats_are_watched_first);
     CASE(what_is_left_can_be_kept);
