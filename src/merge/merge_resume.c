@@ -37,7 +37,8 @@ static enum llavamed_status remove_documents(const struct merge_run *run, struct
     for (size_t i = 0; status == LLAVAMED_OK && i < listing.n_names; i++) {
         if (!is_wanted(&run->plan, listing.names[i])) {
             char *path = path_join(partial, listing.names[i]);
-            if (path != NULL) {
+            status = run_guard_confirm(output_dir_guard(run->dir), error);
+            if (path != NULL && status == LLAVAMED_OK) {
                 (void)unlink(path);
             }
             free(path);
@@ -133,14 +134,17 @@ static enum llavamed_status name_journal(struct merge_run *run, struct llavamed_
 }
 
 /* The journal of a run that died while it published lies beside OUT. A name that somebody else uses is left alone. */
-static void fetch_journal(const struct merge_run *run, bool wanted)
+static enum llavamed_status fetch_journal(const struct merge_run *run, bool wanted, struct llavamed_error *error)
 {
     if (!journal_is_at(run->journal_beside)) {
-        return;
+        return LLAVAMED_OK;
     }
-    if (!wanted || journal_is_at(run->journal_path) || rename(run->journal_beside, run->journal_path) != 0) {
+    bool is_there = journal_is_at(run->journal_path);
+    enum llavamed_status status = run_guard_confirm(output_dir_guard(run->dir), error);
+    if (status == LLAVAMED_OK && (!wanted || is_there || rename(run->journal_beside, run->journal_path) != 0)) {
         (void)unlink(run->journal_beside);
     }
+    return status;
 }
 
 enum llavamed_status merge_begin_output(struct merge_run *run, struct llavamed_error *error)
@@ -160,9 +164,15 @@ enum llavamed_status merge_begin_output(struct merge_run *run, struct llavamed_e
     run->began = true;
     status = name_journal(run, error);
     if (status == LLAVAMED_OK) {
-        fetch_journal(run, had_leftovers && resume);
+        status = fetch_journal(run, had_leftovers && resume, error);
+    }
+    if (status == LLAVAMED_OK) {
         /* A power failure may keep files of a directory and lose others: never the claim alone, or none could go on. */
         status = directory_sync(output_dir_partial(run->dir), error);
+    }
+    if (status == LLAVAMED_OK) {
+        /* That may have taken long. What follows changes the journal, in place or by making it anew. */
+        status = output_dir_check_claim(run->dir, error);
     }
     if (status == LLAVAMED_OK && had_leftovers && resume) {
         status = continue_journal(run, &key, error);
@@ -177,9 +187,9 @@ enum llavamed_status merge_begin_output(struct merge_run *run, struct llavamed_e
 
 enum llavamed_status merge_move_journal(struct merge_run *run, struct llavamed_error *error)
 {
-    enum llavamed_status status = output_dir_check_claim(run->dir, error);
+    enum llavamed_status status = journal_sync(run->journal, error);
     if (status == LLAVAMED_OK) {
-        status = journal_sync(run->journal, error);
+        status = output_dir_check_claim(run->dir, error); /* the last thing before the file moves */
     }
     if (status != LLAVAMED_OK) {
         return status;
@@ -197,7 +207,7 @@ void merge_end_journal(struct merge_run *run)
 {
     journal_close(run->journal);
     run->journal = NULL;
-    if (run->journal_moved || (run->journal_beside != NULL && journal_is_at(run->journal_beside))) {
+    if (run->journal_moved && !output_dir_has_successor(run->dir)) {
         (void)unlink(run->journal_beside);
     }
 }
@@ -227,8 +237,8 @@ void merge_give_up(struct merge_run *run, const struct llavamed_error *error)
         /* What is not on storage is computed again, should it be lost. */
         merge_note(run, "%s", ignored.message);
     }
-    if (run->journal != NULL && output_dir_check_claim(run->dir, &ignored) == LLAVAMED_OK) {
-        fetch_journal(run, true);
+    if (run->journal != NULL) {
+        (void)!fetch_journal(run, true, &ignored);
     }
     journal_close(run->journal);
     run->journal = NULL;

@@ -129,6 +129,12 @@ enum llavamed_status output_dir_publish(struct output_dir *dir, bool *old_left,
                                         struct llavamed_error *error) LLAVAMED_CHECK;
 
 /*
+ * After _publish: whether another run has come to this OUT since, as far as can be told. What lies beside OUT may be
+ * its own then.
+ */
+bool output_dir_has_successor(const struct output_dir *dir);
+
+/*
  * Removes OUT.partial, the claim last. Files in it must be closed (a network file system keeps open ones under another
  * name). Does nothing when no _begin succeeded, _publish did, or the claim is not ours any more. OUT_UNWRITABLE tells
  * what could not be removed: worth a warning, the claim lets the next run clean up.

@@ -415,3 +415,14 @@ enum llavamed_status output_publish_mend(struct output_dir *dir, const struct cl
     own_names_deinit(&names);
     return status;
 }
+
+bool output_dir_has_successor(const struct output_dir *dir)
+{
+    struct claim inside;
+    struct claim beside;
+    if (claim_read(dir->claim, &inside, NULL) != LLAVAMED_OK ||
+        claim_read(dir->publishing, &beside, NULL) != LLAVAMED_OK) {
+        return false;
+    }
+    return inside.owner != CLAIM_NONE || (beside.owner != CLAIM_NONE && strcmp(beside.text, dir->text) != 0);
+}
