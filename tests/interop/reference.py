@@ -4,8 +4,9 @@
 Tiny models are saved by save_pretrained, merged by the reference and by the program; names, order, dtypes and every bit
 are compared, and the program's output is loaded by the library again. With --format torch the program must write the
 files of save_pretrained themselves, byte for byte: shards, index, generation_config.json, and config.json but for
-the path that the library puts into it; also when the delta has been written again as safetensors, in another order.
-The files of --torch-profile 2.13, which this torch never wrote, must load as the same model.
+the path that the library puts into it; also when the delta has been written again as safetensors, in another order, and
+when two deltas of one base are merged in one command. The files of --torch-profile 2.13, which this torch never wrote,
+must load as the same model.
 
 Usage: reference.py --program PATH [--seed N] [--cases N]
 Ends with "N passed, N failed".
@@ -29,6 +30,7 @@ import checkpoints
 import reference_apply_delta as reference
 
 INV_FREQ = "rotary_emb.inv_freq"
+PAIRS = 2  # so many cases of two deltas, too
 
 
 def tiny_config(rng, rows):
@@ -150,6 +152,37 @@ def run_case(program, seed):
         return wrong and f"case {seed} ({about}): {wrong}"
 
 
+def run_pair(program, seed):
+    """Two deltas of one base in one command: the files of the reference for each. What went wrong, or None."""
+    rng = random.Random(seed)
+    torch.manual_seed(seed)
+    with tempfile.TemporaryDirectory() as directory:
+        base = f"{directory}/base"
+        make_models(rng, directory)
+        arguments = ["--base", base, "-q", "--format", "torch", "--max-shard-size", "20000"]
+        for name in ("one", "two"):
+            delta = f"{directory}/{name}-delta"
+            if name == "two":
+                target = reference.load_delta(f"{directory}/target")
+                randomize(target, 0.1)
+                target.save_pretrained(f"{directory}/target")
+            reference.make_delta(base, f"{directory}/target", delta, rng.choice(["20KB", "3KB"]), torch.float16)
+            reference.apply_delta(base, delta, f"{directory}/{name}-merged", "20KB")
+            arguments += ["--delta", delta, "--out", f"{directory}/{name}-out"]
+        result = subprocess.run([program, *arguments], stdin=subprocess.DEVNULL, capture_output=True, timeout=120,
+                                check=False)
+        if result.returncode != 0:
+            return f"two deltas {seed}: exit status {result.returncode}: {result.stderr.decode()[-2000:]}"
+        merged = [checkpoints.load(f"{directory}/{name}-merged") for name in ("one", "two")]
+        if all(torch.equal(merged[0][name], merged[1][name]) for name in merged[0]):
+            return f"two deltas {seed}: the reference made the same of both"
+        for name in ("one", "two"):
+            wrong = compare_files(f"{directory}/{name}-out", f"{directory}/{name}-merged")
+            if wrong:
+                return f"two deltas {seed}, {name}: {wrong}"
+    return None
+
+
 def compare(out, want, merged, base_lacks, limit):
     got = checkpoints.load(out)
     if sorted(got) != sorted(want):
@@ -218,11 +251,12 @@ def main():
     torch.set_num_threads(1)
     program = os.path.abspath(options.program)
     n_passed = n_failed = 0
-    for seed in range(options.seed, options.seed + options.cases):
+    seeds = range(options.seed, options.seed + options.cases)
+    for run, seed in [(run_case, seed) for seed in seeds] + [(run_pair, seed) for seed in seeds[:PAIRS]]:
         try:
-            wrong = run_case(program, seed)
+            wrong = run(program, seed)
         except Exception:
-            wrong = f"case {seed}: {traceback.format_exc()}"
+            wrong = f"{run.__name__} {seed}: {traceback.format_exc()}"
         n_passed += wrong is None
         n_failed += wrong is not None
         if wrong is not None:
