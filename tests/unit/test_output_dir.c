@@ -237,8 +237,8 @@ static void force_takes_only_what_we_wrote(void)
         "{\"format\": \"llavamed-manifest\", \"shards\": [], \"documents\": []}",
         "{\"format\": \"llavamed-manifest\", \"version\": 1, \"shards\": {}, \"documents\": []}",
         "{\"format\": \"llavamed-manifest\", \"version\": 1, \"shards\": [\"model.safetensors\"], \"documents\": []}",
-        "{\"format\": \"llavamed-manifest\", \"version\": 1, \"shards\": [{\"name\": \"model.safetensors\"}], "
-        "\"documents\": []}",
+        ("{\"format\": \"llavamed-manifest\", \"version\": 1, \"shards\": [{\"name\": \"model.safetensors\"}], "
+         "\"documents\": []}"),
         "{\"format\": \"llavamed-manifest\", \"version\": 1, \"shards\": []}",
         "[]",
         "",
