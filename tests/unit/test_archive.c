@@ -333,6 +333,13 @@ static void expect_error_or_same(const char *path, struct source *original, cons
     source_close(source);
 }
 
+/* Here is no thread for ThreadSanitizer to watch, and each opening takes it many times as long. */
+#ifdef __SANITIZE_THREAD__
+enum { DAMAGE_STEP = 17 };
+#else
+enum { DAMAGE_STEP = 1 };
+#endif
+
 static void expect_damage_is_seen(const char *from, const char *name)
 {
     size_t n_bytes = 0;
@@ -340,20 +347,22 @@ static void expect_damage_is_seen(const char *from, const char *name)
     const char *path = temp_path(&dir, "%s", name);
     struct source *original = NULL;
     struct content want;
+    size_t n_tried = 0;
     size_t n_refused = 0;
     bool refused;
     EXPECT(open_path(from, &original) == LLAVAMED_OK);
     content_init(&want, original);
     EXPECT(read_content(original, 1000, &want) == LLAVAMED_OK);
-    for (size_t i = 0; i < n_bytes; i++) {
+    for (size_t i = 0; i < n_bytes; i += DAMAGE_STEP) {
         bytes[i] ^= (char)(1u << (i * 5 % 8));
         temp_write(path, bytes, n_bytes);
         expect_error_or_same(path, original, &want, &refused);
+        n_tried++;
         n_refused += refused;
         bytes[i] ^= (char)(1u << (i * 5 % 8));
     }
-    EXPECT(n_refused > n_bytes / 2);
-    for (size_t n = 0; n < n_bytes; n += n < 200 || n_bytes - n < 300 ? 1 : 13) {
+    EXPECT(n_refused > n_tried / 2);
+    for (size_t n = 0; n < n_bytes; n += n < 200 || n_bytes - n < 300 ? DAMAGE_STEP : 13 * DAMAGE_STEP) {
         temp_write(path, bytes, n);
         expect_error_or_same(path, original, &want, &refused);
         EXPECT(refused);
