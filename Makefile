@@ -24,6 +24,7 @@ AFL_SECONDS ?= 20
 TORTURE_STRIDE ?= 16
 
 CFLAGS ?= -O2 -g
+comma := ,
 WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wundef -Wvla -Wformat=2 -Wcast-qual -Wstrict-prototypes \
             -Wmissing-prototypes -Wswitch-enum -Wwrite-strings -Wpointer-arith $(if $(WERROR),-Werror)
 # The first of some flags that the compiler takes without a warning, with its C library's headers.
@@ -85,6 +86,10 @@ $(LIB): $(call objects,$(LIB_SRC))
 	$(Q)rm -f $@
 	$(Q)$(AR) rcs $@ $^
 
+# What MemorySanitizer has to be told, in tests and fuzzers: see there.
+MSAN_OBJ := $(if $(filter memory,$(SANITIZE)),$(OBJ)/tests/unit/msan_calls.o)
+MSAN_LINK := $(if $(MSAN_OBJ),-Wl$(comma)--wrap=stat64$(comma)--wrap=lstat64$(comma)--wrap=fstat64$(comma)--wrap=fstatat64)
+
 link = $(Q)$(CC) $(ALL_LDFLAGS) $(1) -o $@ $(filter %.o %.a,$^) $(LIBS)
 
 $(OBJ)/llavamed-%: $(OBJ)/src/%.o $(call objects,$(CLI_SRC)) $(LIB)
@@ -102,9 +107,9 @@ $(CONFIGURATION):
 $(BUILD)/llavamed-%: $(OBJ)/llavamed-% $(CONFIGURATION)
 	$(Q)cp -f $< $@
 
-$(OBJ)/tests/%: $(OBJ)/tests/%.o $(LIB)
+$(OBJ)/tests/%: $(OBJ)/tests/%.o $(MSAN_OBJ) $(LIB)
 	$(if $(V),,@echo '  LINK  $@')
-	$(call link)
+	$(call link,$(MSAN_LINK))
 
 $(KERNEL_TEST): $(call objects,$(KERNEL_TEST_SRC)) $(LIB)
 	$(if $(V),,@echo '  LINK  $@')
@@ -113,16 +118,16 @@ $(KERNEL_TEST): $(call objects,$(KERNEL_TEST_SRC)) $(LIB)
 # With FUZZER=libfuzzer (and clang) libFuzzer brings the main(); with FUZZER=afl (and afl-clang-fast) afl_main.c feeds
 # what AFL++ makes; else fuzz_main.c runs the files it is given.
 FUZZ_MAIN := $(if $(FUZZER),$(filter afl,$(FUZZER)),fuzz)
-$(OBJ)/tests/fuzz/fuzz_%: $(OBJ)/tests/fuzz/fuzz_%.o $(FUZZ_MAIN:%=$(OBJ)/tests/fuzz/%_main.o) $(LIB)
+$(OBJ)/tests/fuzz/fuzz_%: $(OBJ)/tests/fuzz/fuzz_%.o $(FUZZ_MAIN:%=$(OBJ)/tests/fuzz/%_main.o) $(MSAN_OBJ) $(LIB)
 	$(if $(V),,@echo '  LINK  $@')
-	$(call link,$(if $(filter libfuzzer,$(FUZZER)),-fsanitize=fuzzer))
+	$(call link,$(if $(filter libfuzzer,$(FUZZER)),-fsanitize=fuzzer) $(MSAN_LINK))
 
 # ---- Tests. Every one ends with "N passed, N failed"; tests/run_check.sh adds these up. --------------------------
 
 # Where tests leave what they counted, for `make promises`.
 export COUNTS ?= $(abspath $(BUILD))/counts/check
 torture fuzz afl interop: export COUNTS = $(abspath $(BUILD))/counts/long
-sanitize check-aarch64: export COUNTS =
+sanitize msan check-aarch64: export COUNTS =
 RUN_CHECK := BUILD=$(BUILD) MAKE='$(MAKE)' tests/run_check.sh
 INSTALL_DEPS := tests/tools/install_deps.sh
 # Compilers, and tests, at a time.
@@ -183,6 +188,18 @@ sanitize:
 	@$(RUN_CHECK) \
 	    'asan=$$MAKE suite fuzz-regress SANITIZE=address,undefined BUILD=$$BUILD/asan $(SANITIZE_FLAGS)' \
 	    'tsan=$$MAKE suite SANITIZE=thread BUILD=$$BUILD/tsan $(SANITIZE_FLAGS)'
+
+## msan: under MemorySanitizer, unit tests and fuzzing corpora of what needs no library but libc; needs clang
+.PHONY: msan msan-build msan-run
+MSAN = $(MAKE) --no-print-directory CC=clang SANITIZE=memory CFLAGS='-O1 -g' BUILD=$(BUILD)/msan
+msan:
+	@$(MSAN) -j$(JOBS) msan-build
+	@$(MSAN) msan-run
+msan-build: $(UNIT_TESTS) $(FUZZERS)
+msan-run:
+	@tests=$$(tests/unit/own.sh 12 $(abspath $(UNIT_TESTS))) && \
+	    JOBS=$(JOBS) tests/run_parallel.sh tests/unit/run.sh $$tests
+	@fuzzers=$$(tests/unit/own.sh 4 $(FUZZERS)) && JOBS=$(JOBS) tests/fuzz/run.sh regress 0 $(BUILD) $$fuzzers
 
 ## hardening: what the program is protected with, by readelf
 .PHONY: hardening
