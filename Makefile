@@ -88,7 +88,7 @@ $(LIB): $(call objects,$(LIB_SRC))
 
 # What MemorySanitizer has to be told, in tests and fuzzers: see there.
 MSAN_OBJ := $(if $(filter memory,$(SANITIZE)),$(OBJ)/tests/unit/msan_calls.o)
-MSAN_LINK := $(if $(MSAN_OBJ),-Wl$(comma)--wrap=stat64$(comma)--wrap=lstat64$(comma)--wrap=fstat64$(comma)--wrap=fstatat64)
+MSAN_LINK := $(if $(MSAN_OBJ),$(addprefix -Wl$(comma)--wrap=,stat64 lstat64 fstat64 fstatat64))
 
 link = $(Q)$(CC) $(ALL_LDFLAGS) $(1) -o $@ $(filter %.o %.a,$^) $(LIBS)
 

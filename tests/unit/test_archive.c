@@ -339,7 +339,6 @@ enum { DAMAGE_STEP = 17 };
 #else
 enum { DAMAGE_STEP = 1 };
 #endif
-
 static void expect_damage_is_seen(const char *from, const char *name)
 {
     size_t n_bytes = 0;
@@ -347,8 +346,7 @@ static void expect_damage_is_seen(const char *from, const char *name)
     const char *path = temp_path(&dir, "%s", name);
     struct source *original = NULL;
     struct content want;
-    size_t n_tried = 0;
-    size_t n_refused = 0;
+    size_t n_tried = 0, n_refused = 0;
     bool refused;
     EXPECT(open_path(from, &original) == LLAVAMED_OK);
     content_init(&want, original);
