@@ -38,7 +38,7 @@ import torch_digest
 
 DTYPES = {"delta": None, "float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
 INDEX = "pytorch_model.bin.index.json"
-BATCH = 50
+BATCH = 100
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 
