@@ -3,6 +3,7 @@
 # run.sh: the programs against the real libraries, in two virtual environments below $BUILD, made when they are not
 # there: venv (today's torch, safetensors, huggingface_hub, transformers) and venv-reference (Debian's torch 1.13 with
 # transformers 4.28.1, what LLaVA's own script ran on). What is missing is a failure.
+# INTEROP_LARGE=1 also merges above 4 GiB and 65,600 records (the writer's tests always write files of those sizes).
 # INTEROP_CASES sets the number of random pairs (400), INTEROP_TORCH_CASES that of files laid out as torch does (2000),
 # INTEROP_SAFETENSORS_CASES that of files laid out as safetensors does (3000). INTEROP_JOBS sets how
 # many parts run at a time (one per processor).
@@ -34,8 +35,8 @@ environment venv-reference /usr/bin/python3 tests/interop/requirements-reference
 
 # Each is one process of Python on one core, or nearly: the longest first, two at a time on two cores.
 exec tests/run_check.sh -j "${INTEROP_JOBS:-$(nproc)}" \
-    "torch-output=$build/venv-reference/bin/python tests/interop/torch_output.py --program $program --large \
-        --newer $build/venv/bin/python --cases ${INTEROP_CASES:-400} --bools 100" \
+    "torch-output=$build/venv-reference/bin/python tests/interop/torch_output.py --program $program \
+        ${INTEROP_LARGE:+--large} --newer $build/venv/bin/python --cases ${INTEROP_CASES:-400} --bools 100" \
     "torch-writer=$build/venv-reference/bin/python tests/interop/torch_writer.py --program $build/tools/render_torch \
         --cases ${INTEROP_TORCH_CASES:-2000} --save-pretrained" \
     "torch-writer-today=$build/venv/bin/python tests/interop/torch_writer.py --program $build/tools/render_torch \
