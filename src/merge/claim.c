@@ -65,7 +65,10 @@ static enum llavamed_status compose(const char *nonce, char *text, struct llavam
 {
     struct claim_identity me;
     struct buffer out;
-    claim_identify(&me);
+    int errno_value = claim_identify(&me);
+    if (errno_value != 0) {
+        return llavamed_fail_errno(error, LLAVAMED_STATUS_IO, errno_value, "/proc/self/ns/pid: cannot read");
+    }
     buffer_init(&out, CLAIM_BYTES_MAX - 1);
     buffer_append_text(&out, CLAIM_START "\"version\": 1, \"host\": ");
     json_append_ascii(&out, me.host);

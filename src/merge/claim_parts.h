@@ -16,7 +16,8 @@ struct claim_identity {
     uint64_t start_time; /* clock ticks after boot */
 };
 
-void claim_identify(struct claim_identity *me);
+/* 0, or the errno of what /proc has and could not tell just now: a claim without it would stand in this host's way. */
+int claim_identify(struct claim_identity *me);
 
 /*
  * The bytes of a claim file and its time, both of one open file, since the name may get another one in between. Opening

@@ -73,7 +73,22 @@ static bool look_at_process(uint64_t pid, struct process *process)
     return true;
 }
 
-void claim_identify(struct claim_identity *me)
+/*
+ * Whether an errno says what lies at a name: nothing, or nothing for us; of claim_load(): what no claim of this program
+ * can be. All others say that it cannot be read now, which tells nothing about what it is.
+ */
+static bool is_verdict(int errno_value)
+{
+    static const int verdicts[] = {ENOENT, ENOTDIR, EINVAL, ELOOP, EACCES, EPERM, EISDIR, ENXIO, ENODEV, ENAMETOOLONG};
+    for (size_t i = 0; i < sizeof verdicts / sizeof verdicts[0]; i++) {
+        if (errno_value == verdicts[i]) {
+            return true;
+        }
+    }
+    return false;
+}
+
+int claim_identify(struct claim_identity *me)
 {
     memset(me, 0, sizeof *me);
     (void)gethostname(me->host, sizeof me->host - 1);
@@ -82,9 +97,11 @@ void claim_identify(struct claim_identity *me)
         me->boot_id[strcspn(me->boot_id, "\n")] = '\0';
     }
     ssize_t n = readlink("/proc/self/ns/pid", me->pid_namespace, sizeof me->pid_namespace - 1);
+    int errno_value = n < 0 && !is_verdict(errno) ? errno : 0;
     me->pid_namespace[n > 0 ? n : 0] = '\0';
     struct process process;
     me->start_time = look_at_process((uint64_t)getpid(), &process) ? process.start_time : 0;
+    return errno_value;
 }
 
 /* Of a process of this host. Where /proc hides the processes of others, a number may have been given out again. */
@@ -120,7 +137,7 @@ static void judge(const struct json_value *root, struct claim *claim)
         return;
     }
     struct claim_identity me;
-    claim_identify(&me);
+    (void)claim_identify(&me);
     (void)snprintf(claim->host, sizeof claim->host, "%s", text_member(root, "host"));
     text_make_printable(claim->host);
     claim->pid = pid;
@@ -166,21 +183,6 @@ int claim_load(const char *path, char *text, size_t *n_bytes, int64_t *time_ns)
         *time_ns = (int64_t)info.st_mtim.tv_sec * 1000000000 + info.st_mtim.tv_nsec;
     }
     return errno_value;
-}
-
-/*
- * Whether an errno of claim_load() says what lies at that name: nothing, or what no claim of this program can be. All
- * others say that it cannot be read now, which tells nothing about whose it is.
- */
-static bool is_verdict(int errno_value)
-{
-    static const int verdicts[] = {ENOENT, ENOTDIR, EINVAL, ELOOP, EACCES, EPERM, EISDIR, ENXIO, ENODEV, ENAMETOOLONG};
-    for (size_t i = 0; i < sizeof verdicts / sizeof verdicts[0]; i++) {
-        if (errno_value == verdicts[i]) {
-            return true;
-        }
-    }
-    return false;
 }
 
 static enum llavamed_status fail_unread(const char *path, int errno_value, struct llavamed_error *error)
@@ -267,7 +269,9 @@ static enum llavamed_status judge_by_drafts(const char *path, struct claim *clai
         goto out;
     }
     size_t stem_bytes = strlen(base) > 5 ? strlen(base) - 5 : 0; /* without ".json" */
-    if (directory_list(parent, &listing, NULL) != LLAVAMED_OK) {
+    status = directory_list(parent, &listing, NULL);
+    if (status != LLAVAMED_OK) {
+        status = status == LLAVAMED_STATUS_NO_MEMORY ? llavamed_fail_memory(error, 0, "a listing") : LLAVAMED_OK;
         goto out;
     }
     for (size_t i = 0; status == LLAVAMED_OK && i < listing.n_names; i++) {

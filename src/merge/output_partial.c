@@ -166,8 +166,9 @@ static enum llavamed_status look_into_partial(struct output_dir *dir, enum parti
     if (is_in_the_way(dir->claim, claim)) {
         return output_fail_busy(dir, dir->claim, claim, error);
     }
-    if (directory_list(dir->place.partial, &listing, NULL) != LLAVAMED_OK) {
-        return fail_not_ours(dir, "cannot be looked into", error);
+    status = directory_list(dir->place.partial, &listing, error);
+    if (status != LLAVAMED_OK) {
+        return status == LLAVAMED_STATUS_NO_MEMORY ? status : fail_not_ours(dir, "cannot be looked into", error);
     }
     if (claim->owner != CLAIM_NONE || *state == PARTIAL_PUBLISHED) {
         *state = *state == PARTIAL_PUBLISHED ? PARTIAL_PUBLISHED : PARTIAL_DEAD;

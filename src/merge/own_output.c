@@ -204,8 +204,11 @@ enum llavamed_status own_output_check(const char *shown, const char *path, bool 
             "%s: exists, and was not written by this program (it holds no valid " MANIFEST_FILE_NAME ")", shown);
         llavamed_hint(error, "choose another --out, or move the directory away");
     }
-    if (status == LLAVAMED_OK && directory_list(path, &listing, error) != LLAVAMED_OK) {
-        status = llavamed_fail(error, LLAVAMED_STATUS_OUT_EXISTS, "%s: exists and cannot be looked into", shown);
+    if (status == LLAVAMED_OK) {
+        status = directory_list(path, &listing, error);
+        if (status != LLAVAMED_OK && status != LLAVAMED_STATUS_NO_MEMORY) {
+            status = llavamed_fail(error, LLAVAMED_STATUS_OUT_EXISTS, "%s: exists and cannot be looked into", shown);
+        }
     }
     if (status == LLAVAMED_OK) {
         status = check_nothing_added(shown, path, &listing, &files, error);
