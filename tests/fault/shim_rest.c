@@ -65,13 +65,7 @@ static int shim_inflate_init(void *stream, int bits, const char *version, int n_
 }
 EXPORT(inflateInit2_, shim_inflate_init);
 
-/* ---- libcrypto ---- */
-
-static const void *shim_sha256(void)
-{
-    return fault_due("digest", "EVP_sha256", NULL, -1) ? NULL : NEXT(const void *(*)(void), EVP_sha256)();
-}
-EXPORT(EVP_sha256, shim_sha256);
+/* ---- libcrypto (EVP_sha256() cannot fail, and libcrypto itself calls it while it is set up) ---- */
 
 static void *shim_md_ctx_new(void)
 {
