@@ -141,7 +141,10 @@ enum llavamed_status directory_list(const char *path, struct directory_listing *
     DIR *stream = opendir(path);
     if (stream == NULL) {
         bool missing = errno == ENOENT || errno == ENOTDIR;
-        return llavamed_fail_errno(error, missing ? LLAVAMED_STATUS_INPUT_MISSING : LLAVAMED_STATUS_INPUT_UNREADABLE,
+        return llavamed_fail_errno(error,
+                                   missing           ? LLAVAMED_STATUS_INPUT_MISSING
+                                   : errno == ENOMEM ? LLAVAMED_STATUS_NO_MEMORY
+                                                     : LLAVAMED_STATUS_INPUT_UNREADABLE,
                                    errno, "%s: cannot list the directory", path);
     }
     enum llavamed_status status = LLAVAMED_OK;
