@@ -79,7 +79,7 @@ static enum llavamed_status publish(struct merge_run *run, struct llavamed_error
     if (status == LLAVAMED_OK && old_left) {
         char text[LLAVAMED_MESSAGE_BYTES];
         (void)snprintf(text, sizeof text, "%s", error->message);
-        status = merge_warn(run, text, error);
+        (void)merge_warn(run, text, error); /* told in any case; OUT is there, whatever there is no memory for now */
     }
     return status;
 }

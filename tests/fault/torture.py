@@ -236,12 +236,16 @@ class Torture:
             return {0}
         if series.class_name in ("alloc", "thread", "lock", "inflate"):
             return well | {6}
+        is_parent_sync = series.class_name == "fsync" and os.path.basename(path).startswith("worker-")
         if series.lasts:
             # With --force OUT may be the new one already, and the old one be left for the next run to remove.
-            return well | {3, 5, 6} | ({0} if series.case.force and function == "rename" else set())
+            is_late = series.case.force and (function == "rename" or is_parent_sync)
+            return well | {3, 5, 6} | ({0} if is_late else set())
         if series.class_name == "fsync" and series.kind == errno.EINVAL:
             # Directories of some file systems have no fsync; a file that has none is not to be trusted.
             return {0} if path.endswith("/out.partial") or "/out.ready-" in path or os.path.basename(path).startswith("worker-") else {5}
+        if series.case.force and is_parent_sync:
+            return well | {0, 5, 6}  # 0: OUT is the new one and durable, and the removal of the old one is not
         if series.class_name == "digest":
             return {6, 70}
         if series.class_name == "close":
