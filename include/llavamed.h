@@ -103,7 +103,7 @@ enum llavamed_status {
 
 /*
  * What went wrong, ready to print after "error: " and "hint: ": "PATH: what is wrong (got X, want Y)", lower case,
- * no full stop, control characters and bytes that are not UTF-8 replaced by '?'. No memory is owned: plain data.
+ * no full stop, made printable. No memory is owned: plain data.
  * `problems` holds the first LLAVAMED_PROBLEMS_MAX of `n_problems` when there is a list (PAIR_MISMATCH).
  * `signal_number` is set with INTERRUPTED.
  */
@@ -121,6 +121,13 @@ const char *llavamed_status_name(enum llavamed_status status);
 
 /* The exit status of the programs for this error; 128 + signal_number for INTERRUPTED. */
 int llavamed_exit_status(const struct llavamed_error *error);
+
+/*
+ * For what a front end prints itself, as all texts of this library are made: in place, '?' takes the place of each byte
+ * that is not UTF-8 and of each byte of a character that is not seen or that changes how others are shown (controls,
+ * line and paragraph separators, marks of the direction of writing, characters of no width).
+ */
+void llavamed_make_printable(char *text);
 
 /* ---- Settings ---------------------------------------------------------------------------------------------- */
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "cli/text.h"
+#include "llavamed.h"
 
 void json_emit_init(struct json_emit *emit, FILE *stream)
 {
@@ -13,21 +14,37 @@ void json_emit_init(struct json_emit *emit, FILE *stream)
     emit->stream = stream;
 }
 
+/* \uXXXX of the character that is these bytes of UTF-8; two of them where it does not fit one. */
+static void put_escape(FILE *stream, const char *sequence, size_t n_bytes)
+{
+    unsigned char first = (unsigned char)sequence[0];
+    unsigned character = n_bytes == 1 ? first : first & (0x7fu >> n_bytes);
+    for (size_t i = 1; i < n_bytes; i++) {
+        character = character << 6 | ((unsigned char)sequence[i] & 0x3fu);
+    }
+    if (character >= 0x10000) {
+        unsigned offset = character - 0x10000;
+        (void)fprintf(stream, "\\u%04x", 0xd800 + (offset >> 10));
+        character = 0xdc00 + (offset & 0x3ff);
+    }
+    (void)fprintf(stream, "\\u%04x", character);
+}
+
 static void put_string(FILE *stream, const char *text)
 {
     (void)fputc('"', stream);
     while (*text != '\0') {
         size_t n = cli_utf8_bytes(text);
-        unsigned char first = (unsigned char)*text;
+        char shown[5] = "";
+        memcpy(shown, text, n);
+        llavamed_make_printable(shown);
         if (n == 0) {
             (void)fputc('?', stream);
             n = 1;
-        } else if (first == '"' || first == '\\') {
-            (void)fprintf(stream, "\\%c", first);
-        } else if (first < 0x20 || first == 0x7f) {
-            (void)fprintf(stream, "\\u%04x", first);
-        } else if (first == 0xc2 && (unsigned char)text[1] < 0xa0) { /* C1: JSON allows it, terminals obey it */
-            (void)fprintf(stream, "\\u%04x", (unsigned char)text[1]);
+        } else if (*text == '"' || *text == '\\') {
+            (void)fprintf(stream, "\\%c", *text);
+        } else if (memcmp(shown, text, n) != 0) { /* JSON allows most of these, terminals obey them */
+            put_escape(stream, text, n);
         } else {
             (void)fwrite(text, 1, n, stream);
         }

@@ -24,7 +24,10 @@ void json_emit_init(struct json_emit *emit, FILE *stream);
 void json_emit_begin(struct json_emit *emit, const char *key, char bracket);
 void json_emit_end(struct json_emit *emit, char bracket);
 
-/* NULL becomes null; bytes that are not valid UTF-8 become '?'. */
+/*
+ * NULL becomes null; bytes that are not valid UTF-8 become '?'. What llavamed_make_printable() would replace is written
+ * as \uXXXX: the text stays what it is, and a terminal is told nothing.
+ */
 void json_emit_text(struct json_emit *emit, const char *key, const char *text);
 void json_emit_number(struct json_emit *emit, const char *key, uint64_t number);
 void json_emit_bool(struct json_emit *emit, const char *key, bool value);

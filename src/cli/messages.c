@@ -14,7 +14,7 @@ enum llavamed_status cli_fail(struct llavamed_error *error, enum llavamed_status
     va_start(args, format);
     (void)vsnprintf(error->message, sizeof error->message, format, args);
     va_end(args);
-    cli_make_printable(error->message);
+    llavamed_make_printable(error->message);
     return status;
 }
 
@@ -24,7 +24,7 @@ void cli_hint(struct llavamed_error *error, const char *format, ...)
     va_start(args, format);
     (void)vsnprintf(error->hint, sizeof error->hint, format, args);
     va_end(args);
-    cli_make_printable(error->hint);
+    llavamed_make_printable(error->hint);
 }
 
 void messages_line(FILE *stream, const char *kind, const char *text)

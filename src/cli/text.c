@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "llavamed.h"
+
 size_t cli_utf8_bytes(const char *text)
 {
     const unsigned char *p = (const unsigned char *)text;
@@ -29,29 +31,13 @@ size_t cli_utf8_bytes(const char *text)
     return overlong || surrogate || too_large ? 0 : need;
 }
 
-void cli_make_printable(char *text)
-{
-    while (*text != '\0') {
-        size_t step = cli_utf8_bytes(text);
-        unsigned char first = (unsigned char)text[0];
-        if (step == 0 || first < 0x20 || first == 0x7f) {
-            *text = '?';
-            step = 1;
-        } else if (first == 0xc2 && (unsigned char)text[1] < 0xa0) { /* C1 controls */
-            text[0] = '?';
-            text[1] = '?';
-        }
-        text += step;
-    }
-}
-
 void cli_format(char *text, size_t capacity, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
     (void)vsnprintf(text, capacity, format, args);
     va_end(args);
-    cli_make_printable(text);
+    llavamed_make_printable(text);
 }
 
 static uint64_t rounded_parts(uint64_t value, uint64_t unit, uint64_t parts)

@@ -14,10 +14,7 @@
  */
 size_t cli_utf8_bytes(const char *text);
 
-/* Replaces control characters and bytes that are not valid UTF-8 by '?', in place. */
-void cli_make_printable(char *text);
-
-/* vsnprintf() that truncates to `capacity` (at least 1), then cli_make_printable(). */
+/* vsnprintf() that truncates to `capacity` (at least 1), then llavamed_make_printable(). */
 void cli_format(char *text, size_t capacity, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 /* Bytes in three significant digits and a decimal unit: "0 B", "999 B", "1.00 KB", "13.5 GB". Rounded half up. */

@@ -41,19 +41,43 @@ bool text_is_utf8(const char *bytes, size_t n_bytes)
     return true;
 }
 
-void text_make_printable(char *text)
+/*
+ * Characters that are not seen, end a line, or change the order in which others are seen: what Unicode calls controls,
+ * separators of lines and paragraphs, default ignorable (the marks of direction are among these), and marks of
+ * annotations.
+ */
+static const struct {
+    uint32_t first;
+    uint32_t last;
+} unseen[] = {
+    {0x0000, 0x001f}, {0x007f, 0x009f},   {0x00ad, 0x00ad},   {0x034f, 0x034f},   {0x061c, 0x061c},
+    {0x115f, 0x1160}, {0x17b4, 0x17b5},   {0x180b, 0x180f},   {0x200b, 0x200f},   {0x2028, 0x202e},
+    {0x2060, 0x206f}, {0x3164, 0x3164},   {0xfe00, 0xfe0f},   {0xfeff, 0xfeff},   {0xffa0, 0xffa0},
+    {0xfff0, 0xfffb}, {0x1bca0, 0x1bca3}, {0x1d173, 0x1d17a}, {0xe0000, 0xe0fff},
+};
+
+static bool is_unseen(const unsigned char *sequence, size_t n_bytes)
+{
+    uint32_t character = n_bytes == 1 ? sequence[0] : sequence[0] & (0x7fu >> n_bytes);
+    for (size_t i = 1; i < n_bytes; i++) {
+        character = character << 6 | (sequence[i] & 0x3fu);
+    }
+    bool found = false;
+    for (size_t i = 0; i < sizeof unseen / sizeof unseen[0]; i++) {
+        found = found || (character >= unseen[i].first && character <= unseen[i].last);
+    }
+    return found;
+}
+
+void llavamed_make_printable(char *text)
 {
     unsigned char *p = (unsigned char *)text;
     size_t left = strlen(text);
     while (left > 0) {
         size_t step = utf8_sequence_bytes(p, left);
-        bool c1_control = step == 2 && p[0] == 0xc2 && p[1] < 0xa0;
-        if (step == 0 || p[0] < 0x20 || p[0] == 0x7f) {
-            *p = '?';
-            step = 1;
-        } else if (c1_control) {
-            p[0] = '?';
-            p[1] = '?';
+        if (step == 0 || is_unseen(p, step)) {
+            step = step == 0 ? 1 : step;
+            memset(p, '?', step);
         }
         p += step;
         left -= step;
@@ -64,7 +88,7 @@ static void __attribute__((format(printf, 3, 0))) format_text(char *text, size_t
                                                              va_list args)
 {
     (void)vsnprintf(text, capacity, format, args);
-    text_make_printable(text);
+    llavamed_make_printable(text);
 }
 
 enum llavamed_status llavamed_fail(struct llavamed_error *error, enum llavamed_status status, const char *format, ...)

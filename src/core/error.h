@@ -11,8 +11,8 @@
 #define LLAVAMED_CHECK __attribute__((warn_unused_result))
 
 /*
- * Sets status and message (truncated to fit, control characters and bytes that are not UTF-8 replaced by '?'),
- * clears the hint and the list of problems, returns `status`. `error` may be NULL.
+ * Sets status and message (truncated to fit, then llavamed_make_printable()), clears the hint and the list of problems,
+ * returns `status`. `error` may be NULL.
  */
 enum llavamed_status llavamed_fail(struct llavamed_error *error, enum llavamed_status status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
@@ -29,9 +29,6 @@ void llavamed_problem(struct llavamed_error *error, const char *format, ...) __a
 
 /* "out of memory (wanted N bytes for WHAT)" with LLAVAMED_STATUS_NO_MEMORY. */
 enum llavamed_status llavamed_fail_memory(struct llavamed_error *error, uint64_t bytes, const char *what);
-
-/* Replaces control characters and bytes that are not valid UTF-8 by '?', in place. */
-void text_make_printable(char *text);
 
 /* Whether the bytes are valid UTF-8 (RFC 3629: no surrogates, no overlong forms). NUL counts as a character. */
 bool text_is_utf8(const char *bytes, size_t n_bytes);

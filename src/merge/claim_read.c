@@ -92,7 +92,7 @@ int claim_identify(struct claim_identity *me)
 {
     memset(me, 0, sizeof *me);
     (void)gethostname(me->host, sizeof me->host - 1);
-    text_make_printable(me->host);
+    llavamed_make_printable(me->host);
     if (read_start("/proc/sys/kernel/random/boot_id", me->boot_id, sizeof me->boot_id)) {
         me->boot_id[strcspn(me->boot_id, "\n")] = '\0';
     }
@@ -139,7 +139,7 @@ static void judge(const struct json_value *root, struct claim *claim)
     struct claim_identity me;
     (void)claim_identify(&me);
     (void)snprintf(claim->host, sizeof claim->host, "%s", text_member(root, "host"));
-    text_make_printable(claim->host);
+    llavamed_make_printable(claim->host);
     claim->pid = pid;
     claim->owner = CLAIM_REMOTE;
     if (claim->beat_ns < RELEASED_BEFORE_NS) {

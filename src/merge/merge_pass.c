@@ -152,7 +152,7 @@ static enum llavamed_status warn_of_tensor(struct merge_run *run, size_t index, 
                        tensor->out.name, (unsigned long long)outcome->counts.n_nan,
                        (unsigned long long)outcome->counts.n_infinite, (unsigned long long)outcome->n_overflow,
                        dtype_name(tensor->out.dtype));
-        text_make_printable(text);
+        llavamed_make_printable(text);
         status = merge_warn(run, text, error);
     }
     if (status == LLAVAMED_OK && tensor->action == PLAN_INV_FREQ &&
@@ -162,7 +162,7 @@ static enum llavamed_status warn_of_tensor(struct merge_run *run, size_t index, 
                        "with mixed versions; programs recompute them, --inv-freq drop leaves them out",
                        tensor->out.name, (unsigned long long)(tensor->out.n_elems - outcome->counts.n_delta_zero),
                        (unsigned long long)tensor->out.n_elems);
-        text_make_printable(text);
+        llavamed_make_printable(text);
         status = merge_warn(run, text, error);
     }
     return status;

@@ -14,7 +14,7 @@ static void tell(const struct merge_run *run, void (*to)(void *context, const ch
     char line[MERGE_LINE_BYTES];
     if (run->batch->n_runs > 1) {
         (void)snprintf(line, sizeof line, "%s: %s", run->settings->out, text);
-        text_make_printable(line);
+        llavamed_make_printable(line);
         text = line;
     }
     to(run->observer->context, text);
@@ -30,7 +30,7 @@ void merge_note(const struct merge_run *run, const char *format, ...)
     va_start(args, format);
     (void)vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    text_make_printable(text);
+    llavamed_make_printable(text);
     tell(run, run->observer->note, text);
 }
 

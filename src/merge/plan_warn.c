@@ -10,7 +10,7 @@ static enum llavamed_status keep_warning(struct plan *plan, struct buffer *text,
 {
     enum llavamed_status status = buffer_status(text, "a warning", error);
     if (status == LLAVAMED_OK) {
-        text_make_printable(text->data);
+        llavamed_make_printable(text->data);
         plan->warnings[plan->n_warnings++] = buffer_take(text);
     }
     buffer_deinit(text);

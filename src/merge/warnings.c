@@ -34,7 +34,7 @@ void warnings_add(struct warnings *warnings, const char *format, ...)
     va_start(args, format);
     (void)vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    text_make_printable(text);
+    llavamed_make_printable(text);
     char *copy = strdup(text);
     if (copy == NULL) {
         warnings->failed = true;

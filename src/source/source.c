@@ -30,7 +30,7 @@ enum llavamed_status source_remark(struct source *source, bool is_warning, struc
     va_start(args, format);
     (void)vsnprintf(line, sizeof line, format, args);
     va_end(args);
-    text_make_printable(line);
+    llavamed_make_printable(line);
     char *text = strdup(line);
     if (text == NULL) {
         return llavamed_fail_memory(error, sizeof line, "a remark");

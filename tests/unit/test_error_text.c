@@ -83,6 +83,7 @@ static const struct text_pair text_pairs[] = {
     {"\xc2\x80\xc2\x9f\xc2\xa0", "????\xc2\xa0", true},
     {"\xc3\xa9\xe4\xb8\xad\xf0\x9f\x98\x80", "\xc3\xa9\xe4\xb8\xad\xf0\x9f\x98\x80", true},
     {"\xed\x9f\xbf\xee\x80\x80\xf4\x8f\xbf\xbf", "\xed\x9f\xbf\xee\x80\x80\xf4\x8f\xbf\xbf", true},
+    {"a\xe2\x80\xaez\xf3\xa0\x81\x81", "a???z????", true},
     {"a\xffz", "a?z", false},
     {"\x80", "?", false},
     {"\xc3", "?", false},
@@ -106,13 +107,60 @@ static void text_is_made_printable(void)
         char text[32];
         (void)snprintf(text, sizeof text, "%s", pair->text);
         EXPECT(text_is_utf8(text, strlen(text)) == pair->is_utf8);
-        text_make_printable(text);
+        llavamed_make_printable(text);
         EXPECT_TEXT(text, pair->printable);
     }
     EXPECT(text_is_utf8("a\0b", 3));
     EXPECT(!text_is_utf8("a\0\xff", 3));
     /* The sequence is whole in memory and cut by the length. */
     EXPECT(!text_is_utf8("\xe4\xb8\xad", 2));
+}
+
+/* The first and the last of each range of what is not seen, and their neighbours, which are: of Unicode's own files. */
+static const struct {
+    uint32_t first;
+    uint32_t last;
+} unseen_characters[] = {
+    {0x01, 0x1f},     {0x7f, 0x9f},       {0xad, 0xad},       {0x34f, 0x34f},     {0x61c, 0x61c},
+    {0x115f, 0x1160}, {0x17b4, 0x17b5},   {0x180b, 0x180f},   {0x200b, 0x200f},   {0x2028, 0x202e},
+    {0x2060, 0x206f}, {0x3164, 0x3164},   {0xfe00, 0xfe0f},   {0xfeff, 0xfeff},   {0xffa0, 0xffa0},
+    {0xfff0, 0xfffb}, {0x1bca0, 0x1bca3}, {0x1d173, 0x1d17a}, {0xe0000, 0xe0fff},
+};
+
+static bool is_replaced(uint32_t character)
+{
+    char sequence[8] = "";
+    if (character < 0x80) {
+        sequence[0] = (char)character;
+    } else if (character < 0x800) {
+        (void)snprintf(sequence, sizeof sequence, "%c%c", 0xc0 | character >> 6, 0x80 | (character & 0x3f));
+    } else if (character < 0x10000) {
+        (void)snprintf(sequence, sizeof sequence, "%c%c%c", 0xe0 | character >> 12, 0x80 | (character >> 6 & 0x3f),
+                       0x80 | (character & 0x3f));
+    } else {
+        (void)snprintf(sequence, sizeof sequence, "%c%c%c%c", 0xf0 | character >> 18, 0x80 | (character >> 12 & 0x3f),
+                       0x80 | (character >> 6 & 0x3f), 0x80 | (character & 0x3f));
+    }
+    char text[16];
+    (void)snprintf(text, sizeof text, "a%sz", sequence);
+    EXPECT(text_is_utf8(text, strlen(text)));
+    llavamed_make_printable(text);
+    bool same = strncmp(text + 1, sequence, strlen(sequence)) == 0;
+    EXPECT(same || strspn(text + 1, "?") == strlen(sequence));
+    EXPECT(text[0] == 'a' && text[strlen(text) - 1] == 'z' && strlen(text) == strlen(sequence) + 2);
+    return !same;
+}
+
+static void what_is_not_seen_is_replaced(void)
+{
+    for (size_t i = 0; i < sizeof unseen_characters / sizeof unseen_characters[0]; i++) {
+        uint32_t first = unseen_characters[i].first;
+        uint32_t last = unseen_characters[i].last;
+        EXPECT(is_replaced(first) && is_replaced((first + last) / 2) && is_replaced(last));
+        EXPECT(first == 1 || !is_replaced(first - 1));
+        EXPECT(!is_replaced(last + 1));
+    }
+    EXPECT(!is_replaced(0x3053) && !is_replaced(0xe000) && !is_replaced(0x1f600) && !is_replaced(0x10ffff));
 }
 
 struct status_case {
@@ -332,6 +380,7 @@ int main(void)
     CASE(long_messages_are_cut);
     CASE(problems_are_counted_beyond_the_list);
     CASE(text_is_made_printable);
+    CASE(what_is_not_seen_is_replaced);
     CASE(statuses_have_names_and_exit_statuses);
     CASE(buffers_grow_to_their_maximum);
     CASE(dtypes_have_names_and_sizes);

@@ -284,9 +284,31 @@ static void plan(void)
     release();
 }
 
+/* The text itself, in characters that a terminal does nothing by. */
+static void json_of_what_is_not_seen(void)
+{
+    const struct llavamed_settings settings = {
+        .base = "a\xe2\x80\xaez\xc2\x85\x7f",
+        .delta = "\xf3\xa0\x81\x81\xf0\x9d\x85\xb3\xef\xbb\xbf",
+        .out = "\xe4\xb8\xad\xf0\x9f\x98\x80\xe2\x80",
+    };
+    const struct llavamed_result result = {0};
+    struct llavamed_error error;
+    (void)cli_fail(&error, LLAVAMED_STATUS_USAGE, "m");
+    const struct report report = {&settings, &result, &error, 0};
+    FILE *stream = start();
+    report_print_json(stream, &report);
+    finish(stream);
+    EXPECT(strstr(printed, "\"base\": \"a\\u202ez\\u0085\\u007f\",\n"
+                           "  \"delta\": \"\\udb40\\udc41\\ud834\\udd73\\ufeff\",\n"
+                           "  \"out\": \"\xe4\xb8\xad\xf0\x9f\x98\x80?\?\",\n") != NULL);
+    release();
+}
+
 int main(void)
 {
     CASE(json_of_a_success);
+    CASE(json_of_what_is_not_seen);
     CASE(json_of_a_failure);
     CASE(messages_of_an_error);
     CASE(messages_are_safe_lines);
