@@ -302,12 +302,12 @@ interop:
 lint-basic:
 	@CC=$(CC) tests/lint/run.sh basic
 
-## lint: all of lint: gcc, clang, clang-tidy, cppcheck, shellcheck, clang-format, and that each rule can fail
+## lint: all of lint: lint-basic, gcc and clang with warnings as errors, clang-tidy, cppcheck, shellcheck
 .PHONY: lint
 lint:
 	@BUILD=$(BUILD) MAKE='$(MAKE)' tests/lint/run.sh all
 
-## format: rewrite the sources with clang-format; format-check: tell what it would change
+## format: rewrite the sources with clang-format; format-check: tell what it would change. No part of lint
 .PHONY: format format-check
 format:
 	clang-format -i $$(tests/lint/files.sh c)
