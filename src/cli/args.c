@@ -149,7 +149,7 @@ static enum llavamed_status choose(struct parser *parser, const struct option_ro
 
 /* ---- Options ----------------------------------------------------------------------------------------------- */
 
-/* What a flag sets; NULL for other options. */
+/* What a flag sets; NULL for --help, --version and options with a value. */
 static bool *flag_of(struct args *args, enum option_id id)
 {
     switch ((int)id) {
@@ -172,6 +172,17 @@ static bool *flag_of(struct args *args, enum option_id id)
     }
 }
 
+/* An option without a value. */
+static void set_flag(struct args *args, enum option_id id)
+{
+    bool *flag = flag_of(args, id);
+    if (flag != NULL) {
+        *flag = true;
+    } else {
+        args->action = id == OPTION_HELP ? ARGS_HELP : ARGS_VERSION;
+    }
+}
+
 static enum llavamed_status note_pair_part(struct parser *parser, bool is_out, const char *value)
 {
     struct llavamed_settings *settings = &parser->args->settings;
@@ -185,17 +196,12 @@ static enum llavamed_status note_pair_part(struct parser *parser, bool is_out, c
     return LLAVAMED_OK;
 }
 
-/* `value` is NULL exactly for flags, `chosen` that of an option with choices. */
+/* An option with a value; `chosen` is that of an option with choices. */
 static enum llavamed_status set_option(struct parser *parser, const struct option_row *row, const char *spelled,
                                        const char *value, int chosen)
 {
     struct args *args = parser->args;
     struct llavamed_settings *settings = &args->settings;
-    bool *flag = flag_of(args, row->id);
-    if (flag != NULL) {
-        *flag = true;
-        return LLAVAMED_OK;
-    }
     switch ((int)row->id) {
     case OPTION_BASE:
         settings->base = value;
@@ -233,12 +239,6 @@ static enum llavamed_status set_option(struct parser *parser, const struct optio
         return set_size(parser, spelled, value, &settings->max_memory_bytes);
     case OPTION_THREADS:
         return set_threads(parser, spelled, value, &settings->n_threads);
-    case OPTION_HELP:
-        args->action = ARGS_HELP;
-        break;
-    case OPTION_VERSION:
-        args->action = ARGS_VERSION;
-        break;
     default: /* options of a later version, refused before */
         break;
     }
@@ -266,7 +266,8 @@ static enum llavamed_status take_option(struct parser *parser, const struct opti
         if (joined != NULL) {
             return cli_fail(error, LLAVAMED_STATUS_USAGE, "%s: takes no value (got '%.100s')", spelled, joined);
         }
-        return set_option(parser, row, spelled, NULL, 0);
+        set_flag(parser->args, row->id);
+        return LLAVAMED_OK;
     }
     const char *value = joined;
     if (value == NULL) {

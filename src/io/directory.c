@@ -242,9 +242,10 @@ static enum llavamed_status check_flat(int fd, const char *path, const struct di
 static enum llavamed_status remove_file(const char *directory, const char *name, const struct run_guard *guard,
                                         struct llavamed_error *error)
 {
+    size_t name_bytes = strlen(name);
     char *path = path_join(directory, name);
     enum llavamed_status status =
-        path == NULL ? llavamed_fail_memory(error, strlen(name), "a path") : run_guard_confirm(guard, error);
+        path == NULL ? llavamed_fail_memory(error, name_bytes, "a path") : run_guard_confirm(guard, error);
     if (status == LLAVAMED_OK && unlink(path) != 0 && errno != ENOENT) {
         status = llavamed_fail_errno(error, LLAVAMED_STATUS_OUT_UNWRITABLE, errno, "%s: cannot remove the file", path);
     }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "source/archive.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -296,6 +297,7 @@ const struct zip_entry *archive_entry(const struct archive *archive, const char 
 
 enum llavamed_status archive_check_file(const struct zip_entry *entry, const char *path, struct llavamed_error *error)
 {
+    assert(entry != NULL);
     if (!entry->is_link) {
         return LLAVAMED_OK;
     }

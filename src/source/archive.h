@@ -36,7 +36,7 @@ struct input_file *archive_file(const struct archive *archive);
 /* "PATH/FOLDER/NAME", for messages; owned by the caller, NULL when out of memory. */
 char *archive_member_path(const struct archive *archive, const char *name);
 
-/* The entry of a name of the listing. Borrowed. */
+/* The entry of a name of the listing, NULL for another name. Borrowed. */
 const struct zip_entry *archive_entry(const struct archive *archive, const char *name);
 
 /* Refuses a symbolic link (zip -y), whose content is where it leads. INPUT_UNSUPPORTED. */
