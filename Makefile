@@ -302,7 +302,12 @@ interop:
 lint-basic:
 	@CC=$(CC) tests/lint/run.sh basic
 
-## lint: all of lint: lint-basic, gcc and clang with warnings as errors, clang-tidy, cppcheck, shellcheck
+## analyzer: the static analyser of gcc over src/
+.PHONY: analyzer
+analyzer:
+	@JOBS=$(JOBS) tests/lint/check_analyzer.sh
+
+## lint: all of lint: lint-basic, gcc and clang with warnings as errors, analyzer, clang-tidy, cppcheck, shellcheck
 .PHONY: lint
 lint:
 	@BUILD=$(BUILD) MAKE='$(MAKE)' tests/lint/run.sh all

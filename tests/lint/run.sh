@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # run.sh basic: the house rules and the test of these rules; needs a shell and the compiler that builds the project.
-# run.sh all:   also warnings as errors by gcc and clang, clang-tidy, cppcheck, shellcheck. A missing tool is a failure.
+# run.sh all:   also warnings as errors by gcc and clang, GCC's analyser, clang-tidy, cppcheck, shellcheck. A missing
+#               tool is a failure.
 # Ends with "N passed, N failed": one for each rule, and for each violation that selftest.sh planted.
 set -u
 
@@ -84,6 +85,7 @@ esac
 if [ "${1:-basic}" = all ]; then
     check gcc compile gcc
     check clang compile clang
+    check gcc-analyzer tests/lint/check_analyzer.sh
     check clang-tidy tidy
     check cppcheck check_with_cppcheck
     check shellcheck check_with_shellcheck
