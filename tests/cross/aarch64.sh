@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # aarch64.sh
 # Builds everything for aarch64 below $BUILD/aarch64 (build/aarch64) with Debian's cross compiler and libraries, runs
-# the kernel test and the unit tests under qemu-user, and holds merges against those of this machine's own build. Ends
-# with "N passed, N failed". tests/tools/install_deps.sh aarch64 tells what it needs.
+# the kernel test and the unit tests under qemu-user, looks how the program is protected, and holds merges against those
+# of this machine's own build. Ends with "N passed, N failed". tests/tools/install_deps.sh aarch64 tells what it needs.
 set -eu
 
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
@@ -28,4 +28,5 @@ for source in tests/unit/test_*.c; do
 done
 exec tests/run_check.sh \
     "aarch64-tests=$MAKE --no-print-directory -s -k -O -j$jobs $targets $cross" \
+    "aarch64-hardening=$MAKE --no-print-directory -s hardening $cross" \
     "aarch64-merges=tests/cross/merges.sh $BUILD $emulator $BUILD/aarch64/llavamed-apply"

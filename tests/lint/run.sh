@@ -33,6 +33,12 @@ compile()
     $MAKE --no-print-directory -j"$(nproc)" WERROR=1 CC="$1" BUILD="$BUILD/werror-$1" check-build
 }
 
+# Of the build that compile() has made: what make check asks of the release build.
+hardening()
+{
+    $MAKE --no-print-directory WERROR=1 CC="$1" BUILD="$BUILD/werror-$1" COUNTS= hardening
+}
+
 # The flags of the Makefile that change what the compiler reads.
 c_flags='-D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -Iinclude -Isrc -Itests'
 
@@ -85,6 +91,7 @@ esac
 if [ "${1:-basic}" = all ]; then
     check gcc compile gcc
     check clang compile clang
+    check clang-hardening hardening clang
     check gcc-analyzer tests/lint/check_analyzer.sh
     check clang-tidy tidy
     check cppcheck check_with_cppcheck
