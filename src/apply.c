@@ -117,6 +117,7 @@ struct display {
 static void display_init(struct display *display, const struct args *args)
 {
     const struct meter_environment environment = {.stream = stderr, .now_ns = clock_ns, .columns = terminal_columns};
+    memset(display, 0, sizeof *display);
     meter_init(&display->meter, &environment);
     bool wanted =
         args->progress == ARGS_PROGRESS_ALWAYS || (args->progress == ARGS_PROGRESS_AUTO && isatty(STDERR_FILENO) == 1);
