@@ -126,7 +126,7 @@ $(OBJ)/tests/fuzz/fuzz_%: $(OBJ)/tests/fuzz/fuzz_%.o $(FUZZ_MAIN:%=$(OBJ)/tests/
 
 # Where tests leave what they counted, for `make promises`.
 export COUNTS ?= $(abspath $(BUILD))/counts/check
-torture fuzz afl interop: export COUNTS = $(abspath $(BUILD))/counts/long
+torture fuzz afl interop valgrind: export COUNTS = $(abspath $(BUILD))/counts/long
 sanitize msan check-aarch64: export COUNTS =
 RUN_CHECK := BUILD=$(BUILD) MAKE='$(MAKE)' tests/run_check.sh
 INSTALL_DEPS := tests/tools/install_deps.sh
@@ -200,6 +200,17 @@ msan-run:
 	@tests=$$(tests/unit/own.sh 12 $(abspath $(UNIT_TESTS))) && \
 	    JOBS=$(JOBS) tests/run_parallel.sh tests/unit/run.sh $$tests
 	@fuzzers=$$(tests/unit/own.sh 4 $(FUZZERS)) && JOBS=$(JOBS) tests/fuzz/run.sh regress 0 $(BUILD) $$fuzzers
+
+## valgrind: whole small merges and some unit tests under valgrind, which knows at most AVX2; a minute or two
+# Of the unit tests those that end within some seconds there. Others of what reads inputs take longer, as they damage
+# files byte by byte (pickle, json, zip_member, shard_index, strided, torch_layout, archive, meta), write and move much
+# (content_stream, pipeline_stream, journal), or hold the processor's time against a limit (zip).
+VALGRIND_TESTS := $(patsubst %,$(OBJ)/tests/unit/test_%,tile input_hashes content torch run_key source documents \
+    tile_fit source_directory recognise pipeline crc32 base_signs args report inflate hub_cache meter error_text \
+    record_crc)
+.PHONY: valgrind
+valgrind: all tools $(VALGRIND_TESTS)
+	@JOBS=$(JOBS) tests/fault/valgrind.sh $(BUILD) $(abspath $(VALGRIND_TESTS))
 
 ## hardening: what the program is protected with, by readelf
 .PHONY: hardening

@@ -123,7 +123,7 @@ need_for_aarch64()
 
 need_for_ci()
 {
-    for tool in clang clang-tidy cppcheck shellcheck; do
+    for tool in clang clang-tidy cppcheck shellcheck valgrind; do
         need "$tool" "$tool" command -v "$tool"
     done
     need "$(new_clang_format)" 'a clang-format that knows .clang-format' formats
