@@ -45,10 +45,20 @@ static bool lacked_memory(void)
     return lacked;
 }
 
+/* An allocation deep within libcrypto may leave no trace but an algorithm that seems to be missing, for that once. */
+static bool is_available(const struct algorithm *algorithm)
+{
+    EVP_MD *md = EVP_MD_fetch(NULL, algorithm->name, NULL);
+    bool found = md != NULL;
+    EVP_MD_free(md);
+    ERR_clear_error();
+    return found;
+}
+
 /* libcrypto fails only for lack of memory or, in a FIPS set-up, of the algorithm. */
 static enum llavamed_status fail_library(const struct algorithm *algorithm, struct llavamed_error *error)
 {
-    if (lacked_memory()) {
+    if (lacked_memory() || is_available(algorithm)) {
         return llavamed_fail(error, LLAVAMED_STATUS_NO_MEMORY, "out of memory for %s (libcrypto)", algorithm->name);
     }
     enum llavamed_status status = llavamed_fail(

@@ -274,17 +274,33 @@ enum llavamed_status hub_cache_find(const char *spec, const char *role, char **s
 
 /* ---- From a directory to its repository ---- */
 
+/*
+ * After a path could not be resolved. One that is not there or cannot be followed is left to who opens it, and tells why;
+ * with any other the question is open whether it stays in its repository.
+ */
+static enum llavamed_status fail_unresolved(const char *path, int errno_value, struct llavamed_error *error)
+{
+    if (errno_value == ENOMEM) {
+        return llavamed_fail_memory(error, PATH_MAX, "a path");
+    }
+    if (errno_value == ENOENT || errno_value == ENOTDIR || errno_value == ELOOP) {
+        return LLAVAMED_OK;
+    }
+    return llavamed_fail_errno(error, LLAVAMED_STATUS_INPUT_UNREADABLE, errno_value, "%s: cannot tell where it leads",
+                               path);
+}
+
 enum llavamed_status hub_cache_repository_of(const char *directory, char **repository, char **resolved,
                                              struct llavamed_error *error)
 {
     char *path = realpath(directory, NULL);
-    if (path == NULL && errno == ENOMEM) {
-        return llavamed_fail_memory(error, PATH_MAX, "a path");
-    }
     *repository = NULL;
     *resolved = NULL;
+    if (path == NULL) {
+        return fail_unresolved(directory, errno, error);
+    }
     const char *cut = NULL;
-    for (const char *at = path; at != NULL && (at = strstr(at, SNAPSHOTS)) != NULL; at++) {
+    for (const char *at = path; (at = strstr(at, SNAPSHOTS)) != NULL; at++) {
         const char *component = at;
         while (component > path && component[-1] != '/') {
             component--;
@@ -383,7 +399,7 @@ enum llavamed_status hub_cache_check_inside(const char *repository, const char *
 {
     char *real = resolve(repository, resolved, path);
     if (real == NULL) {
-        return errno == ENOMEM ? llavamed_fail_memory(error, PATH_MAX, "a path") : LLAVAMED_OK;
+        return fail_unresolved(path, errno, error);
     }
     enum llavamed_status status = LLAVAMED_OK;
     if (part_below(repository, real) == NULL && !is_shared_blob(repository, real)) {
