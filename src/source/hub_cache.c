@@ -275,8 +275,8 @@ enum llavamed_status hub_cache_find(const char *spec, const char *role, char **s
 /* ---- From a directory to its repository ---- */
 
 /*
- * After a path could not be resolved. One that is not there or cannot be followed is left to who opens it, and tells why;
- * with any other the question is open whether it stays in its repository.
+ * After a path could not be resolved. One that is not there or cannot be followed is left to who opens it, and tells
+ * why; with any other the question is open whether it stays in its repository.
  */
 static enum llavamed_status fail_unresolved(const char *path, int errno_value, struct llavamed_error *error)
 {
