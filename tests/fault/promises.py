@@ -4,9 +4,10 @@
 
     tests/fault/promises.py COUNTS_DIRECTORY [FILE]
 
-A test writes "PASSED FAILED" to COUNTS/NAME, where COUNTS is the environment variable that make sets: check/ of the counts'
-directory for the tests of `make check`, long/ for torture, fuzz, interop and valgrind. NAME is what the table gives in backquotes: the
-test's path, with a part of it behind a colon where it counts in parts. A figure that nothing was counted for stays.
+A test writes "PASSED FAILED" to COUNTS/NAME, where COUNTS is the environment variable that make sets: check/ of the
+counts' directory for the tests of `make check`, long/ for torture, fuzz, interop and valgrind. NAME is what the table
+gives in backquotes: the test's path, with a part of it behind a colon where it counts in parts. A figure that nothing
+was counted for stays.
 """
 import pathlib
 import re
