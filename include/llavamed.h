@@ -231,6 +231,48 @@ struct llavamed_action_report {
     uint64_t out_bytes; /* 0 for "drop" */
 };
 
+/*
+ * What workers spend their time with, with names for --json. One that is read on another thread's behalf is with the
+ * thread that does it; each moment is in one phase alone.
+ */
+#define LLAVAMED_PHASE_LIST(X)                                                                                         \
+    X(READ, "read")               /* reading inputs, and output that is read back; letting go of their cached pages */ \
+    X(INFLATE, "inflate")         /* of compressed archives */                                                         \
+    X(ADD, "add")                 /* converting and adding elements */                                                 \
+    X(CRC32, "crc32")             /* of tiles, and of what is read where the input records one */                      \
+    X(SHA256, "sha256")           /* of the shards */                                                                  \
+    X(WRITE, "write")             /* handing bytes to the system */                                                    \
+    X(SYNC, "sync")               /* starting write-back and waiting for it, fsync */                                  \
+    X(WAIT_HASH, "wait_hash")     /* all buffers taken, by tiles that wait for the hash of their shard too */          \
+    X(WAIT_MEMORY, "wait_memory") /* all buffers taken, by tiles that others are at */                                 \
+    X(WAIT_ORDER, "wait_order")   /* what comes next is just being opened or read by another worker */                 \
+    X(WAIT_TASK, "wait_task")     /* no work left but what others are at; also before the start */                     \
+    X(OTHER, "other")             /* scheduling, the journal, headers */
+
+enum llavamed_phase {
+#define LLAVAMED_PHASE_ENUM(constant, name) LLAVAMED_PHASE_##constant,
+    LLAVAMED_PHASE_LIST(LLAVAMED_PHASE_ENUM)
+#undef LLAVAMED_PHASE_ENUM
+    LLAVAMED_PHASE_COUNT
+};
+
+/* "read". Static storage. */
+const char *llavamed_phase_name(enum llavamed_phase phase);
+
+struct llavamed_phase_counter {
+    uint64_t sum_ns; /* of all workers, by the clock: one that is ready to run but has no core counts too */
+    uint64_t min_ns; /* of the worker that had least of it */
+    uint64_t max_ns;
+    uint64_t n_bytes; /* that went through it: for add those of the result, for inflate those that came out; of waiting
+                         and other 0 */
+};
+
+/* Of the merge: the sums of all phases together are n_workers times merge_ns, less what comes after the last tile. */
+struct llavamed_counters {
+    unsigned n_workers; /* that were started; 0: the merge did not come to its end */
+    struct llavamed_phase_counter phases[LLAVAMED_PHASE_COUNT];
+};
+
 /* Filled as far as the run came, on failure too. Free with llavamed_result_free(). */
 struct llavamed_result {
     struct llavamed_shard_report *shards; /* owned */
@@ -250,6 +292,7 @@ struct llavamed_result {
     uint64_t plan_ns;
     uint64_t merge_ns;   /* first tile claimed to last tile hashed */
     uint64_t total_ns;   /* whole call */
+    struct llavamed_counters counters; /* with several outputs: of all that were made together */
     uint64_t n_nan;      /* elements of the result */
     uint64_t n_infinite;
     uint64_t n_rounded;  /* sums that the result's dtype cannot hold exactly */

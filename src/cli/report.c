@@ -84,6 +84,22 @@ static void emit_bytes(struct json_emit *emit, const struct llavamed_result *res
     json_emit_end(emit, '}');
 }
 
+static void emit_counters(struct json_emit *emit, const struct llavamed_counters *counters)
+{
+    json_emit_begin(emit, "counters", '{');
+    json_emit_number(emit, "workers", counters->n_workers);
+    for (int i = 0; i < LLAVAMED_PHASE_COUNT; i++) {
+        const struct llavamed_phase_counter *counter = &counters->phases[i];
+        json_emit_begin(emit, llavamed_phase_name((enum llavamed_phase)i), '{');
+        json_emit_seconds(emit, "seconds", counter->sum_ns);
+        json_emit_seconds(emit, "least", counter->min_ns);
+        json_emit_seconds(emit, "most", counter->max_ns);
+        json_emit_number(emit, "bytes", counter->n_bytes);
+        json_emit_end(emit, '}');
+    }
+    json_emit_end(emit, '}');
+}
+
 static void emit_warnings(struct json_emit *emit, const struct llavamed_result *result)
 {
     json_emit_begin(emit, "warnings", '[');
@@ -105,6 +121,7 @@ static void emit_run(struct json_emit *emit, const struct llavamed_result *resul
         json_emit_number(emit, "peak_rss", *peak_rss_bytes);
     }
     json_emit_end(emit, '}');
+    emit_counters(emit, &result->counters);
     json_emit_number(emit, "threads", result->n_threads);
     json_emit_text(emit, "cpu", result->cpu);
     emit_warnings(emit, result);

@@ -23,7 +23,10 @@ struct report {
  *             counts {nan, infinite, rounded}, manifest_sha256}
  *     timings {plan_seconds, merge_seconds, total_seconds}
  *     bytes {planned_read, planned_write, read, written, reused, free}
- *     memory {pool, peak_rss}, threads, cpu, warnings[], version
+ *     memory {pool, peak_rss}
+ *     counters {workers, read, inflate, add, crc32, sha256, write, sync, wait_hash, wait_memory, wait_order, wait_task,
+ *               other: each {seconds, least, most, bytes}}
+ *     threads, cpu, warnings[], version
  *
  * Texts that do not apply are null. Write errors are left on the stream.
  */
@@ -44,9 +47,10 @@ struct report_all {
  *     status, code, message, hint, n_problems, problems[]: the first of what went wrong
  *     base, dry_run
  *     outputs[] {status, code, message, hint, n_problems, problems[], delta, out, published, result, timings, bytes,
- *                memory {pool}, threads, cpu, warnings[], started_over}: as of a single run. Without a problem of its
- *                own, an output that was not made has the status and code of the whole, and no message. Bytes of the
- *                base are counted in the first output that is read with it
+ *                memory {pool}, counters, threads, cpu, warnings[], started_over}: as of a single run. Without a
+ *                problem of its own, an output that was not made has the status and code of the whole, and no message.
+ *                Bytes of the base are counted in the first output that is read with it; counters are of all outputs
+ *                that were made together
  *     timings {total_seconds}, bytes {planned_read, planned_write, read, written, reused}: of all together
  *     memory {peak_rss}, version
  */

@@ -69,8 +69,10 @@ static void *worker_main(void *argument)
     const struct crew_job *job = crew->job;
     struct llavamed_error error;
     (void)fesetenv(FE_DFL_ENV); /* the kernels' law; a host program may have set another rounding or flush-to-zero */
+    phase_attach(job->clocks == NULL ? NULL : &job->clocks[worker->number]);
     pthread_mutex_lock(&crew->mutex);
     while (!crew->stop) {
+        (void)phase_change(LLAVAMED_PHASE_OTHER);
         enum crew_turn turn = job->take_locked(job->state, worker->number);
         if (turn == CREW_OVER) {
             break;
@@ -94,6 +96,8 @@ static void *worker_main(void *argument)
     pthread_cond_broadcast(&crew->change);
     pthread_cond_signal(&crew->watcher);
     pthread_mutex_unlock(&crew->mutex);
+    (void)phase_change(LLAVAMED_PHASE_WAIT_TASK);
+    phase_attach(NULL);
     return NULL;
 }
 

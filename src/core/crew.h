@@ -8,6 +8,7 @@
 #define CORE_CREW_H
 
 #include "core/error.h"
+#include "core/phase.h"
 
 struct crew; /* opaque; lives as long as crew_run() */
 
@@ -22,10 +23,12 @@ struct crew_job {
     unsigned n_workers;              /* at least one; workers are numbered from 0 */
     size_t n_items;                  /* the most that crew_announce_locked() is called with */
     const volatile int *stop_signal; /* may be NULL; non-zero ends the run as INTERRUPTED */
+    struct phase_clock *clocks;      /* may be NULL; of each worker: in OTHER when it takes a task and begins it */
 
     /*
      * With the mutex held: chooses the worker's next task. Any worker can do any task; only what a worker's own
-     * done_locked() left to it is for that worker alone, as it is the next to ask.
+     * done_locked() left to it is for that worker alone, as it is the next to ask. With CREW_WAIT it changes the phase
+     * to what is waited for.
      */
     enum crew_turn (*take_locked)(void *state, unsigned worker);
     /* Without it, on the worker's thread: does the task. */

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "core/checked.h"
+#include "core/phase.h"
 #include "integrity/crc32.h"
 #include "integrity/inflate.h"
 
@@ -133,9 +134,12 @@ static enum llavamed_status inflate_some(struct zip_member *member, uint8_t *to,
     }
     size_t before = member->input_end - member->input_begin;
     struct inflate_io io = {member->input + member->input_begin, before, to, n_bytes};
+    enum llavamed_phase phase_before = phase_change(LLAVAMED_PHASE_INFLATE);
     enum inflate_result result = inflate_step(member->inflate, &io);
+    (void)phase_change(phase_before);
     member->input_begin = member->input_end - io.in_bytes;
     *done = n_bytes - io.out_bytes;
+    phase_count(LLAVAMED_PHASE_INFLATE, *done);
     switch (result) {
     case INFLATE_MORE:
         if (before == 0 && *done == 0) {

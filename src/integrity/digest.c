@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "core/phase.h"
+
 struct algorithm {
     const char *name;
     const EVP_MD *(*md)(void);
@@ -140,7 +142,11 @@ void sha256_free(struct sha256_stream *stream)
 enum llavamed_status sha256_update(struct sha256_stream *stream, const void *bytes, size_t n_bytes,
                                    struct llavamed_error *error)
 {
-    return context_update(&algorithm_sha256, stream->context, bytes, n_bytes, error);
+    enum llavamed_phase before = phase_change(LLAVAMED_PHASE_SHA256);
+    enum llavamed_status status = context_update(&algorithm_sha256, stream->context, bytes, n_bytes, error);
+    (void)phase_change(before);
+    phase_count(LLAVAMED_PHASE_SHA256, n_bytes);
+    return status;
 }
 
 enum llavamed_status sha256_finish(struct sha256_stream *stream, char hex[SHA256_HEX_BYTES],

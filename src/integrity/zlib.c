@@ -7,6 +7,7 @@
 #include <zlib.h>
 
 #include "core/checked.h"
+#include "core/phase.h"
 #include "integrity/crc32.h"
 #include "integrity/crc32_fold.h"
 #include "integrity/inflate.h"
@@ -16,7 +17,10 @@
 /* crc32_combine() takes a z_off_t, which must hold the length of any file. */
 static_assert(sizeof(z_off_t) == 8, "build with -D_FILE_OFFSET_BITS=64");
 
-uint32_t crc32_update(uint32_t crc, const void *bytes, size_t n_bytes)
+/* Less than this is not worth two looks at the clock. */
+#define TIMED_BYTES_MIN 4096
+
+static uint32_t update(uint32_t crc, const void *bytes, size_t n_bytes)
 {
     /* zlib takes a NULL pointer as a request for the initial value, whatever crc is. */
     if (n_bytes == 0) {
@@ -30,6 +34,18 @@ uint32_t crc32_update(uint32_t crc, const void *bytes, size_t n_bytes)
         crc = (uint32_t)crc32_z(UINT32_MAX, folded, sizeof folded);
     }
     return (uint32_t)crc32_z(crc, (const uint8_t *)bytes + long_part, n_bytes - long_part);
+}
+
+uint32_t crc32_update(uint32_t crc, const void *bytes, size_t n_bytes)
+{
+    phase_count(LLAVAMED_PHASE_CRC32, n_bytes);
+    if (n_bytes < TIMED_BYTES_MIN) {
+        return update(crc, bytes, n_bytes);
+    }
+    enum llavamed_phase before = phase_change(LLAVAMED_PHASE_CRC32);
+    crc = update(crc, bytes, n_bytes);
+    (void)phase_change(before);
+    return crc;
 }
 
 uint32_t crc32_join(uint32_t crc_a, uint32_t crc_b, uint64_t b_bytes)

@@ -11,6 +11,7 @@
 
 #include "core/checked.h"
 #include "core/clock.h"
+#include "core/phase.h"
 #include "io/block_tally.h"
 
 /* Linux moves at most 2 GiB less a page per call; some file systems dislike more than this. */
@@ -332,16 +333,9 @@ static enum llavamed_status read_runs_pieces(const struct input_file *file, uint
     return status;
 }
 
-enum llavamed_status input_file_read_near(struct input_file *file, uint64_t offset, void *buffer, size_t n_bytes,
-                                          struct llavamed_error *error)
+static enum llavamed_status read_all(const struct input_file *file, uint64_t offset, void *buffer, size_t n_bytes,
+                                     struct llavamed_error *error)
 {
-    enum llavamed_status status = check_range(file, offset, n_bytes, error);
-    if (status != LLAVAMED_OK) {
-        return status;
-    }
-    if (file->runs != NULL) {
-        return read_runs(file, offset, buffer, n_bytes, error);
-    }
     unsigned char *to = buffer;
     while (n_bytes > 0) {
         size_t want = n_bytes < READ_BYTES_MAX ? n_bytes : READ_BYTES_MAX;
@@ -357,6 +351,7 @@ enum llavamed_status input_file_read_near(struct input_file *file, uint64_t offs
                                  "%s: the file became shorter while it was read (it had %llu bytes, ends at %llu)",
                                  file->name, (unsigned long long)file->n_bytes, (unsigned long long)offset);
         }
+        phase_count(LLAVAMED_PHASE_READ, (uint64_t)got);
         to += got;
         offset += (uint64_t)got;
         n_bytes -= (size_t)got;
@@ -364,13 +359,31 @@ enum llavamed_status input_file_read_near(struct input_file *file, uint64_t offs
     return LLAVAMED_OK;
 }
 
+enum llavamed_status input_file_read_near(struct input_file *file, uint64_t offset, void *buffer, size_t n_bytes,
+                                          struct llavamed_error *error)
+{
+    enum llavamed_status status = check_range(file, offset, n_bytes, error);
+    if (status != LLAVAMED_OK) {
+        return status;
+    }
+    if (file->runs != NULL) {
+        return read_runs(file, offset, buffer, n_bytes, error);
+    }
+    enum llavamed_phase before = phase_change(LLAVAMED_PHASE_READ);
+    status = read_all(file, offset, buffer, n_bytes, error);
+    (void)phase_change(before);
+    return status;
+}
+
 enum llavamed_status input_file_read(struct input_file *file, uint64_t offset, void *buffer, size_t n_bytes,
                                      struct llavamed_error *error)
 {
+    enum llavamed_phase before = phase_change(LLAVAMED_PHASE_READ);
     enum llavamed_status status = input_file_read_near(file, offset, buffer, n_bytes, error);
     if (status == LLAVAMED_OK) {
         drop_behind(file, offset, n_bytes);
     }
+    (void)phase_change(before);
     return status;
 }
 
@@ -396,6 +409,7 @@ enum llavamed_status input_file_read_pieces(struct input_file *file, uint64_t of
         if (got < 0) {
             return fail_read(file, offset, errno, error);
         }
+        phase_count(LLAVAMED_PHASE_READ, (uint64_t)got);
         drop_behind(file, offset, (uint64_t)got);
         size_t left = (size_t)got;
         while (next < n_pieces && pieces[next].iov_len <= left) {

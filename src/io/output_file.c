@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "core/checked.h"
+#include "core/phase.h"
 #include "io/block_tally.h"
 
 #define WRITE_BYTES_MAX ((size_t)1 << 30)
@@ -223,20 +224,17 @@ static void write_behind(struct output_file *file, uint64_t offset, size_t n_byt
     while (file->written_blocks != NULL && run.n_bytes > 0) {
         if (block_tally_next(file->written_blocks, &run, &block) &&
             atomic_load_explicit(&file->start_writing, memory_order_relaxed)) {
+            enum llavamed_phase before = phase_change(LLAVAMED_PHASE_SYNC);
             start_block(file, block);
+            (void)phase_change(before);
         }
     }
 }
 
-enum llavamed_status output_file_write(struct output_file *file, uint64_t offset, const void *bytes, size_t n_bytes,
-                                       struct llavamed_error *error)
+static enum llavamed_status write_all(struct output_file *file, uint64_t offset, const void *bytes, size_t n_bytes,
+                                      struct llavamed_error *error)
 {
     const unsigned char *from = bytes;
-    uint64_t end;
-    if (!checked_add_u64(offset, n_bytes, &end) || end > INT64_MAX) {
-        return llavamed_fail(error, LLAVAMED_STATUS_OUT_SPACE, "%s: no file can be as large (want %zu bytes at %llu)",
-                             file->path, n_bytes, (unsigned long long)offset);
-    }
     size_t done = 0;
     while (done < n_bytes) {
         size_t want = n_bytes - done < WRITE_BYTES_MAX ? n_bytes - done : WRITE_BYTES_MAX;
@@ -247,15 +245,33 @@ enum llavamed_status output_file_write(struct output_file *file, uint64_t offset
         if (put <= 0) {
             return fail_write(file, put == 0 ? ENOSPC : errno, n_bytes - done, error);
         }
+        phase_count(LLAVAMED_PHASE_WRITE, (uint64_t)put);
         done += (size_t)put;
         atomic_fetch_add(&file->written_bytes, (uint64_t)put);
     }
-    write_behind(file, offset, n_bytes);
-    int writing_errno = atomic_load(&file->writing_errno);
-    return writing_errno == 0 ? LLAVAMED_OK : fail_write(file, writing_errno, 0, error);
+    return LLAVAMED_OK;
 }
 
-bool output_file_read(struct output_file *file, uint64_t offset, void *buffer, size_t n_bytes)
+enum llavamed_status output_file_write(struct output_file *file, uint64_t offset, const void *bytes, size_t n_bytes,
+                                       struct llavamed_error *error)
+{
+    uint64_t end;
+    if (!checked_add_u64(offset, n_bytes, &end) || end > INT64_MAX) {
+        return llavamed_fail(error, LLAVAMED_STATUS_OUT_SPACE, "%s: no file can be as large (want %zu bytes at %llu)",
+                             file->path, n_bytes, (unsigned long long)offset);
+    }
+    enum llavamed_phase before = phase_change(LLAVAMED_PHASE_WRITE);
+    enum llavamed_status status = write_all(file, offset, bytes, n_bytes, error);
+    if (status == LLAVAMED_OK) {
+        write_behind(file, offset, n_bytes);
+        int writing_errno = atomic_load(&file->writing_errno);
+        status = writing_errno == 0 ? LLAVAMED_OK : fail_write(file, writing_errno, 0, error);
+    }
+    (void)phase_change(before);
+    return status;
+}
+
+static bool read_all(const struct output_file *file, uint64_t offset, void *buffer, size_t n_bytes)
 {
     uint8_t *to = buffer;
     while (n_bytes > 0) {
@@ -266,11 +282,20 @@ bool output_file_read(struct output_file *file, uint64_t offset, void *buffer, s
         if (got <= 0) {
             return false;
         }
+        phase_count(LLAVAMED_PHASE_READ, (uint64_t)got);
         to += got;
         offset += (uint64_t)got;
         n_bytes -= (size_t)got;
     }
     return true;
+}
+
+bool output_file_read(struct output_file *file, uint64_t offset, void *buffer, size_t n_bytes)
+{
+    enum llavamed_phase before = phase_change(LLAVAMED_PHASE_READ);
+    bool is_read = read_all(file, offset, buffer, n_bytes);
+    (void)phase_change(before);
+    return is_read;
 }
 
 enum llavamed_status output_file_finish(struct output_file *file, struct llavamed_error *error)

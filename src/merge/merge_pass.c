@@ -208,6 +208,35 @@ static void forget_samples(const struct merge_run *run)
     forget_samples_of(run->delta);
 }
 
+/* text has MERGE_REMARK_BYTES. */
+static void append_figure(char *text, const char *name, double figure, const char *unit)
+{
+    size_t end = strlen(text);
+    (void)snprintf(text + end, MERGE_REMARK_BYTES - end, "%s %s %.2f%s", end == 0 ? "" : ",", name, figure, unit);
+}
+
+/* Tells where the time of the workers went, and at which rate they did what. */
+static void note_counters(const struct merge_run *run)
+{
+    const struct llavamed_counters *counters = &run->outcome.counters;
+    uint64_t elapsed_ns = max_u64(run->outcome.elapsed_ns, 1);
+    double percent_ns = (double)elapsed_ns * counters->n_workers / 100;
+    char shares[MERGE_REMARK_BYTES] = "";
+    char rates[MERGE_REMARK_BYTES] = "";
+    for (int i = 0; i < LLAVAMED_PHASE_COUNT; i++) {
+        const struct llavamed_phase_counter *counter = &counters->phases[i];
+        const char *name = llavamed_phase_name((enum llavamed_phase)i);
+        if (counter->sum_ns > 0) {
+            append_figure(shares, name, (double)counter->sum_ns / percent_ns, " %");
+        }
+        if (counter->sum_ns > 0 && counter->n_bytes > 0) {
+            append_figure(rates, name, (double)counter->n_bytes / (double)counter->sum_ns, "");
+        }
+    }
+    merge_note(run, "time of %u workers, %.2f s each:%s", counters->n_workers, (double)elapsed_ns / 1e9, shares);
+    merge_note(run, "GB/s of one worker:%s", rates);
+}
+
 /* Runs the pipeline for the outputs of a pass. */
 static enum llavamed_status make_shards(struct merge_batch *batch, size_t pass, struct llavamed_error *error)
 {
@@ -234,6 +263,9 @@ static enum llavamed_status make_shards(struct merge_batch *batch, size_t pass, 
             result_note_outcome(run->result, &run->plan, &run->outcome);
             batch->bytes_before += run->plan.file_bytes;
             batch->shards_before += run->plan.n_shards;
+            if (run->is_first) {
+                note_counters(run);
+            }
         }
     }
     free(outcomes);

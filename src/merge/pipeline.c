@@ -107,8 +107,13 @@ enum llavamed_status pipeline_finish_shard(struct pipeline_frame *frame, struct 
                                            struct llavamed_error *error)
 {
     struct journal *journal = frame->job->journal;
+    enum llavamed_phase before = phase_change(LLAVAMED_PHASE_SYNC);
     enum llavamed_status status = output_file_finish(file, error);
-    return status == LLAVAMED_OK && journal != NULL ? journal_sync(journal, error) : status;
+    if (status == LLAVAMED_OK && journal != NULL) {
+        status = journal_sync(journal, error);
+    }
+    (void)phase_change(before);
+    return status;
 }
 
 void pipeline_add_tile(struct pipeline_tensor *total, const struct tile *tile, const uint8_t *bytes,
@@ -187,10 +192,16 @@ static enum llavamed_status run_frames(struct pipeline_frame *frames, size_t n_f
     const struct pipeline_job *job = frames[0].job;
     uint64_t started_ns = clock_monotonic_ns();
     uint8_t *pool = aligned_alloc(TILE_ALIGNMENT, (size_t)job->geometry.pool_bytes);
-    enum llavamed_status status =
-        pool == NULL ? llavamed_fail_memory(error, job->geometry.pool_bytes, "the pool of tiles") : LLAVAMED_OK;
+    struct phase_clock *clocks = calloc(job->geometry.n_workers, sizeof *clocks);
+    enum llavamed_status status = pool == NULL || clocks == NULL
+                                      ? llavamed_fail_memory(error, job->geometry.pool_bytes, "the pool of tiles")
+                                      : LLAVAMED_OK;
+    for (unsigned i = 0; clocks != NULL && i < job->geometry.n_workers; i++) {
+        phase_clock_init(&clocks[i], started_ns);
+    }
     for (size_t i = 0; status == LLAVAMED_OK && i < n_frames; i++) {
         frames[i].pool = pool;
+        frames[i].clocks = clocks;
         frames[i].started_ns = started_ns;
         status = frame_init(&frames[i], error);
     }
@@ -211,10 +222,14 @@ static enum llavamed_status run_frames(struct pipeline_frame *frames, size_t n_f
         outcome->written_bytes = atomic_load(&frames[i].written_bytes);
         outcome->reused_bytes = atomic_load(&frames[i].reused_bytes);
         outcome->elapsed_ns = clock_monotonic_ns() - started_ns;
+        if (status == LLAVAMED_OK) {
+            phase_sum(clocks, job->geometry.n_workers, &outcome->counters);
+        }
         if (status != LLAVAMED_OK) {
             pipeline_outcome_deinit(outcome);
         }
     }
+    free(clocks);
     return status;
 }
 

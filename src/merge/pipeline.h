@@ -58,6 +58,7 @@ struct pipeline_outcome {
     uint64_t written_bytes;
     uint64_t reused_bytes; /* of tiles that an interrupted run had written */
     uint64_t elapsed_ns;
+    struct llavamed_counters counters; /* of all jobs together */
 };
 
 void pipeline_outcome_deinit(struct pipeline_outcome *outcome);

@@ -294,6 +294,26 @@ static bool take_need_locked(struct pipeline *pipeline, struct convoy *convoy, s
     return false;
 }
 
+/* What a worker waits for that has found nothing to do. */
+static enum llavamed_phase awaited_locked(const struct pipeline *pipeline)
+{
+    enum llavamed_phase awaited = LLAVAMED_PHASE_WAIT_TASK;
+    bool hash_is_due = false;
+    for (unsigned i = 0; i < pipeline->n_convoys; i++) {
+        const struct schedule_group *group = pipeline->convoys[i].group;
+        bool runs = group != NULL;
+        for (size_t k = 0; group != NULL && k < group->n_shards; k++) {
+            const struct lane *lane = &pipeline->lanes[group->first_shard + k];
+            runs = runs && lane->state != LANE_STARTING;
+            hash_is_due = hash_is_due || (lane->first != NULL && lane->first->done);
+        }
+        if (group != NULL && pipeline->convoys[i].step < group->n_steps && awaited != LLAVAMED_PHASE_WAIT_MEMORY) {
+            awaited = runs ? LLAVAMED_PHASE_WAIT_MEMORY : LLAVAMED_PHASE_WAIT_ORDER;
+        }
+    }
+    return awaited == LLAVAMED_PHASE_WAIT_MEMORY && hash_is_due ? LLAVAMED_PHASE_WAIT_HASH : awaited;
+}
+
 static enum crew_turn take_locked(void *state, unsigned number)
 {
     struct pipeline *pipeline = state;
@@ -315,6 +335,7 @@ static enum crew_turn take_locked(void *state, unsigned number)
             return CREW_TASK;
         }
     }
+    (void)phase_change(awaited_locked(pipeline));
     return CREW_WAIT;
 }
 
@@ -565,6 +586,7 @@ enum llavamed_status pipeline_run_lanes(struct pipeline_frame *frames, size_t n_
             .n_workers = frames[0].job->geometry.n_workers,
             .n_items = pipeline.schedule.n_shards,
             .stop_signal = frames[0].job->stop_signal,
+            .clocks = frames[0].clocks,
             .take_locked = take_locked,
             .work = work,
             .done_locked = done_locked,

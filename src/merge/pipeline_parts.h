@@ -5,6 +5,7 @@
 
 #include <stdatomic.h>
 
+#include "core/phase.h"
 #include "io/output_file.h"
 #include "merge/pipeline.h"
 #include "merge/tile.h"
@@ -24,6 +25,7 @@ struct pipeline_frame {
     const struct pipeline_job *job;
     struct pipeline_outcome *outcome; /* its lists are there, all zero */
     uint8_t *pool;                    /* geometry.pool_bytes; of all jobs together */
+    struct phase_clock *clocks;       /* of each worker; of all jobs together */
     uint64_t started_ns;
     atomic_uint_fast64_t written_bytes; /* of the shards */
     atomic_uint_fast64_t reused_bytes;  /* of tiles that were there */

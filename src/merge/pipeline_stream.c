@@ -222,8 +222,12 @@ static enum crew_turn take_locked(void *state, unsigned number)
     if (take_stream_locked(run, worker) || take_left_tile_locked(run, worker) || take_shard_locked(run, worker)) {
         return CREW_TASK;
     }
-    bool over = run->n_ended == run->n_streams && run->n_done == run->frame->job->plan->n_shards;
-    return over ? CREW_OVER : CREW_WAIT;
+    bool all_read = run->n_ended == run->n_streams;
+    if (all_read && run->n_done == run->frame->job->plan->n_shards) {
+        return CREW_OVER;
+    }
+    (void)phase_change(all_read ? LLAVAMED_PHASE_WAIT_TASK : LLAVAMED_PHASE_WAIT_ORDER);
+    return CREW_WAIT;
 }
 
 /* ---- Doing it ------------------------------------------------------------------------------------------------ */
@@ -538,6 +542,7 @@ enum llavamed_status pipeline_run_streams(struct pipeline_frame *frame, struct l
             .n_workers = job->geometry.n_workers,
             .n_items = job->plan->n_shards,
             .stop_signal = job->stop_signal,
+            .clocks = frame->clocks,
             .take_locked = take_locked,
             .work = work,
             .done_locked = done_locked,

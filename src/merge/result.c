@@ -96,6 +96,7 @@ void result_note_outcome(struct llavamed_result *result, const struct plan *plan
     result->written_bytes = outcome->written_bytes;
     result->reused_bytes = outcome->reused_bytes;
     result->merge_ns = outcome->elapsed_ns;
+    result->counters = outcome->counters;
 }
 
 enum llavamed_status result_add_warning(struct llavamed_result *result, const char *text, struct llavamed_error *error)

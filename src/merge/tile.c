@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "core/checked.h"
+#include "core/phase.h"
 #include "merge/inv_freq.h"
 #include "merge/journal.h"
 #include "merge/tile_keep.h"
@@ -324,9 +325,9 @@ static enum llavamed_status copy_delta(const struct operation *op, const struct 
     return read_run(op, op->job->delta, &run, out, error);
 }
 
-enum llavamed_status tile_compute(const struct pipeline_job *job, const struct tile *tile,
-                                  const struct tile_scratch *scratch, void *out, struct pipeline_tensor *tally,
-                                  struct llavamed_error *error)
+static enum llavamed_status compute(const struct pipeline_job *job, const struct tile *tile,
+                                    const struct tile_scratch *scratch, void *out, struct pipeline_tensor *tally,
+                                    struct llavamed_error *error)
 {
     const struct plan_tensor *tensor = &job->plan->tensors[tile->tensor];
     struct operation op = {
@@ -360,4 +361,15 @@ enum llavamed_status tile_compute(const struct pipeline_job *job, const struct t
     }
     keep_delta(&op, delta, tile->n_elems, out);
     return LLAVAMED_OK;
+}
+
+enum llavamed_status tile_compute(const struct pipeline_job *job, const struct tile *tile,
+                                  const struct tile_scratch *scratch, void *out, struct pipeline_tensor *tally,
+                                  struct llavamed_error *error)
+{
+    enum llavamed_phase before = phase_change(LLAVAMED_PHASE_ADD); /* but for what it reads */
+    enum llavamed_status status = compute(job, tile, scratch, out, tally, error);
+    (void)phase_change(before);
+    phase_count(LLAVAMED_PHASE_ADD, tile->n_bytes);
+    return status;
 }

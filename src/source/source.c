@@ -9,6 +9,7 @@
 #include <strings.h>
 
 #include "core/checked.h"
+#include "core/phase.h"
 #include "source/archive_stream.h"
 #include "source/hub_cache.h"
 #include "source/meta.h"
@@ -366,7 +367,10 @@ enum llavamed_status source_read_noting(struct source *source, const struct sour
                                         struct source_notes *notes, struct llavamed_error *error)
 {
     assert_range(source, run->tensor, run->first_elem, run->n_elems);
-    return source->layout->read(source->state, run, buffer, notes, error);
+    enum llavamed_phase before = phase_change(LLAVAMED_PHASE_READ);
+    enum llavamed_status status = source->layout->read(source->state, run, buffer, notes, error);
+    (void)phase_change(before);
+    return status;
 }
 
 void source_note(struct source *source, const struct source_notes *notes)

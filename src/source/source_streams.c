@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/checked.h"
+#include "core/phase.h"
 #include "source/archive.h"
 #include "source/source_parts.h"
 
@@ -71,7 +72,9 @@ enum llavamed_status source_stream_read(struct source *source, size_t stream, ui
     }
     assert(n_elems > 0 && n_elems <= run.n_elems);
     run.n_elems = n_elems;
+    enum llavamed_phase before = phase_change(LLAVAMED_PHASE_READ);
     status = source->layout->stream_read(source->state, stream, n_elems, buffer, error);
+    (void)phase_change(before);
     size_t element_bytes = dtype_bytes(source->set.tensors[run.tensor].dtype);
     for (size_t i = find_kept(source, run.tensor);
          status == LLAVAMED_OK && i < source->n_kept && source->kept[i].run.tensor == run.tensor; i++) {

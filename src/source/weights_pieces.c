@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Reading elements that lie together in a file and apart in memory. */
+#include "core/phase.h"
 #include "integrity/crc32.h"
 #include "source/weights.h"
 
@@ -23,9 +24,11 @@ static void append_note(struct source_notes *notes, const struct source_note *wh
 {
     struct source_note *note = &notes->notes[notes->n_notes++];
     *note = *where;
+    enum llavamed_phase before = phase_change(LLAVAMED_PHASE_CRC32); /* once for all pieces, which may be small */
     for (size_t i = 0; i < wanted->n_pieces; i++) {
         note->crc32 = crc32_update(note->crc32, wanted->pieces[i].iov_base, wanted->pieces[i].iov_len);
     }
+    (void)phase_change(before);
 }
 
 enum llavamed_status weights_read_pieces(struct weights *weights, const struct weights_pieces *wanted,
