@@ -3,10 +3,11 @@
 """bench.py [options]: llavamed-apply against what its work costs at least, in one run and one table.
 
 docs/benchmark.md says what is measured and why so. Every row that has a limit says whether it holds; a row misses when
-the median is above the limit and so is the lower quartile (the spread of the pairs is the noise). Exit status 0 when no
-row misses, 1 otherwise; a row that could not be measured counts as missed.
+the median is above the limit and so is the lower quartile (the spread of the pairs is the noise). Exit status 1 when a
+row misses, else 3 when one could not be run here, else 0.
 """
 import argparse
+import json
 import os
 import re
 import shutil
@@ -15,11 +16,14 @@ import subprocess
 import sys
 import time
 
+import model
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 FORMS = ((1, 4194304, "drop"), (2, 4194304, "drop"), (2, 1048576, "drop"), (4, 4194304, "drop"), (2, 4194304, "keep"),
          (4, 1048576, "keep"))
 THREADS = (1, 2, 4, 8, 16)
+ROWS = ("dd", "safetensors", "bin", "scaling", "memory", "cgroup")
 
 
 def quartile(values):
@@ -31,6 +35,7 @@ class Table:
 
     def __init__(self):
         self.missed = []
+        self.not_run = []
         print(f"{'':44} {'median':>8} {'min':>8} {'max':>8} {'limit':>8}", flush=True)
 
     def row(self, what, values, limit=None):
@@ -44,8 +49,16 @@ class Table:
         print(f"{what:44} {middle:8.3f} {min(values):8.3f} {max(values):8.3f} {shown}", flush=True)
 
     def absent(self, what, why):
-        self.missed.append(what)
-        print(f"{what:44} NOT MEASURED: {why}", flush=True)
+        self.not_run.append(what)
+        print(f"{what:44} NOT RUN HERE: {why}", flush=True)
+
+    def end(self):
+        """The last line, and the exit status."""
+        if self.not_run:
+            print(f"not run here, so not known to hold: {'; '.join(self.not_run)}")
+        print(f"{len(self.missed)} rows missed: {'; '.join(self.missed)}" if self.missed else
+              "all limits that were measured hold")
+        return 1 if self.missed else 3 if self.not_run else 0
 
 
 class Pair:
@@ -83,6 +96,8 @@ class Bench:
         self.made = []
         self.checked = False  # what is timed is right: the first result is compared with its seed, bit by bit
         self.table = None
+        self.printed = ""
+        self.report = {}
 
     def tool(self, name):
         return os.path.join(self.build, "bench", name)
@@ -137,6 +152,7 @@ class Bench:
         found = re.search(r"seconds=(\S+) peak_kib=(\S+) user=(\S+) system=(\S+) exit=0", done.stdout)
         if found is None:
             sys.exit(f"bench.py: {' '.join(command)}: failed\n{done.stderr}")
+        self.printed = done.stderr  # where timed sends it
         seconds, peak, user, system = (float(text) for text in found.groups())
         return seconds, user + system, peak
 
@@ -155,12 +171,14 @@ class Bench:
         return result
 
     def merge(self, pair, cold, *more):
+        """(wall seconds, CPU seconds, peak KiB); the document of --json is in self.report."""
         shutil.rmtree(self.out, ignore_errors=True)
         self.settle(pair, cold)
         shard = str(total(pair.files[1]) * 6 // 10)
-        command = [self.program, "--base", pair.base, "--delta", pair.delta, "--out", self.out, "-q",
+        command = [self.program, "--base", pair.base, "--delta", pair.delta, "--out", self.out, "-q", "--json",
                    "--max-shard-size", shard, *more]
         result = self.timed(command)
+        self.report = json.loads(self.printed)
         self.out_bytes = total(weights(self.out))
         if not self.checked:
             self.checked = True
@@ -228,15 +246,61 @@ class Bench:
         self.table.row(f"{name}: CPU / its parts", [run[1] / part for run, part in zip(merges, parts)], 1.25)
 
     def scaling(self, pair):
-        times = {n: [] for n in THREADS}
+        """Inputs in the page cache, by threads; None stands for the program's own choice."""
+        runs = {n: [] for n in (*THREADS, None)}
+        floors = []
         for i in range(self.options.pairs):
-            for n in THREADS if i % 2 == 0 else reversed(THREADS):
-                times[n].append(self.merge(pair, False, "-j", str(n))[0])
+            for n in runs if i % 2 == 0 else reversed(runs):
+                seconds = self.merge(pair, False, *([] if n is None else ["-j", str(n)]))[0]
+                runs[n].append((seconds, self.report))
+            floors.append(self.floor(pair, False, FORMS[0], False)[0])
+            floors.append(self.floor(pair, False, FORMS[1], False)[0])
+        times = {n: [seconds for seconds, _ in runs[n]] for n in runs}
         reference = times[max(n for n in THREADS if n <= self.n_cores)]
         for n in THREADS:
             self.table.row(f"cached, -j {n}: seconds", times[n])
             if n > self.n_cores:
                 self.table.row(f"cached, -j {n} / -j of the cores", [a / b for a, b in zip(times[n], reference)], 1.0)
+        chosen = runs[None][0][1]["threads"]
+        self.table.row(f"cached, default (-j {chosen}): seconds", times[None])
+        self.table.row("cached, default / -j of the cores", [a / b for a, b in zip(times[None], reference)], 1.0)
+        cold = {n: [] for n in (str(min(self.n_cores, 16)), str(chosen))}
+        for i in range(self.options.pairs):
+            for n in cold if i % 2 == 0 else reversed(cold):
+                cold[n].append(self.merge(pair, True, "-j", n)[0])
+        of_cores, of_default = list(cold.values())[0], cold[str(chosen)]
+        self.table.row("cold, -j of the cores: seconds", of_cores)
+        self.table.row("cold, default / -j of the cores", [a / b for a, b in zip(of_default, of_cores)])
+        self.against_model(runs, min(floors))
+
+    def against_model(self, runs, floor_seconds):
+        """The model's prediction from the counters with -j 1, beside what was measured: tables for docs/performance.md."""
+        middle = {n: sorted((report for _, report in runs[n]), key=lambda r: r["timings"]["merge_seconds"])
+                  [len(runs[n]) // 2] for n in runs}
+        costs = model.Costs(middle[1])
+        shards = [shard["bytes"] for shard in middle[1]["result"]["shards"]]
+        work = {"read": middle[1]["counters"]["read"]["bytes"], "write": middle[1]["counters"]["write"]["bytes"],
+                "shards": shards}
+        write_rate = work["write"] / floor_seconds
+        print(f"\nCosts of one worker (-j 1), seconds for a GB read and a GB of output: {costs.text()}; storage takes "
+              f"{write_rate / 1e9:.2f} GB/s (the floor), {len(shards)} shards.\n")
+        print("| threads | predicted, s | limit | measured, s | error | sum of counters / threads x time |")
+        print("|---|---|---|---|---|---|")
+        for n, report in middle.items():
+            machine = {"cores": self.n_cores, "threads": report["counters"]["workers"], "read": None, "write": write_rate}
+            seconds, limit = model.predict(costs, work, machine)
+            took = report["timings"]["merge_seconds"]
+            counted = sum(p["seconds"] for name, p in report["counters"].items() if name != "workers")
+            print(f"| {report['counters']['workers']}{' (default)' if n is None else ''} | {seconds:.2f} | {limit} | {took:.2f} | "
+                  f"{100 * (seconds / took - 1):+.0f} % | {counted / (report['counters']['workers'] * took):.3f} |")
+        names = [name for name in middle[1]["counters"] if name != "workers" and
+                 any(report["counters"][name]["seconds"] > 0 for report in middle.values())]
+        print(f"\nSeconds of all workers together:\n\n| threads | {' | '.join(names)} |\n|---|{'---|' * len(names)}")
+        for n, report in middle.items():
+            print(f"| {report['counters']['workers']}{' (default)' if n is None else ''} | "
+                  + " | ".join(f"{report['counters'][name]['seconds']:.2f}" for name in names) + " |")
+        print()
+        model.print_large(costs, 64, 10e9, 10e9)
 
     def memory(self, pairs):
         for more, allowed in (((), 256), (("-j", "1"), 256), (("-j", "64"), 256),
@@ -244,7 +308,9 @@ class Bench:
             peaks = [self.merge(pair, True, *more)[2] / 1024 for pair in pairs]
             what = " ".join(more) or "as it is"
             self.table.row(f"peak MiB, {what}", peaks, allowed + 64.0)
-            self.table.row(f"  its growth over sizes, MiB", [max(peaks) - min(peaks)], 8.0)
+            # A model of less than the buffers hold does not touch all of them.
+            fills = total(pairs[0].all_files()) >= 2 * allowed << 20
+            self.table.row("  its growth over sizes, MiB", [max(peaks) - min(peaks)], 8.0 if fills else None)
 
     def small_cgroup(self, pair):
         """The same in a group of 512 MiB: wall time at most 1.3 times that outside."""
@@ -280,18 +346,28 @@ class Bench:
         print(f"warm-up: a merge, which also writes the blocks that later runs use; inputs {total(pair.all_files()) / 1e9:.2f} GB")
         self.merge(pair, True)
         self.table = Table()
-        self.against_dd(pair)
-        self.case("safetensors, cold", pair, True)
-        self.case("safetensors, cached", pair, False)
-        torch, why = self.torch_pair(pair, name + "-torch")
-        if torch is None:
-            self.table.absent(".bin", why)
-        else:
-            self.case(".bin, cold", torch, True)
-            self.case(".bin, cached", torch, False)
-        self.scaling(pair)
-        self.memory([self.synth(self.options.scale / 4, os.path.join(self.directory, "small")), pair])
-        self.small_cgroup(pair)
+        for rows in self.options.only:
+            self.run_rows(rows, pair, name)
+
+    def run_rows(self, rows, pair, name):
+        if rows == "dd":
+            self.against_dd(pair)
+        elif rows == "safetensors":
+            self.case("safetensors, cold", pair, True)
+            self.case("safetensors, cached", pair, False)
+        elif rows == "bin":
+            torch, why = self.torch_pair(pair, name + "-torch")
+            if torch is None:
+                self.table.absent(".bin", why)
+            else:
+                self.case(".bin, cold", torch, True)
+                self.case(".bin, cached", torch, False)
+        elif rows == "scaling":
+            self.scaling(pair)
+        elif rows == "memory":
+            self.memory([self.synth(self.options.scale / 4, name + "-quarter"), pair])
+        elif rows == "cgroup":
+            self.small_cgroup(pair)
 
     def clean(self):
         for directory in (self.out, self.out + ".partial", self.floor_out):
@@ -324,15 +400,15 @@ def main():
     parser.add_argument("--scale", type=float, default=0.075, help="of 7B: 0.075 writes 1 GB and takes ten minutes")
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--python", default=os.environ.get("PYTHON", "python3"), help="one that has torch, for .bin")
+    parser.add_argument("--only", type=lambda text: text.split(","), default=ROWS, metavar="ROWS",
+                        help=f"some of {','.join(ROWS)}")
     parser.add_argument("--keep", action="store_true", help="leave the models there")
     bench = Bench(parser.parse_args())
     try:
         bench.run()
     finally:
         bench.clean()
-    missed = bench.table.missed
-    print(f"{len(missed)} rows missed: {'; '.join(missed)}" if missed else "all limits hold")
-    return 1 if missed else 0
+    return bench.table.end()
 
 
 if __name__ == "__main__":
