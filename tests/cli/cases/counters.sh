@@ -75,3 +75,43 @@ test_counters_of_a_dry_run()
     want_json 'r["counters"]["workers"] == 0' \
         'all(p["seconds"] == 0 and p["bytes"] == 0 for k, p in r["counters"].items() if k != "workers")'
 }
+
+# The model of tests/bench/model.py on counters with round figures: each limit in turn, by hand.
+test_counters_model()
+{
+    apply_pair base delta --json -j 1 --quiet
+    want_status 0
+    want python3 -B - "$DATA/../../bench" .checks/stdout <<'PYTHON'
+import json, sys
+sys.path.insert(0, sys.argv[1])
+import model
+report = json.load(open(sys.argv[2]))
+model.Costs(report)  # what the program prints has all that is needed
+for name, counter in report["counters"].items():
+    if name != "workers":
+        counter.update(seconds=0, bytes=0)
+def cost(name, seconds, n_bytes):
+    report["counters"][name].update(seconds=seconds, bytes=n_bytes)
+cost("read", 2, 20e9), cost("add", 2.5, 10e9), cost("crc32", 1, 10e9), cost("sha256", 5, 10e9), cost("write", 1, 10e9)
+cost("other", 0.5, 0)
+costs = model.Costs(report)
+work = {"read": 20e9, "write": 10e9, "shards": [4e9, 4e9, 2e9]}
+def predict(threads, cores, read=None, write=None, work=work):
+    seconds, limit = model.predict(costs, work, {"cores": cores, "threads": threads, "read": read, "write": write})
+    return round(seconds, 6), limit
+assert predict(1, 2) == (12.0, "cores")
+assert predict(2, 2) == (6.0, "cores")
+assert predict(16, 2) == (6.0, "cores")
+assert predict(64, 64) == (2.0, "hashes")              # the largest shard at 2 GB/s
+assert predict(64, 64, 5e9, 5e9) == (4.0, "reading")
+assert predict(64, 64, None, 1e9) == (10.0, "writing")
+assert round(model.hash_seconds([4e9, 4e9, 2e9], 2, 2e9), 6) == 3.0  # the third goes after the first
+assert model.cut(13.5e9, 5e9) == [5e9, 5e9, 3.5e9]
+report["counters"]["workers"] = 2
+try:
+    model.Costs(report)
+except ValueError:
+    sys.exit(0)
+sys.exit(1)
+PYTHON
+}
