@@ -104,12 +104,12 @@ class Bench:
 
     # ---- Models ----
 
-    def synth(self, scale, directory):
+    def synth(self, scale, directory, *more):
         if not os.path.exists(os.path.join(directory, "complete")):
             shutil.rmtree(directory, ignore_errors=True)
             shard = int(13.5e9 * scale * 0.6)
             command = [os.path.join(self.build, "tools", "synth"), "--scale", str(scale), "--max-shard-size", str(shard),
-                       "--out", directory]
+                       "--out", directory, *more]
             subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             with open(os.path.join(directory, "complete"), "w", encoding="ascii"):
                 pass

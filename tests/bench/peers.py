@@ -5,7 +5,8 @@
   script    the reference: apply_delta of LLaVA and FastChat on transformers 4.28 (tests/interop/reference_apply_delta.py)
   core      its bare core: torch.load of both, an addition for each tensor, torch.save
   mergekit  its linear merge of both with weight 1 (no normalising); its environment is made when it is not there, beside
-            that of --python, whose torch and transformers it uses
+            that of --python, whose torch and transformers it uses. It refuses embeddings that grew ("Tensor size
+            mismatch"), and knows no projector: its pair is one without both, as safetensors
 
 Inputs are .bin files made by synth_to_bin.py (7B shrunken by --scale; 0.25 is what the limits are meant for). The clock
 stops when the disk has it all, for every program. Limits: the script takes at least 5 times our wall time with inputs
@@ -86,28 +87,30 @@ class Peers(bench.Bench):
         if not made:
             shutil.rmtree(directory, ignore_errors=True)
 
-    def commands(self, pair):
+    def peers(self, pair, plain):
+        """(name, inputs, command of the peer, options of ours)"""
         places = {"base": pair.base, "delta": pair.delta, "out": self.out,
                   "interop": os.path.join(bench.ROOT, "tests", "interop")}
         config = os.path.join(self.directory, "mergekit.yml")
         with open(config, "w", encoding="utf-8") as file:
-            file.write(MERGEKIT.format(**places))
+            file.write(MERGEKIT.format(base=plain.base, delta=plain.delta))
         python = self.options.reference
-        yield "script", [python, "-B", "-c", SCRIPT.format(**places)]
-        yield "core", [python, "-B", "-c", CORE.format(**places)]
-        yield "mergekit", [os.path.join(os.path.dirname(self.options.mergekit), "mergekit-yaml"), config, self.out]
+        yield "script", pair, [python, "-B", "-c", SCRIPT.format(**places)], ("--format", "torch")
+        yield "core", pair, [python, "-B", "-c", CORE.format(**places)], ("--format", "torch")
+        mergekit = os.path.join(os.path.dirname(self.options.mergekit), "mergekit-yaml")
+        yield "mergekit", plain, ["env", "HF_HUB_OFFLINE=1", mergekit, config, self.out], ()
 
-    def against(self, pair, name, command, cold):
+    def against(self, name, pair, command, form, cold):
         """Pairs of the peer and us: ratios of wall time and of memory, or None."""
         times, peaks = [], []
         for i in range(self.options.pairs):
             if i % 2:
-                ours = self.merge(pair, cold, "--format", "torch")
+                ours = self.merge(pair, cold, *form)
             theirs, why = self.peer(pair, cold, command)
             if theirs is None:
                 return None, why
             if i % 2 == 0:
-                ours = self.merge(pair, cold, "--format", "torch")
+                ours = self.merge(pair, cold, *form)
             times.append((ours[0], theirs[0]))
             peaks.append((ours[2], theirs[1]))
         state = "cold" if cold else "cached"
@@ -128,10 +131,14 @@ class Peers(bench.Bench):
         self.merge(pair, True, "--format", "torch")
         self.table = bench.Table()
         limits = {("script", False): 1 / 5, ("script", True): 1 / 3, ("core", False): 1 / 2}
-        for name, command in self.commands(pair):
+        plain = self.synth(self.options.scale, name + "-plain", "--variant", "vicuna", "--vocab-rows", "32000",
+                           "--projector", "none", "--inv-freq", "none")
+        for name, inputs, command, form in self.peers(pair, plain):
+            if name not in self.options.only:
+                continue
             for cold in (False, True):
                 limit = limits.get((name, cold))
-                ratios, why = self.against(pair, name, command, cold)
+                ratios, why = self.against(name, inputs, command, form, cold)
                 what = f"ours / {name}, {'cold' if cold else 'cached'}: wall"
                 if ratios is None:
                     self.table.absent(what, why)
@@ -150,6 +157,8 @@ def main():
     parser.add_argument("--python", default=os.environ.get("PYTHON", "python3"), help="one that has torch")
     parser.add_argument("--reference", default="build/venv-reference/bin/python", help="torch 1.13, transformers 4.28")
     parser.add_argument("--mergekit", default="build/venv-mergekit/bin/python", help="one that has mergekit beside it")
+    parser.add_argument("--only", type=lambda text: text.split(","), default=("script", "core", "mergekit"), metavar="PEERS",
+                        help="some of script,core,mergekit")
     parser.add_argument("--keep", action="store_true", help="leave the models there")
     peers = Peers(parser.parse_args())
     try:
