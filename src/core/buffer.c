@@ -62,6 +62,17 @@ void buffer_append_text(struct buffer *buffer, const char *text)
     buffer_append(buffer, text, strlen(text));
 }
 
+void buffer_append_decimal(struct buffer *buffer, uint64_t number)
+{
+    char digits[20];
+    size_t first = sizeof digits;
+    do {
+        digits[--first] = (char)('0' + number % 10);
+        number /= 10;
+    } while (number > 0);
+    buffer_append(buffer, digits + first, sizeof digits - first);
+}
+
 void buffer_printf(struct buffer *buffer, const char *format, ...)
 {
     va_list args;

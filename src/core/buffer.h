@@ -24,6 +24,7 @@ void buffer_deinit(struct buffer *buffer);
 
 void buffer_append(struct buffer *buffer, const void *bytes, size_t n_bytes);
 void buffer_append_text(struct buffer *buffer, const char *text);
+void buffer_append_decimal(struct buffer *buffer, uint64_t number);
 void buffer_printf(struct buffer *buffer, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* LLAVAMED_OK, or NO_MEMORY naming `what` when any append failed. */

@@ -32,6 +32,10 @@ bool text_is_utf8(const char *bytes, size_t n_bytes)
     const unsigned char *p = (const unsigned char *)bytes;
     size_t pos = 0;
     while (pos < n_bytes) {
+        if (p[pos] < 0x80) {
+            pos++;
+            continue;
+        }
         size_t step = utf8_sequence_bytes(p + pos, n_bytes - pos);
         if (step == 0) {
             return false;

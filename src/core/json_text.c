@@ -72,11 +72,27 @@ static void append_unicode_escape(struct buffer *out, uint32_t character)
     }
 }
 
+/* How many of the first bytes are written as they are in both ways: nearly all of nearly every name. */
+static size_t plain_bytes(const char *text)
+{
+    size_t n = 0;
+    while (text[n] >= 0x20 && text[n] < 0x7f && text[n] != '"' && text[n] != '\\') {
+        n++;
+    }
+    return n;
+}
+
 static void append_string(struct buffer *out, const char *utf8, bool ascii_only)
 {
     buffer_append(out, "\"", 1);
     const char *p = utf8;
     while (*p != '\0') {
+        size_t n_plain = plain_bytes(p);
+        if (n_plain > 0) {
+            buffer_append(out, p, n_plain);
+            p += n_plain;
+            continue;
+        }
         uint32_t character;
         size_t n = decode_utf8(p, &character);
         const char *escape = short_escape(character);

@@ -7,19 +7,15 @@
 
 #include "core/bytes.h"
 #include "core/json.h"
+#include "core/sort.h"
 
 #define METADATA_KEY "__metadata__"
 
-/* One entry of the header. */
+/* Where the header says that a tensor's data is. */
 struct entry {
-    struct tensor tensor; /* owned name until the set takes it */
+    const struct tensor *tensor; /* in the header's set */
     uint64_t begin;
     uint64_t end;
-};
-
-struct entry_list {
-    struct entry *entries; /* owned */
-    size_t n_entries;
 };
 
 void safetensors_header_deinit(struct safetensors_header *header)
@@ -106,9 +102,9 @@ static enum llavamed_status refuse_entry(const char *path, const char *name, con
     return llavamed_fail(error, LLAVAMED_STATUS_JSON_INVALID, "%s: %s: %s", path, name, what);
 }
 
-/* One member of the root object: a tensor. */
-static enum llavamed_status read_entry(const char *path, const struct json_value *value, struct entry *entry,
-                                       struct llavamed_error *error)
+/* One member of the root object: a tensor, for which the set has room. */
+static enum llavamed_status read_entry(const char *path, const struct json_value *value, struct tensor_set *set,
+                                       struct entry *entry, struct llavamed_error *error)
 {
     const char *name = json_key(value);
     if (json_kind_of(value) != JSON_OBJECT) {
@@ -138,15 +134,17 @@ static enum llavamed_status read_entry(const char *path, const struct json_value
     if (read_integers(offsets_value, offsets, 2) != 2) {
         return refuse_entry(path, name, "data_offsets is not an array of two integers", error);
     }
-    enum llavamed_status status =
-        tensor_init(&entry->tensor, path, name, strlen(name), dtype, shape, (unsigned)rank, error);
-    entry->begin = offsets[0];
-    entry->end = offsets[1];
+    struct tensor tensor = {0};
+    enum llavamed_status status = tensor_init(&tensor, path, name, strlen(name), dtype, shape, (unsigned)rank, error);
+    if (status == LLAVAMED_OK) {
+        *entry = (struct entry){&set->tensors[set->n_tensors], offsets[0], offsets[1]};
+        status = tensor_set_add(set, &tensor, error);
+    }
     return status;
 }
 
-/* All members of the root object, in text order. */
-static enum llavamed_status read_entries(const char *path, const struct json_value *root, struct entry_list *list,
+/* All members of the root object, in text order; *entries, as many as tensors, is the caller's to free. */
+static enum llavamed_status read_entries(const char *path, const struct json_value *root, struct entry **entries,
                                          struct safetensors_header *header, struct llavamed_error *error)
 {
     size_t n_members = 0;
@@ -158,23 +156,19 @@ static enum llavamed_status read_entries(const char *path, const struct json_val
         return llavamed_fail(error, LLAVAMED_STATUS_INPUT_LIMIT, "%s: too many tensors (got %zu, want at most %d)",
                              path, n_tensors, TENSOR_COUNT_MAX);
     }
-    list->entries = calloc(n_tensors + 1, sizeof *list->entries);
-    if (list->entries == NULL) {
-        return llavamed_fail_memory(error, (n_tensors + 1) * sizeof *list->entries, "the tensors of a file");
+    *entries = calloc(n_tensors + 1, sizeof **entries);
+    if (*entries == NULL) {
+        return llavamed_fail_memory(error, (n_tensors + 1) * sizeof **entries, "the tensors of a file");
     }
-    for (const struct json_value *member = json_first(root); member != NULL; member = json_next(member)) {
-        enum llavamed_status status;
-        if (strcmp(json_key(member), METADATA_KEY) == 0) {
-            status = read_metadata(path, member, header, error);
-        } else {
-            status = read_entry(path, member, &list->entries[list->n_entries], error);
-            list->n_entries += status == LLAVAMED_OK ? 1 : 0;
-        }
-        if (status != LLAVAMED_OK) {
-            return status;
-        }
+    struct tensor_set *set = &header->set;
+    enum llavamed_status status = tensor_set_reserve(set, n_tensors, error);
+    const struct json_value *member = json_first(root);
+    for (; status == LLAVAMED_OK && member != NULL; member = json_next(member)) {
+        status = strcmp(json_key(member), METADATA_KEY) == 0
+                     ? read_metadata(path, member, header, error)
+                     : read_entry(path, member, set, &(*entries)[set->n_tensors], error);
     }
-    return LLAVAMED_OK;
+    return status;
 }
 
 static int compare_u64(uint64_t a, uint64_t b)
@@ -191,13 +185,13 @@ static int compare_entries(const void *a, const void *b)
     if (order == 0) {
         order = compare_u64(entry_a->end, entry_b->end);
     }
-    return order != 0 ? order : strcmp(entry_a->tensor.name, entry_b->tensor.name);
+    return order != 0 ? order : strcmp(entry_a->tensor->name, entry_b->tensor->name);
 }
 
 static enum llavamed_status check_entry(const char *path, const struct entry *entry, uint64_t expected_begin,
                                         struct llavamed_error *error)
 {
-    const struct tensor *tensor = &entry->tensor;
+    const struct tensor *tensor = entry->tensor;
     if (entry->begin != expected_begin) {
         return llavamed_fail(error, LLAVAMED_STATUS_OFFSET_INVALID, "%s: %s: %s (got data offset %llu, want %llu)",
                              path, tensor->name,
@@ -220,28 +214,48 @@ static enum llavamed_status check_entry(const char *path, const struct entry *en
     return LLAVAMED_OK;
 }
 
-/* Sorts the entries, checks that they cover the data without holes, and moves them into the header's set. */
-static enum llavamed_status place_entries(const char *path, struct entry_list *list, uint64_t data_bytes,
+/* Brings the tensors of the set into the order of the entries. */
+static enum llavamed_status reorder_set(const struct entry *entries, struct tensor_set *set,
+                                        struct llavamed_error *error)
+{
+    size_t n = 0;
+    while (n < set->n_tensors && entries[n].tensor == &set->tensors[n]) {
+        n++;
+    }
+    if (n == set->n_tensors) {
+        return LLAVAMED_OK;
+    }
+    struct tensor *tensors = calloc(set->n_tensors, sizeof *tensors);
+    if (tensors == NULL) {
+        return llavamed_fail_memory(error, set->n_tensors * sizeof *tensors, "the tensors of a file");
+    }
+    for (size_t i = 0; i < set->n_tensors; i++) {
+        tensors[i] = *entries[i].tensor;
+    }
+    free(set->tensors);
+    set->tensors = tensors;
+    set->capacity = set->n_tensors;
+    return LLAVAMED_OK;
+}
+
+/* Sorts the entries, checks that they cover the data without holes, and brings the header's set into their order. */
+static enum llavamed_status place_entries(const char *path, struct entry *entries, uint64_t data_bytes,
                                           struct safetensors_header *header, struct llavamed_error *error)
 {
-    header->data_offsets = calloc(list->n_entries + 1, sizeof *header->data_offsets);
+    size_t n = header->set.n_tensors;
+    header->data_offsets = calloc(n + 1, sizeof *header->data_offsets);
     if (header->data_offsets == NULL) {
-        return llavamed_fail_memory(error, (list->n_entries + 1) * sizeof *header->data_offsets,
-                                    "the tensors of a file");
+        return llavamed_fail_memory(error, (n + 1) * sizeof *header->data_offsets, "the tensors of a file");
     }
-    qsort(list->entries, list->n_entries, sizeof *list->entries, compare_entries);
+    sort_array(entries, n, sizeof *entries, compare_entries);
     uint64_t end = 0;
-    for (size_t i = 0; i < list->n_entries; i++) {
-        struct entry *entry = &list->entries[i];
-        enum llavamed_status status = check_entry(path, entry, end, error);
-        if (status == LLAVAMED_OK) {
-            status = tensor_set_add(&header->set, &entry->tensor, error);
-        }
+    for (size_t i = 0; i < n; i++) {
+        enum llavamed_status status = check_entry(path, &entries[i], end, error);
         if (status != LLAVAMED_OK) {
             return status;
         }
-        header->data_offsets[i] = entry->begin;
-        end = entry->end;
+        header->data_offsets[i] = entries[i].begin;
+        end = entries[i].end;
     }
     if (end != data_bytes) {
         return llavamed_fail(error, end > data_bytes ? LLAVAMED_STATUS_INPUT_TRUNCATED : LLAVAMED_STATUS_INPUT_TRAILING,
@@ -250,7 +264,7 @@ static enum llavamed_status place_entries(const char *path, struct entry_list *l
                                               : "there are bytes behind the last tensor",
                              (unsigned long long)data_bytes, (unsigned long long)end);
     }
-    return LLAVAMED_OK;
+    return reorder_set(entries, &header->set, error);
 }
 
 enum llavamed_status safetensors_parse(const char *path, const char *json, size_t json_bytes, uint64_t file_bytes,
@@ -261,7 +275,7 @@ enum llavamed_status safetensors_parse(const char *path, const char *json, size_
         return llavamed_fail(error, LLAVAMED_STATUS_HEADER_TOO_LARGE, "%s: the safetensors header is too large", path);
     }
     struct json *document = NULL;
-    struct entry_list list = {0};
+    struct entry *entries = NULL;
     struct safetensors_header made = {.data_start = data_start};
     tensor_set_init(&made.set);
     enum llavamed_status status = json_parse(path, json, json_bytes, true, &document, error);
@@ -274,12 +288,12 @@ enum llavamed_status safetensors_parse(const char *path, const char *json, size_
             llavamed_fail(error, LLAVAMED_STATUS_JSON_INVALID, "%s: the safetensors header is not a JSON object", path);
         goto out;
     }
-    status = read_entries(path, root, &list, &made, error);
+    status = read_entries(path, root, &entries, &made, error);
     if (status == LLAVAMED_OK) {
-        /* The tree is by far the largest thing here: gone before the set grows. */
+        /* The tree is by far the largest thing here, and not needed any more. */
         json_free(document);
         document = NULL;
-        status = place_entries(path, &list, file_bytes - data_start, &made, error);
+        status = place_entries(path, entries, file_bytes - data_start, &made, error);
     }
     if (status == LLAVAMED_OK) {
         *header = made;
@@ -287,10 +301,7 @@ enum llavamed_status safetensors_parse(const char *path, const char *json, size_
     }
 out:
     json_free(document);
-    for (size_t i = 0; i < list.n_entries; i++) {
-        tensor_deinit(&list.entries[i].tensor);
-    }
-    free(list.entries);
+    free(entries);
     safetensors_header_deinit(&made);
     return status;
 }
@@ -313,12 +324,18 @@ static void append_entry(struct buffer *head, const struct tensor *tensor, uint6
 {
     buffer_append(head, ",", 1);
     json_append_utf8(head, tensor->name);
-    buffer_printf(head, ":{\"dtype\":\"%s\",\"shape\":[", dtype_name(tensor->dtype));
+    buffer_append_text(head, ":{\"dtype\":\"");
+    buffer_append_text(head, dtype_name(tensor->dtype));
+    buffer_append_text(head, "\",\"shape\":[");
     for (unsigned i = 0; i < tensor->rank; i++) {
-        buffer_printf(head, "%s%llu", i == 0 ? "" : ",", (unsigned long long)tensor->shape[i]);
+        buffer_append_text(head, i == 0 ? "" : ",");
+        buffer_append_decimal(head, tensor->shape[i]);
     }
-    buffer_printf(head, "],\"data_offsets\":[%llu,%llu]}", (unsigned long long)begin,
-                  (unsigned long long)(begin + tensor->n_bytes));
+    buffer_append_text(head, "],\"data_offsets\":[");
+    buffer_append_decimal(head, begin);
+    buffer_append_text(head, ",");
+    buffer_append_decimal(head, begin + tensor->n_bytes);
+    buffer_append_text(head, "]}");
 }
 
 /* The largest that one entry can be: each byte of a name may become \u00xx, each number has at most 20 digits. */
@@ -399,7 +416,7 @@ enum llavamed_status safetensors_layout_build(const struct tensor *const *tensor
     for (size_t i = 0; i < n_tensors; i++) {
         rows[i] = (struct layout_row){tensors[i], i};
     }
-    qsort(rows, n_tensors, sizeof *rows, compare_layout_rows);
+    sort_array(rows, n_tensors, sizeof *rows, compare_layout_rows);
     status = build_head(rows, n_tensors, &head, made.file_offsets, error);
     if (status != LLAVAMED_OK) {
         goto out;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/json.h"
+#include "core/sort.h"
 #include "tensor/tensor.h"
 
 #define FILE_NAME_BYTES_MAX 255 /* what file systems take */
@@ -115,7 +116,7 @@ static enum llavamed_status read_rows(const char *path, const struct json_value 
             return status;
         }
     }
-    qsort(*rows, n, sizeof **rows, compare_rows);
+    sort_array(*rows, n, sizeof **rows, compare_rows);
     return LLAVAMED_OK;
 }
 
@@ -131,7 +132,7 @@ static enum llavamed_status collect_files(const char *path, const struct row *ro
     for (size_t i = 0; i < n_rows; i++) {
         names[i] = rows[i].file;
     }
-    qsort(names, n_rows, sizeof *names, compare_texts);
+    sort_array(names, n_rows, sizeof *names, compare_texts);
     size_t n_files = 0;
     for (size_t i = 0; i < n_rows; i++) {
         if (n_files == 0 || strcmp(names[n_files - 1], names[i]) != 0) {

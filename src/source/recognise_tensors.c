@@ -14,15 +14,6 @@
 
 #define CONFIG_BYTES_MAX (1 << 20)
 
-/* Whether `word` is the last part of a dotted name. */
-static bool name_ends_in(const char *name, const char *word)
-{
-    size_t name_bytes = strlen(name);
-    size_t word_bytes = strlen(word);
-    return name_bytes > word_bytes && name[name_bytes - word_bytes - 1] == '.' &&
-           strcmp(name + name_bytes - word_bytes, word) == 0;
-}
-
 enum kind { KIND_NONE, KIND_LORA, KIND_GPTQ, KIND_AWQ, KIND_INT8, KIND_4BIT, KIND_FP8, KIND_PACKED };
 
 static const char *const kind_texts[] = {
@@ -35,31 +26,43 @@ static const char *const kind_texts[] = {
     [KIND_PACKED] = "a quantised checkpoint",
 };
 
+static bool begins_with(const char *text, const char *word)
+{
+    return text[0] == word[0] && strncmp(text, word, strlen(word)) == 0;
+}
+
 static enum kind kind_of_tensor(const struct tensor *tensor)
 {
-    const char *name = tensor->name;
-    if (strstr(name, ".lora_A") != NULL || strstr(name, ".lora_B") != NULL ||
-        strstr(name, ".lora_embedding_") != NULL) {
+    bool is_lora = false;
+    bool has_quant_state = false;
+    const char *last = ""; /* the last part of a name that has dots */
+    for (const char *dot = strchr(tensor->name, '.'); dot != NULL; dot = strchr(last, '.')) {
+        last = dot + 1;
+        is_lora = is_lora || begins_with(last, "lora_A") || begins_with(last, "lora_B") ||
+                  begins_with(last, "lora_embedding_");
+        has_quant_state = has_quant_state || begins_with(last, "quant_state.bitsandbytes__");
+    }
+    if (is_lora) {
         return KIND_LORA;
     }
-    if (name_ends_in(name, "g_idx")) {
+    if (strcmp(last, "g_idx") == 0) {
         return KIND_GPTQ;
     }
-    if (name_ends_in(name, "qweight") || name_ends_in(name, "qzeros")) {
+    if (strcmp(last, "qweight") == 0 || strcmp(last, "qzeros") == 0) {
         return KIND_AWQ; /* GPTQ when a g_idx is there too */
     }
-    if (name_ends_in(name, "SCB") || name_ends_in(name, "weight_format")) {
+    if (strcmp(last, "SCB") == 0 || strcmp(last, "weight_format") == 0) {
         return KIND_INT8;
     }
-    if (name_ends_in(name, "absmax") || strstr(name, ".quant_state.bitsandbytes__") != NULL) {
+    if (strcmp(last, "absmax") == 0 || has_quant_state) {
         return KIND_4BIT;
     }
-    bool is_matrix = tensor->rank == 2 && name_ends_in(name, "weight");
-    if (is_matrix && strncmp(dtype_name(tensor->dtype), "F8_", 3) == 0) {
+    bool is_matrix = tensor->rank == 2 && strcmp(last, "weight") == 0;
+    if (is_matrix && begins_with(dtype_name(tensor->dtype), "F8_")) {
         return KIND_FP8;
     }
     bool is_packing = tensor->dtype == DTYPE_I8 || tensor->dtype == DTYPE_U8 || tensor->dtype == DTYPE_I32;
-    bool is_packed = name_ends_in(name, "weight_packed") || (is_matrix && is_packing);
+    bool is_packed = strcmp(last, "weight_packed") == 0 || (is_matrix && is_packing);
     return is_packed ? KIND_PACKED : KIND_NONE;
 }
 

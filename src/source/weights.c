@@ -69,6 +69,18 @@ static enum llavamed_status reserve_spans(struct weights *weights, size_t n, str
     return LLAVAMED_OK;
 }
 
+/* The place of a tensor of the file that was added last. */
+static struct weights_span span_of(const struct weights *weights, size_t record, uint64_t offset)
+{
+    return (struct weights_span){
+        .file = weights->n_files - 1,
+        .record = record,
+        .view = WEIGHTS_NO_VIEW,
+        .offset = offset,
+        .row_major = true,
+    };
+}
+
 /* Moves the descriptor into the set; its span must be reserved. */
 static enum llavamed_status add_tensor(struct weights *weights, struct tensor *tensor, size_t record, uint64_t offset,
                                        struct llavamed_error *error)
@@ -76,13 +88,20 @@ static enum llavamed_status add_tensor(struct weights *weights, struct tensor *t
     size_t index = weights->set->n_tensors;
     enum llavamed_status status = tensor_set_add(weights->set, tensor, error);
     if (status == LLAVAMED_OK) {
-        weights->spans[index] = (struct weights_span){
-            .file = weights->n_files - 1,
-            .record = record,
-            .view = WEIGHTS_NO_VIEW,
-            .offset = offset,
-            .row_major = true,
-        };
+        weights->spans[index] = span_of(weights, record, offset);
+    }
+    return status;
+}
+
+/* All tensors of a safetensors file; their spans must be reserved. */
+static enum llavamed_status add_tensors(struct weights *weights, struct safetensors_header *header, size_t record,
+                                        struct llavamed_error *error)
+{
+    size_t first = weights->set->n_tensors;
+    size_t n = header->set.n_tensors;
+    enum llavamed_status status = tensor_set_append(weights->set, &header->set, error);
+    for (size_t i = 0; status == LLAVAMED_OK && i < n; i++) {
+        weights->spans[first + i] = span_of(weights, record, header->data_start + header->data_offsets[i]);
     }
     return status;
 }
@@ -137,8 +156,8 @@ static enum llavamed_status add_safetensors(struct weights *weights, struct inpu
         status = add_member_record(weights, file_bytes, *member_crc32, error);
     }
     size_t record = recorded ? weights->n_records - 1 : WEIGHTS_NO_RECORD;
-    for (size_t i = 0; status == LLAVAMED_OK && i < header.set.n_tensors; i++) {
-        status = add_tensor(weights, &header.set.tensors[i], record, header.data_start + header.data_offsets[i], error);
+    if (status == LLAVAMED_OK) {
+        status = add_tensors(weights, &header, record, error);
     }
 out:
     safetensors_header_deinit(&header);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "core/checked.h"
+#include "core/sort.h"
 
 static enum llavamed_status check_name(const char *path, const char *name, size_t name_bytes,
                                        struct llavamed_error *error)
@@ -106,23 +107,65 @@ void tensor_set_deinit(struct tensor_set *set)
     tensor_set_init(set);
 }
 
+static enum llavamed_status fail_too_many(struct llavamed_error *error)
+{
+    return llavamed_fail(error, LLAVAMED_STATUS_INPUT_LIMIT, "too many tensors in one checkpoint (at most %d)",
+                         TENSOR_COUNT_MAX);
+}
+
+enum llavamed_status tensor_set_reserve(struct tensor_set *set, size_t n, struct llavamed_error *error)
+{
+    if (n <= set->capacity - set->n_tensors) {
+        return LLAVAMED_OK;
+    }
+    size_t need = set->n_tensors + n;
+    size_t capacity = need > set->capacity * 2 ? need : set->capacity * 2;
+    struct tensor *tensors = reallocarray(set->tensors, capacity, sizeof *tensors);
+    if (tensors == NULL) {
+        return llavamed_fail_memory(error, capacity * sizeof *tensors, "the list of tensors");
+    }
+    set->tensors = tensors;
+    set->capacity = capacity;
+    return LLAVAMED_OK;
+}
+
 enum llavamed_status tensor_set_add(struct tensor_set *set, struct tensor *tensor, struct llavamed_error *error)
 {
     if (set->n_tensors == TENSOR_COUNT_MAX) {
-        return llavamed_fail(error, LLAVAMED_STATUS_INPUT_LIMIT, "too many tensors in one checkpoint (at most %d)",
-                             TENSOR_COUNT_MAX);
+        return fail_too_many(error);
     }
     if (set->n_tensors == set->capacity) {
-        size_t capacity = set->capacity == 0 ? 64 : set->capacity * 2;
-        struct tensor *tensors = realloc(set->tensors, capacity * sizeof *tensors);
-        if (tensors == NULL) {
-            return llavamed_fail_memory(error, capacity * sizeof *tensors, "the list of tensors");
+        enum llavamed_status status = tensor_set_reserve(set, set->capacity == 0 ? 64 : 1, error);
+        if (status != LLAVAMED_OK) {
+            return status;
         }
-        set->tensors = tensors;
-        set->capacity = capacity;
     }
     set->tensors[set->n_tensors++] = *tensor;
     memset(tensor, 0, sizeof *tensor);
+    return LLAVAMED_OK;
+}
+
+enum llavamed_status tensor_set_append(struct tensor_set *set, struct tensor_set *from, struct llavamed_error *error)
+{
+    if (from->n_tensors > TENSOR_COUNT_MAX - set->n_tensors) {
+        return fail_too_many(error);
+    }
+    if (set->n_tensors == 0) {
+        free(set->tensors);
+        set->tensors = from->tensors;
+        set->n_tensors = from->n_tensors;
+        set->capacity = from->capacity;
+        from->tensors = NULL;
+        from->capacity = 0;
+    } else if (from->n_tensors > 0) {
+        enum llavamed_status status = tensor_set_reserve(set, from->n_tensors, error);
+        if (status != LLAVAMED_OK) {
+            return status;
+        }
+        memcpy(set->tensors + set->n_tensors, from->tensors, from->n_tensors * sizeof *from->tensors);
+        set->n_tensors += from->n_tensors;
+    }
+    from->n_tensors = 0;
     return LLAVAMED_OK;
 }
 
@@ -151,7 +194,7 @@ enum llavamed_status tensor_set_seal(struct tensor_set *set, const char *path, s
     for (size_t i = 0; i < n; i++) {
         rows[i] = (struct name_row){set->tensors[i].name, i};
     }
-    qsort(rows, n, sizeof *rows, compare_name_rows);
+    sort_array(rows, n, sizeof *rows, compare_name_rows);
     for (size_t i = 0; i < n; i++) {
         if (i > 0 && strcmp(rows[i].name, rows[i - 1].name) == 0) {
             status = llavamed_fail(error, LLAVAMED_STATUS_TENSOR_DUPLICATE, "%s: tensor %s is there twice", path,
@@ -186,4 +229,17 @@ size_t tensor_set_find(const struct tensor_set *set, const char *name)
         }
     }
     return TENSOR_NOT_FOUND;
+}
+
+void tensor_set_find_all(const struct tensor_set *set, const struct tensor_set *wanted, size_t *found)
+{
+    size_t at = 0;
+    for (size_t i = 0; i < wanted->n_tensors; i++) {
+        const char *name = wanted->tensors[wanted->by_name[i]].name;
+        int order = 1;
+        while (at < set->n_tensors && (order = strcmp(name, set->tensors[set->by_name[at]].name)) > 0) {
+            at++;
+        }
+        found[wanted->by_name[i]] = order == 0 ? set->by_name[at] : TENSOR_NOT_FOUND;
+    }
 }

@@ -52,9 +52,16 @@ struct tensor_set {
 void tensor_set_init(struct tensor_set *set);
 void tensor_set_deinit(struct tensor_set *set);
 
+/* Makes room for n more. NO_MEMORY. */
+enum llavamed_status tensor_set_reserve(struct tensor_set *set, size_t n, struct llavamed_error *error) LLAVAMED_CHECK;
+
 /* Takes over *tensor's name on success (the caller's copy is zeroed). INPUT_LIMIT above TENSOR_COUNT_MAX. */
 enum llavamed_status tensor_set_add(struct tensor_set *set, struct tensor *tensor, struct llavamed_error *error)
     LLAVAMED_CHECK;
+
+/* Moves all tensors of `from` behind those of `set`; `from` is empty then. INPUT_LIMIT, NO_MEMORY: nothing is moved. */
+enum llavamed_status tensor_set_append(struct tensor_set *set, struct tensor_set *from,
+                                       struct llavamed_error *error) LLAVAMED_CHECK;
 
 /* Sorts for look-up; TENSOR_DUPLICATE naming `path` and the tensor when a name is there twice. */
 enum llavamed_status tensor_set_seal(struct tensor_set *set, const char *path, struct llavamed_error *error)
@@ -64,5 +71,11 @@ enum llavamed_status tensor_set_seal(struct tensor_set *set, const char *path, s
 
 /* Index into set->tensors of the tensor with exactly this name, or TENSOR_NOT_FOUND. O(log n). */
 size_t tensor_set_find(const struct tensor_set *set, const char *name);
+
+/*
+ * The same for all of another set at once: found[i] is the index into set->tensors of what is called as
+ * wanted->tensors[i]. Both must be sealed. O(n).
+ */
+void tensor_set_find_all(const struct tensor_set *set, const struct tensor_set *wanted, size_t *found);
 
 #endif
