@@ -67,20 +67,23 @@ static const struct tensor *delta_of(const struct sampler *sampler, const struct
     return &source_tensors(sampler->job->delta)->tensors[tensor->delta_index];
 }
 
-/* The kind when this tensor can be sampled; false otherwise. */
-static bool sampled_kind(const struct sampler *sampler, const struct plan_tensor *tensor, enum content_kind *kind)
+enum group { GROUP_MATRICES, GROUP_NORMS, GROUP_NONE };
+
+/* Of what a tensor is a sample. Matrices, nearly all there is, are told without a look at their names. */
+static enum group group_of(const struct sampler *sampler, const struct plan_tensor *tensor)
 {
     if (tensor->action != PLAN_ADD && tensor->action != PLAN_ADD_TOP_LEFT) {
-        return false;
+        return GROUP_NONE;
     }
     const struct tensor *base = base_of(sampler, tensor);
     enum kernel_type type;
     if (base->n_elems == 0 || !kernel_type_of(base->dtype, &type) ||
         !kernel_type_of(delta_of(sampler, tensor)->dtype, &type) || type == KERNEL_F64) {
-        return false;
+        return GROUP_NONE;
     }
-    *kind = content_kind_of(tensor->out.name, tensor->out.rank);
-    return *kind == CONTENT_NORM ? tensor->action == PLAN_ADD : tensor->out.rank == 2;
+    unsigned rank = tensor->out.rank;
+    bool is_norm = rank == 1 && tensor->action == PLAN_ADD && content_kind_of(tensor->out.name, rank) == CONTENT_NORM;
+    return is_norm ? GROUP_NORMS : rank == 2 ? GROUP_MATRICES : GROUP_NONE;
 }
 
 /* The finaliser of splitmix64: where pieces lie must look random and be the same on every run. */
@@ -150,7 +153,7 @@ static const void *as_type(const struct sampler *sampler, enum dtype dtype, enum
 {
     enum kernel_type from = wanted;
     uint64_t n_overflow = 0;
-    (void)kernel_type_of(dtype, &from); /* sampled_kind() let only addable ones come this far */
+    (void)kernel_type_of(dtype, &from); /* group_of() let only addable ones come this far */
     if (from == wanted) {
         return raw;
     }
@@ -284,36 +287,36 @@ static enum llavamed_status sample_all(const struct sampler *sampler, struct con
                                        struct llavamed_error *error)
 {
     const struct plan *plan = sampler->job->plan;
-    enum content_kind kind;
-    uint64_t n[2] = {0, 0}; /* matrices, norms */
+    uint64_t n[] = {[GROUP_MATRICES] = 0, [GROUP_NORMS] = 0, [GROUP_NONE] = 0};
     for (size_t i = 0; i < plan->n_tensors; i++) {
-        if (sampled_kind(sampler, &plan->tensors[i], &kind)) {
-            n[kind == CONTENT_NORM]++;
-        }
+        n[group_of(sampler, &plan->tensors[i])]++;
     }
-    const uint64_t strides[2] = {stride_for(n[0]), stride_for(n[1])};
-    report->samples = calloc(min_u64(n[0], CONTENT_MATRICES_MAX) + 1, sizeof *report->samples);
+    const uint64_t strides[] = {[GROUP_MATRICES] = stride_for(n[GROUP_MATRICES]),
+                                [GROUP_NORMS] = stride_for(n[GROUP_NORMS])};
+    report->samples = calloc(min_u64(n[GROUP_MATRICES], CONTENT_MATRICES_MAX) + 1, sizeof *report->samples);
     if (report->samples == NULL) {
         return llavamed_fail_memory(error, CONTENT_MATRICES_MAX * sizeof *report->samples, "the content test");
     }
     enum llavamed_status status = LLAVAMED_OK;
-    uint64_t seen[2] = {0, 0};
+    uint64_t seen[] = {[GROUP_MATRICES] = 0, [GROUP_NORMS] = 0};
     for (size_t i = 0; status == LLAVAMED_OK && i < plan->n_tensors; i++) {
         const struct plan_tensor *tensor = &plan->tensors[i];
-        if (!sampled_kind(sampler, tensor, &kind)) {
+        enum group group = group_of(sampler, tensor);
+        if (group == GROUP_NONE) {
             continue;
         }
-        int group = kind == CONTENT_NORM;
         uint64_t ordinal = seen[group]++;
         if (ordinal % strides[group] != 0) {
             continue;
         }
-        if (kind == CONTENT_NORM) {
+        if (group == GROUP_NORMS) {
             status = sample_norm(sampler, tensor, report, error);
             continue;
         }
         report->samples[report->n_samples] = (struct content_sample){
-            .name = tensor->out.name, .kind = kind, .layer = content_layer_of(tensor->out.name)};
+            .name = tensor->out.name,
+            .kind = content_kind_of(tensor->out.name, tensor->out.rank),
+            .layer = content_layer_of(tensor->out.name)};
         status = sample_matrix(sampler, tensor, ordinal, report, error);
     }
     return status;

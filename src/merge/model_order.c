@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/sort.h"
+
 #define NUMBER_DIGITS_MAX 9 /* fits 32 bits */
 
 /* Names inside "model.layers.N.", in module order. */
@@ -49,7 +51,7 @@ static bool place_in_layer(const char *rest, struct place *place)
 {
     const char *name = read_number(rest, &place->number);
     for (unsigned i = 0; name != NULL && i < sizeof layer_names / sizeof layer_names[0]; i++) {
-        if (strcmp(name, layer_names[i]) == 0) {
+        if (name[0] == layer_names[i][0] && strcmp(name, layer_names[i]) == 0) {
             place->role = i == LAYER_NAME_INV_FREQ ? MODEL_INV_FREQ : MODEL_LAYER_WEIGHT;
             place->stage = STAGE_LAYERS;
             place->part = i;
@@ -77,7 +79,15 @@ static struct place place_of(const char *name)
     static const char layers[] = "model.layers.";
     static const char projector[] = "model.mm_projector.";
     struct place place = {.name = name};
-    if (strcmp(name, "model.embed_tokens.weight") == 0) {
+    bool in_layer = strncmp(name, layers, sizeof layers - 1) == 0;
+    if (in_layer && place_in_layer(name + sizeof layers - 1, &place)) {
+        return place;
+    }
+    if (in_layer) {
+        place.role = MODEL_OTHER;
+        place.stage = STAGE_OTHERS;
+        place.number = 0;
+    } else if (strcmp(name, "model.embed_tokens.weight") == 0) {
         place.role = MODEL_EMBED_TOKENS;
         place.stage = STAGE_EMBED_TOKENS;
     } else if (strcmp(name, "model.norm.weight") == 0) {
@@ -88,10 +98,9 @@ static struct place place_of(const char *name)
         place.stage = STAGE_LM_HEAD;
     } else if (strncmp(name, projector, sizeof projector - 1) == 0) {
         place_in_projector(name + sizeof projector - 1, &place);
-    } else if (strncmp(name, layers, sizeof layers - 1) != 0 || !place_in_layer(name + sizeof layers - 1, &place)) {
+    } else {
         place.role = MODEL_OTHER;
         place.stage = STAGE_OTHERS;
-        place.number = 0;
     }
     return place;
 }
@@ -131,18 +140,17 @@ static int compare_places(const void *a, const void *b)
     return x->index < y->index ? -1 : x->index > y->index;
 }
 
-enum llavamed_status model_order(const struct tensor_set *set, size_t *order, struct llavamed_error *error)
+enum llavamed_status model_order(const char *const *names, size_t n, size_t *order, struct llavamed_error *error)
 {
-    size_t n = set->n_tensors;
     struct place *places = calloc(n + 1, sizeof *places);
     if (places == NULL) {
         return llavamed_fail_memory(error, (n + 1) * sizeof *places, "the order of tensors");
     }
     for (size_t i = 0; i < n; i++) {
-        places[i] = place_of(set->tensors[i].name);
+        places[i] = place_of(names[i]);
         places[i].index = i;
     }
-    qsort(places, n, sizeof *places, compare_places);
+    sort_array(places, n, sizeof *places, compare_places);
     for (size_t i = 0; i < n; i++) {
         order[i] = places[i].index;
     }

@@ -11,7 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "tensor/tensor.h"
+#include "core/error.h"
 
 enum model_role {
     MODEL_EMBED_TOKENS,
@@ -29,10 +29,10 @@ enum model_role model_role_of(const char *name);
 bool model_layer_of(const char *name, uint32_t *layer);
 
 /*
- * Fills order[0..n_tensors) with indices into set->tensors: the known names in module order, then the others in the
- * set's own order. A set whose names are all known thus has one order whatever file it came from.
+ * Fills order[0..n) with indices into `names`: the known ones in module order, then the others in their own order. A
+ * checkpoint whose names are all known thus has one order whatever file it came from.
  */
-enum llavamed_status model_order(const struct tensor_set *set, size_t *order, struct llavamed_error *error)
-    LLAVAMED_CHECK;
+enum llavamed_status model_order(const char *const *names, size_t n, size_t *order,
+                                 struct llavamed_error *error) LLAVAMED_CHECK;
 
 #endif

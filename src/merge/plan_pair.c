@@ -24,8 +24,9 @@ struct pairing {
     const struct plan_input *input;
     struct plan *plan;
     /* The names of both sides, each once: the delta's, then those of the base alone. Borrows everything. */
-    struct tensor_set names;
-    struct row *rows; /* as names.tensors */
+    const char **names;
+    size_t n_names;
+    struct row *rows; /* as names */
     size_t *order;    /* of names, in model order */
     size_t n_shared;
     bool vocabulary_smaller;
@@ -68,39 +69,50 @@ static enum dtype result_dtype(const struct plan_options *options, enum dtype of
 
 static void pairing_deinit(struct pairing *pairing)
 {
-    free(pairing->names.tensors);
+    free(pairing->names);
     free(pairing->rows);
     free(pairing->order);
+}
+
+/* Fills names and rows; base_of and delta_of are room for an index per tensor of the delta and of the base. */
+static void list_names(struct pairing *pairing, size_t *base_of, size_t *delta_of)
+{
+    const struct tensor_set *base = pairing->input->base;
+    const struct tensor_set *delta = pairing->input->delta;
+    tensor_set_find_all(base, delta, base_of);
+    tensor_set_find_all(delta, base, delta_of);
+    for (size_t i = 0; i < delta->n_tensors; i++) {
+        pairing->names[i] = delta->tensors[i].name;
+        pairing->rows[i] = (struct row){i, base_of[i]};
+        pairing->n_shared += base_of[i] != TENSOR_NOT_FOUND;
+    }
+    pairing->n_names = delta->n_tensors;
+    for (size_t i = 0; i < base->n_tensors; i++) {
+        if (delta_of[i] == TENSOR_NOT_FOUND) {
+            pairing->names[pairing->n_names] = base->tensors[i].name;
+            pairing->rows[pairing->n_names] = (struct row){TENSOR_NOT_FOUND, i};
+            pairing->n_names++;
+        }
+    }
 }
 
 /* Fills names, rows and order. O(n log n). */
 static enum llavamed_status pairing_init(struct pairing *pairing, struct llavamed_error *error)
 {
-    const struct tensor_set *base = pairing->input->base;
-    const struct tensor_set *delta = pairing->input->delta;
-    size_t n_max = base->n_tensors + delta->n_tensors;
-    struct tensor_set *names = &pairing->names;
-    names->tensors = calloc(n_max + 1, sizeof *names->tensors);
+    size_t n_base = pairing->input->base->n_tensors;
+    size_t n_delta = pairing->input->delta->n_tensors;
+    size_t n_max = n_base + n_delta;
+    struct plan *plan = pairing->plan;
+    pairing->names = calloc(n_max + 1, sizeof *pairing->names);
     pairing->rows = calloc(n_max + 1, sizeof *pairing->rows);
     pairing->order = calloc(n_max + 1, sizeof *pairing->order);
-    pairing->plan->tensors = calloc(delta->n_tensors + 1, sizeof *pairing->plan->tensors);
-    if (names->tensors == NULL || pairing->rows == NULL || pairing->order == NULL || pairing->plan->tensors == NULL) {
-        return llavamed_fail_memory(error, (n_max + 1) * sizeof *names->tensors, "the plan");
+    plan->tensors = calloc(n_delta + 1, sizeof *plan->tensors);
+    if (pairing->names == NULL || pairing->rows == NULL || pairing->order == NULL || plan->tensors == NULL) {
+        return llavamed_fail_memory(error, (n_delta + 1) * sizeof *plan->tensors, "the plan");
     }
-    for (size_t i = 0; i < delta->n_tensors; i++) {
-        names->tensors[i] = delta->tensors[i];
-        pairing->rows[i] = (struct row){i, tensor_set_find(base, delta->tensors[i].name)};
-        pairing->n_shared += pairing->rows[i].base_index != TENSOR_NOT_FOUND;
-    }
-    names->n_tensors = delta->n_tensors;
-    for (size_t i = 0; i < base->n_tensors; i++) {
-        if (tensor_set_find(delta, base->tensors[i].name) == TENSOR_NOT_FOUND) {
-            names->tensors[names->n_tensors] = base->tensors[i];
-            pairing->rows[names->n_tensors] = (struct row){TENSOR_NOT_FOUND, i};
-            names->n_tensors++;
-        }
-    }
-    return model_order(names, pairing->order, error);
+    /* Lent until it holds the order. */
+    list_names(pairing, pairing->order, pairing->order + n_delta);
+    return model_order(pairing->names, pairing->n_names, pairing->order, error);
 }
 
 static void problem(struct pairing *pairing, const struct tensor *tensor, const char *what)
@@ -363,7 +375,7 @@ enum llavamed_status plan_pair(const struct plan_input *input, struct plan *plan
     }
     struct pairing pairing = {.input = input, .plan = plan};
     status = pairing_init(&pairing, error);
-    for (size_t i = 0; status == LLAVAMED_OK && i < pairing.names.n_tensors; i++) {
+    for (size_t i = 0; status == LLAVAMED_OK && i < pairing.n_names; i++) {
         status = pair_one(&pairing, &pairing.rows[pairing.order[i]], error);
     }
     if (status == LLAVAMED_OK && pairing.found.n_problems == 0 && plan->n_tensors == 0) {

@@ -17,22 +17,18 @@ static enum llavamed_status keep_warning(struct plan *plan, struct buffer *text,
     return status;
 }
 
-static const struct tensor *find_role(const struct plan *plan, enum model_role role)
-{
-    for (size_t i = 0; i < plan->n_tensors; i++) {
-        const struct tensor *out = &plan->tensors[i].out;
-        if (model_role_of(out->name) == role) {
-            return out->rank == 2 ? out : NULL;
-        }
-    }
-    return NULL;
-}
-
 static enum llavamed_status warn_of_vocabulary(struct plan *plan, struct llavamed_error *error)
 {
-    const struct tensor *embeddings = find_role(plan, MODEL_EMBED_TOKENS);
-    const struct tensor *head = find_role(plan, MODEL_LM_HEAD);
-    if (embeddings == NULL || head == NULL || embeddings->shape[0] == head->shape[0]) {
+    const struct tensor *embeddings = NULL;
+    const struct tensor *head = NULL;
+    for (size_t i = 0; i < plan->n_tensors; i++) {
+        const struct tensor *out = &plan->tensors[i].out;
+        enum model_role role = model_role_of(out->name);
+        embeddings = role == MODEL_EMBED_TOKENS ? out : embeddings;
+        head = role == MODEL_LM_HEAD ? out : head;
+    }
+    if (embeddings == NULL || head == NULL || embeddings->rank != 2 || head->rank != 2 ||
+        embeddings->shape[0] == head->shape[0]) {
         return LLAVAMED_OK;
     }
     struct buffer text;
@@ -42,10 +38,10 @@ static enum llavamed_status warn_of_vocabulary(struct plan *plan, struct llavame
     return keep_warning(plan, &text, error);
 }
 
-static enum llavamed_status warn_of_lossy_base(const struct plan_input *input, struct plan *plan,
+static enum llavamed_status warn_of_lossy_base(enum dtype base, enum dtype delta, struct plan *plan,
                                                struct llavamed_error *error)
 {
-    if (plan_main_dtype(input->base) != DTYPE_BF16 || plan_main_dtype(input->delta) == DTYPE_BF16) {
+    if (base != DTYPE_BF16 || delta == DTYPE_BF16) {
         return LLAVAMED_OK;
     }
     struct buffer text;
@@ -56,11 +52,9 @@ static enum llavamed_status warn_of_lossy_base(const struct plan_input *input, s
     return keep_warning(plan, &text, error);
 }
 
-static enum llavamed_status warn_of_wide_result(const struct plan_input *input, struct plan *plan,
+static enum llavamed_status warn_of_wide_result(enum dtype base, enum dtype delta, struct plan *plan,
                                                 struct llavamed_error *error)
 {
-    enum dtype base = plan_main_dtype(input->base);
-    enum dtype delta = plan_main_dtype(input->delta);
     unsigned bits = dtype_bits(plan->model_dtype);
     if (bits <= dtype_bits(base) || bits <= dtype_bits(delta)) {
         return LLAVAMED_OK;
@@ -80,12 +74,14 @@ enum llavamed_status plan_warn(const struct plan_input *input, struct plan *plan
     if (plan->warnings == NULL) {
         return llavamed_fail_memory(error, WARNINGS_MAX * sizeof *plan->warnings, "warnings");
     }
+    enum dtype base = plan_main_dtype(input->base);
+    enum dtype delta = plan_main_dtype(input->delta);
     enum llavamed_status status = warn_of_vocabulary(plan, error);
     if (status == LLAVAMED_OK) {
-        status = warn_of_lossy_base(input, plan, error);
+        status = warn_of_lossy_base(base, delta, plan, error);
     }
     if (status == LLAVAMED_OK) {
-        status = warn_of_wide_result(input, plan, error);
+        status = warn_of_wide_result(base, delta, plan, error);
     }
     return status;
 }

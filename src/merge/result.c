@@ -58,17 +58,16 @@ enum llavamed_status result_note_plan(struct llavamed_result *result, const stru
     if (result->actions == NULL) {
         return llavamed_fail_memory(error, PLAN_ACTION_COUNT * sizeof *result->actions, "the list of actions");
     }
+    struct llavamed_action_report rows[PLAN_ACTION_COUNT] = {0};
+    for (size_t i = 0; i < plan->n_tensors; i++) {
+        struct llavamed_action_report *row = &rows[plan->tensors[i].action];
+        row->n_tensors++;
+        row->out_bytes += plan->tensors[i].out.n_bytes;
+    }
     for (int action = 0; action < PLAN_ACTION_COUNT; action++) {
-        struct llavamed_action_report *row = &result->actions[result->n_actions];
-        row->action = plan_action_name((enum plan_action)action);
-        for (size_t i = 0; i < plan->n_tensors; i++) {
-            if (plan->tensors[i].action == (enum plan_action)action) {
-                row->n_tensors++;
-                row->out_bytes += plan->tensors[i].out.n_bytes;
-            }
-        }
-        if (row->n_tensors > 0) {
-            result->n_actions++;
+        if (rows[action].n_tensors > 0) {
+            rows[action].action = plan_action_name((enum plan_action)action);
+            result->actions[result->n_actions++] = rows[action];
         }
     }
     if (plan->n_dropped > 0) {
