@@ -196,3 +196,23 @@ with zipfile.ZipFile("evil.bin", "w") as archive:
     want_failure 3 '*posix*system*'
     want test ! -e pwned
 }
+
+# An OpenSSL that only has what FIPS approves of, and one whose default provider is not loaded: MD5 sums of Meta's files can
+# be done without, SHA-256 of OUT cannot.
+test_failure_missing_algorithm()
+{
+    local set_up
+    printf '%s\n' 'openssl_conf = c' '[c]' 'providers = p' 'alg_section = a' '[p]' 'default = d' '[d]' 'activate = 1' \
+        '[a]' 'default_properties = fips=yes' >fips.cnf
+    printf '%s\n' 'openssl_conf = c' '[c]' 'providers = p' '[p]' 'base = b' '[b]' 'activate = 1' >bare.cnf
+    for set_up in fips bare; do
+        OPENSSL_CONF=$PWD/$set_up.cnf apply --base "$DATA/../meta/two/13B" --delta "$DATA/../meta/delta" --out out \
+            --verify full
+        want_failure 3 '*MD5 is not available from OpenSSL *'
+        want_stderr '*hint: --verify none *'
+        want_nothing_left
+        OPENSSL_CONF=$PWD/$set_up.cnf apply --base "$DATA/base" --delta "$DATA/delta" --out out
+        want_failure 70 '*SHA-256 is not available from OpenSSL *'
+        want_nothing_left
+    done
+}
