@@ -41,6 +41,7 @@ static enum llavamed_status check_object_keys(const char *path, const cJSON *obj
                                               struct llavamed_error *error)
 {
     size_t n = 0;
+    bool ascending = true; /* as writers of safetensors put them: nothing to sort, none twice */
     for (const cJSON *member = object->child; member != NULL; member = member->next) {
         if (n == list->capacity) {
             size_t capacity = list->capacity == 0 ? 64 : list->capacity * 2;
@@ -51,9 +52,10 @@ static enum llavamed_status check_object_keys(const char *path, const cJSON *obj
             list->keys = keys;
             list->capacity = capacity;
         }
+        ascending = ascending && (n == 0 || strcmp(list->keys[n - 1], member->string) < 0);
         list->keys[n++] = member->string;
     }
-    if (n < 2) {
+    if (ascending) {
         return LLAVAMED_OK;
     }
     qsort(list->keys, n, sizeof list->keys[0], compare_keys);

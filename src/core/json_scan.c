@@ -136,25 +136,34 @@ static enum llavamed_status scan_non_ascii(struct scanner *s)
     return LLAVAMED_OK;
 }
 
+/* A byte of a string that stands for itself. */
+static bool is_plain(unsigned char c)
+{
+    return c >= 0x20 && c < 0x80 && c != '"' && c != '\\';
+}
+
 /* At the opening quote. */
 static enum llavamed_status scan_string(struct scanner *s)
 {
     size_t begin = s->pos++;
     enum llavamed_status status = LLAVAMED_OK;
     while (status == LLAVAMED_OK && s->pos < s->n_bytes) {
-        unsigned char c = s->text[s->pos];
+        size_t pos = s->pos;
+        while (pos < s->n_bytes && is_plain(s->text[pos])) {
+            pos++;
+        }
+        s->pos = pos;
+        int c = peek(s);
         if (c == '"') {
             s->pos++;
             return LLAVAMED_OK;
         }
         if (c == '\\') {
             status = scan_escape(s);
-        } else if (c < 0x20) {
-            status = refuse(s, s->pos, "a control character in a string");
         } else if (c >= 0x80) {
             status = scan_non_ascii(s);
-        } else {
-            s->pos++;
+        } else if (c >= 0) {
+            status = refuse(s, s->pos, "a control character in a string");
         }
     }
     return status != LLAVAMED_OK ? status : refuse(s, begin, "a string that does not end");
