@@ -8,12 +8,13 @@
 
 struct block_tally {
     uint64_t n_bytes;
+    uint64_t block_bytes;
     atomic_uint_least32_t counts[];
 };
 
-struct block_tally *block_tally_create(uint64_t n_bytes)
+struct block_tally *block_tally_create(uint64_t n_bytes, uint64_t block_bytes)
 {
-    uint64_t n_blocks = n_bytes / BLOCK_TALLY_BYTES + 1;
+    uint64_t n_blocks = n_bytes / block_bytes + 1;
     if (n_blocks > (SIZE_MAX - sizeof(struct block_tally)) / sizeof(atomic_uint_least32_t)) {
         return NULL;
     }
@@ -21,6 +22,7 @@ struct block_tally *block_tally_create(uint64_t n_bytes)
     struct block_tally *tally = calloc(1, sizeof *tally + counts_bytes);
     if (tally != NULL) {
         tally->n_bytes = n_bytes;
+        tally->block_bytes = block_bytes;
     }
     return tally;
 }
@@ -32,13 +34,13 @@ void block_tally_free(struct block_tally *tally)
 
 bool block_tally_next(struct block_tally *tally, struct block_run *run, struct block_run *block)
 {
-    uint64_t index = run->offset / BLOCK_TALLY_BYTES;
-    uint64_t begin = index * BLOCK_TALLY_BYTES;
+    uint64_t index = run->offset / tally->block_bytes;
+    uint64_t begin = index * tally->block_bytes;
     if (run->offset >= tally->n_bytes) {
         run->n_bytes = 0;
         return false;
     }
-    uint64_t block_bytes = min_u64(BLOCK_TALLY_BYTES, tally->n_bytes - begin);
+    uint64_t block_bytes = min_u64(tally->block_bytes, tally->n_bytes - begin);
     uint64_t part = min_u64(run->n_bytes, begin + block_bytes - run->offset);
     uint64_t before = atomic_fetch_add(&tally->counts[index], (uint32_t)part);
     run->offset += part;

@@ -10,12 +10,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define BLOCK_TALLY_BYTES (UINT64_C(4) << 20)
-
 struct block_tally; /* opaque */
 
-/* For a file of n_bytes. NULL when there is no memory for it: callers then do without. */
-struct block_tally *block_tally_create(uint64_t n_bytes);
+/* For a file of n_bytes, in blocks of block_bytes: a multiple of 4 MiB, below 4 GiB. NULL when there is no memory for it: callers then do without. */
+struct block_tally *block_tally_create(uint64_t n_bytes, uint64_t block_bytes);
 void block_tally_free(struct block_tally *tally); /* NULL is fine */
 
 /* A run of bytes that is being noted; advanced by block_tally_next(). */

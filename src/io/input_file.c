@@ -20,6 +20,12 @@
 /* IOV_MAX of Linux. */
 #define PIECES_MAX 1024
 
+/*
+ * What is read is given back in blocks of this size. Linux reads ahead beyond the end of a tensor (8 MiB are usual); where
+ * another one lies there that was merged before, as in .bin files, its block is not complete yet and still cached.
+ */
+#define READ_BLOCK_BYTES (UINT64_C(32) << 20)
+
 #define CACHE_SAMPLES 9
 #define CACHE_SAMPLE_STEP_MIN (UINT64_C(1) << 20)
 
@@ -165,7 +171,9 @@ static enum llavamed_status open_range(const char *path, const char *name, struc
     file->device = (uint64_t)info.st_dev;
     file->inode = (uint64_t)info.st_ino;
     file->modified = info.st_mtim;
-    file->read_blocks = is_cold(file->fd, file->base, file->n_bytes) ? block_tally_create(file->file_bytes) : NULL;
+    if (is_cold(file->fd, file->base, file->n_bytes)) {
+        file->read_blocks = block_tally_create(file->file_bytes, READ_BLOCK_BYTES);
+    }
     *out = file;
     file = NULL;
 out:

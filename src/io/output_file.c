@@ -16,6 +16,7 @@
 #include "io/block_tally.h"
 
 #define WRITE_BYTES_MAX ((size_t)1 << 30)
+#define WRITTEN_BLOCK_BYTES (UINT64_C(4) << 20)
 /* Blocks on their way to storage before the oldest is waited for: far enough behind that the wait is short. */
 #define BLOCKS_IN_FLIGHT 8
 
@@ -132,7 +133,7 @@ enum llavamed_status output_file_create(const char *path, uint64_t n_bytes, bool
     atomic_init(&file->written_bytes, 0);
     atomic_init(&file->start_writing, true);
     atomic_init(&file->writing_errno, 0);
-    file->written_blocks = n_bytes >= BLOCK_TALLY_BYTES ? block_tally_create(n_bytes) : NULL;
+    file->written_blocks = n_bytes >= WRITTEN_BLOCK_BYTES ? block_tally_create(n_bytes, WRITTEN_BLOCK_BYTES) : NULL;
     (void)pthread_mutex_init(&file->mutex, NULL); /* cannot fail with default attributes on Linux */
     *out = file;
     file = NULL;

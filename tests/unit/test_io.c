@@ -276,7 +276,7 @@ static void read_a_part(void)
 /* A part of a file that was not cached: larger than the blocks that are given back, begun and ended inside one. */
 static void read_a_cold_part(void)
 {
-    enum { FILE_BYTES = 36 << 20, BEGIN = 1234567, PART_BYTES = 30 << 20, PIECE_BYTES = 1000003 };
+    enum { FILE_BYTES = 70 << 20, BEGIN = 1234567, PART_BYTES = 66 << 20, PIECE_BYTES = 1000003 };
     static unsigned char bytes[FILE_BYTES];
     static unsigned char got[PART_BYTES];
     struct input_file *file = NULL;
