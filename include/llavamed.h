@@ -181,7 +181,7 @@ struct llavamed_settings {
     enum llavamed_cpu cpu;             /* default BEST */
     uint64_t max_shard_bytes;          /* 0 (default): 5,000,000,000, for torch 10,000,000,000 */
     uint64_t max_memory_bytes;         /* all buffers together; default 256 MiB */
-    unsigned n_threads;                /* workers; 0 (default): one per usable core, at least 6 */
+    unsigned n_threads;                /* workers; 0 (default): one per usable core */
     bool allow_unknown_base;           /* PAIR_WRONG_BASE and PAIR_FULL_DELTA become warnings */
     bool no_resume;                    /* start over where an interrupted run could be continued */
     bool force;                        /* replace an OUT that this library wrote, or that is empty */

@@ -108,7 +108,7 @@ const struct option_row option_rows[OPTION_COUNT] = {
      .short_name = 'j',
      .name = "threads",
      .value = "N",
-     .help = "workers [0: usable cores, at least 6]"},
+     .help = "workers [0: one per usable core]"},
     {.id = OPTION_MAX_MEMORY, .name = "max-memory", .value = "SIZE", .help = "all buffers together [256MiB]"},
     {.id = OPTION_CPU,
      .name = "cpu",

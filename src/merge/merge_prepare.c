@@ -19,14 +19,6 @@
 #include "merge/shared_storage.h"
 #include "merge/warnings.h"
 
-/*
- * The fewest workers that are taken by default: with few cores, those that wait for storage must not leave them idle.
- * On 2 cores six were faster than two in most runs, on a machine that was busy with other things; more than six made no
- * clear difference. 1 means one per usable core; `make bench` measures both. README.md, docs/llavamed-apply.md, --help
- * and llavamed.h name the number.
- */
-#define WORKERS_DEFAULT_MIN 6
-
 /* So that a small archive is judged whole before anything is written; inflating as much takes a tenth of a second. */
 #define LOOK_BYTES_LEAST 33554432
 
@@ -75,7 +67,7 @@ static enum llavamed_status choose_kernels(enum llavamed_cpu cpu, const struct k
 
 unsigned merge_threads_wanted(const struct llavamed_settings *settings)
 {
-    return settings->n_threads != 0 ? settings->n_threads : (unsigned)max_u64(cpus_usable(), WORKERS_DEFAULT_MIN);
+    return settings->n_threads != 0 ? settings->n_threads : cpus_usable();
 }
 
 static enum llavamed_status prepare_machine(const struct merge_batch *batch, struct llavamed_error *error)
