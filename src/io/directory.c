@@ -75,6 +75,14 @@ char *path_parent(const char *path)
 
 /* ---- What a path names ---- */
 
+enum llavamed_status path_fail_look(struct llavamed_error *error, int errno_value, const char *path)
+{
+    enum llavamed_status status = errno_value == ENOENT || errno_value == ENOTDIR ? LLAVAMED_STATUS_INPUT_MISSING
+                                  : errno_value == ENOMEM                         ? LLAVAMED_STATUS_NO_MEMORY
+                                                                                  : LLAVAMED_STATUS_INPUT_UNREADABLE;
+    return llavamed_fail_errno(error, status, errno_value, "%s: cannot look at it", path);
+}
+
 enum llavamed_status path_kind_of(const char *path, enum path_kind *kind, struct llavamed_error *error)
 {
     struct stat info;
@@ -83,7 +91,7 @@ enum llavamed_status path_kind_of(const char *path, enum path_kind *kind, struct
             *kind = PATH_MISSING;
             return LLAVAMED_OK;
         }
-        return llavamed_fail_errno(error, LLAVAMED_STATUS_INPUT_UNREADABLE, errno, "%s: cannot look at it", path);
+        return path_fail_look(error, errno, path);
     }
     *kind = S_ISREG(info.st_mode) ? PATH_FILE : S_ISDIR(info.st_mode) ? PATH_DIRECTORY : PATH_OTHER;
     return LLAVAMED_OK;
@@ -93,9 +101,7 @@ enum llavamed_status path_identity_of(const char *path, struct path_identity *id
 {
     struct stat info;
     if (stat(path, &info) != 0) {
-        bool missing = errno == ENOENT || errno == ENOTDIR;
-        return llavamed_fail_errno(error, missing ? LLAVAMED_STATUS_INPUT_MISSING : LLAVAMED_STATUS_INPUT_UNREADABLE,
-                                   errno, "%s: cannot look at it", path);
+        return path_fail_look(error, errno, path);
     }
     *identity = (struct path_identity){.device = (uint64_t)info.st_dev, .inode = (uint64_t)info.st_ino};
     return LLAVAMED_OK;

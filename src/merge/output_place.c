@@ -211,9 +211,7 @@ static enum llavamed_status is_inside(const struct output_dir_input *input, cons
 {
     char *real = realpath(input->path, NULL);
     if (real == NULL) {
-        bool missing = errno == ENOENT || errno == ENOTDIR;
-        return llavamed_fail_errno(error, missing ? LLAVAMED_STATUS_INPUT_MISSING : LLAVAMED_STATUS_INPUT_UNREADABLE,
-                                   errno, "%s: cannot look at it", input->path);
+        return path_fail_look(error, errno, input->path);
     }
     struct lineage lineage;
     enum llavamed_status status = lineage_of(real, &lineage, error);
