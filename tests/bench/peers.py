@@ -126,7 +126,8 @@ class Peers(bench.Bench):
         pair, why = self.torch_pair(self.synth(self.options.scale, name), name + "-torch")
         if pair is None:
             sys.exit(f"peers.py: no .bin inputs: {why}")
-        self.make_mergekit()
+        if "mergekit" in self.options.only:
+            self.make_mergekit()
         self.checked = True  # by make bench: the check reads safetensors
         self.merge(pair, True, "--format", "torch")
         self.table = bench.Table()
