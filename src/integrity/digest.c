@@ -49,8 +49,8 @@ static bool lacked_memory(void)
 }
 
 /*
- * An allocation deep within libcrypto may leave no trace but an algorithm that seems to be missing: for that once, or from
- * then on where 3.0 has written down that its provider has none. The default provider has them all, unless only
+ * An allocation deep within libcrypto may leave no trace but an algorithm that seems to be missing: for that once, or
+ * from then on where 3.0 has written down that its provider has none. The default provider has them all, unless only
  * FIPS-approved ones are asked of it.
  */
 static bool is_available(const struct algorithm *algorithm)

@@ -12,7 +12,10 @@
 
 struct block_tally; /* opaque */
 
-/* For a file of n_bytes, in blocks of block_bytes: a multiple of 4 MiB, below 4 GiB. NULL when there is no memory for it: callers then do without. */
+/*
+ * For a file of n_bytes, in blocks of block_bytes: a multiple of 4 MiB, below 4 GiB. NULL when there is no memory for
+ * it: callers then do without.
+ */
 struct block_tally *block_tally_create(uint64_t n_bytes, uint64_t block_bytes);
 void block_tally_free(struct block_tally *tally); /* NULL is fine */
 

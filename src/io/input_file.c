@@ -21,8 +21,8 @@
 #define PIECES_MAX 1024
 
 /*
- * What is read is given back in blocks of this size. Linux reads ahead beyond the end of a tensor (8 MiB are usual); where
- * another one lies there that was merged before, as in .bin files, its block is not complete yet and still cached.
+ * What is read is given back in blocks of this size. Linux reads ahead beyond the end of a tensor (8 MiB are usual);
+ * where another one lies there that was merged before, as in .bin files, its block is not complete yet, and cached.
  */
 #define READ_BLOCK_BYTES (UINT64_C(32) << 20)
 

@@ -197,8 +197,8 @@ with zipfile.ZipFile("evil.bin", "w") as archive:
     want test ! -e pwned
 }
 
-# An OpenSSL that only has what FIPS approves of, and one whose default provider is not loaded: MD5 sums of Meta's files can
-# be done without, SHA-256 of OUT cannot.
+# An OpenSSL that only has what FIPS approves of, and one whose default provider is not loaded: MD5 sums of Meta's files
+# can be done without, SHA-256 of OUT cannot.
 test_failure_missing_algorithm()
 {
     local set_up
