@@ -19,7 +19,10 @@ enum path_kind { PATH_MISSING, PATH_FILE, PATH_DIRECTORY, PATH_OTHER };
 /* The failure of looking at `path`, by its errno: INPUT_MISSING, NO_MEMORY or INPUT_UNREADABLE. */
 enum llavamed_status path_fail_look(struct llavamed_error *error, int errno_value, const char *path);
 
-/* What `path` is after following symbolic links. INPUT_UNREADABLE or NO_MEMORY when that cannot be known (EACCES, ELOOP...). */
+/*
+ * What `path` is after following symbolic links. INPUT_UNREADABLE or NO_MEMORY when that cannot be known (EACCES,
+ * ELOOP...).
+ */
 enum llavamed_status path_kind_of(const char *path, enum path_kind *kind, struct llavamed_error *error) LLAVAMED_CHECK;
 
 /* Device and inode after following links; identifies a file or directory whatever its name. */
