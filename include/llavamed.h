@@ -187,7 +187,7 @@ struct llavamed_settings {
     bool force;                        /* replace an OUT that this library wrote, or that is empty */
     bool dry_run;                      /* stop after the plan; result is filled, nothing is created */
     const volatile int *stop_signal;   /* NULL, or polled: non-zero ends the run as INTERRUPTED with that number;
-                                          a handler may store into it (declare it volatile sig_atomic_t) */
+                                          handlers and other threads store into it atomically (__atomic_store_n) */
 };
 
 void llavamed_settings_init(struct llavamed_settings *settings);

@@ -22,11 +22,11 @@
 #define CHECK_SHOWN_BYTES_MIN (UINT64_C(16) << 20)
 
 /* The signal that asked the run to stop, 0 until then. */
-static volatile sig_atomic_t stop_signal;
+static volatile int stop_signal;
 
 static void note_signal(int signal_number)
 {
-    stop_signal = signal_number;
+    __atomic_store_n(&stop_signal, signal_number, __ATOMIC_RELAXED); /* other threads read it */
 }
 
 /*

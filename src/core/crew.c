@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "core/clock.h"
+#include "core/stop_signal.h"
 
 #define TICK_NS 200000000
 #define LOOK_NS 10000000 /* a signal does not end the wait, so that it is looked for as often */
@@ -51,7 +52,7 @@ void crew_announce_locked(struct crew *crew, size_t item)
  */
 static void look_for_signal_locked(struct crew *crew)
 {
-    int signal_number = crew->job->stop_signal == NULL ? 0 : *crew->job->stop_signal;
+    int signal_number = stop_signal_read(crew->job->stop_signal);
     if (signal_number != 0 && !crew->stop) {
         struct llavamed_error error;
         (void)llavamed_fail(&error, LLAVAMED_STATUS_INTERRUPTED, "interrupted by signal %d", signal_number);

@@ -14,6 +14,7 @@
 
 #include "core/clock.h"
 #include "core/json.h"
+#include "core/stop_signal.h"
 #include "integrity/digest.h"
 #include "io/output_file.h"
 #include "merge/claim_parts.h"
@@ -272,14 +273,14 @@ bool claim_age(const char *path, const struct claim *claim, double *seconds)
 static void pause_for(long ns, const volatile int *stop_signal)
 {
     struct timespec left = {.tv_nsec = ns};
-    while (nanosleep(&left, &left) != 0 && errno == EINTR && (stop_signal == NULL || *stop_signal == 0)) {
+    while (nanosleep(&left, &left) != 0 && errno == EINTR && stop_signal_read(stop_signal) == 0) {
     }
 }
 
 bool claim_watch(const char *path, const struct claim *claim, const volatile int *stop_signal)
 {
     int n_looks = (int)(INT64_C(2000000000) * CLAIM_HEARTBEAT_S / WATCH_PAUSE_NS);
-    for (int i = 0; i < n_looks && (stop_signal == NULL || *stop_signal == 0); i++) {
+    for (int i = 0; i < n_looks && stop_signal_read(stop_signal) == 0; i++) {
         char text[CLAIM_BYTES_MAX];
         size_t n_bytes = 0;
         int64_t time_ns = 0;

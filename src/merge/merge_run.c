@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "core/stop_signal.h"
 #include "merge/result.h"
 
 #define MERGE_LINE_BYTES (2 * LLAVAMED_MESSAGE_BYTES)
@@ -71,8 +72,7 @@ enum llavamed_status merge_blame(struct merge_run *run, const struct llavamed_er
 
 enum llavamed_status merge_check_stop(const struct merge_run *run, struct llavamed_error *error)
 {
-    const volatile int *stop_signal = run->settings->stop_signal;
-    int signal_number = stop_signal == NULL ? 0 : *stop_signal;
+    int signal_number = stop_signal_read(run->settings->stop_signal);
     if (signal_number == 0) {
         return LLAVAMED_OK;
     }

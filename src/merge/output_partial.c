@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include "io/directory.h"
+#include "core/stop_signal.h"
 #include "merge/output_dir_parts.h"
 
 /* When nothing but the heartbeat can tell: how old it is, and from when on it counts as none. */
@@ -107,7 +108,7 @@ enum llavamed_status output_watch(const struct output_dir *dir, const char *path
         return LLAVAMED_OK;
     }
     bool changed = claim_watch(path, claim, dir->stop_signal);
-    int signal_number = dir->stop_signal == NULL ? 0 : *dir->stop_signal;
+    int signal_number = stop_signal_read(dir->stop_signal);
     if (signal_number != 0) {
         (void)llavamed_fail(error, LLAVAMED_STATUS_INTERRUPTED, "interrupted by signal %d", signal_number);
         if (error != NULL) {

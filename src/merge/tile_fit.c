@@ -10,6 +10,7 @@
 
 #include "core/checked.h"
 #include "core/clock.h"
+#include "core/stop_signal.h"
 #include "integrity/crc32.h"
 #include "io/directory.h"
 #include "io/input_file.h"
@@ -35,8 +36,7 @@ struct fitting {
 static enum llavamed_status breathe(struct fitting *fitting, struct llavamed_error *error)
 {
     const struct llavamed_observer *observer = fitting->job->observer;
-    const volatile int *stop_signal = fitting->job->stop_signal;
-    int signal_number = stop_signal == NULL ? 0 : *stop_signal;
+    int signal_number = stop_signal_read(fitting->job->stop_signal);
     uint64_t now_ns = clock_monotonic_ns();
     if (signal_number != 0) {
         (void)llavamed_fail(error, LLAVAMED_STATUS_INTERRUPTED, "interrupted by signal %d", signal_number);

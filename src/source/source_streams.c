@@ -6,6 +6,7 @@
 
 #include "core/checked.h"
 #include "core/phase.h"
+#include "core/stop_signal.h"
 #include "source/archive.h"
 #include "source/source_parts.h"
 
@@ -141,7 +142,7 @@ static enum llavamed_status look_into_stream(struct source *source, size_t strea
     struct source_run run;
     enum llavamed_status status = source_stream_next(source, stream, &run, error);
     while (status == LLAVAMED_OK && left > 0 && run.n_elems > 0) {
-        int signal_number = source->stop_signal == NULL ? 0 : *source->stop_signal;
+        int signal_number = stop_signal_read(source->stop_signal);
         if (signal_number != 0) {
             (void)llavamed_fail(error, LLAVAMED_STATUS_INTERRUPTED, "interrupted by signal %d", signal_number);
             error->signal_number = signal_number;

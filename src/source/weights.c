@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "core/checked.h"
+#include "core/stop_signal.h"
 #include "format/safetensors.h"
 #include "format/torch.h"
 #include "integrity/crc32.h"
@@ -441,7 +442,7 @@ static enum llavamed_status complete_record(struct weights *weights, struct weig
     uint64_t offset;
     uint64_t gap_bytes;
     while (record_crc_gap(&record->seen, record->n_bytes, &offset, &gap_bytes)) {
-        int signal_number = weights->stop_signal == NULL ? 0 : *weights->stop_signal;
+        int signal_number = stop_signal_read(weights->stop_signal);
         if (signal_number != 0) {
             (void)llavamed_fail(error, LLAVAMED_STATUS_INTERRUPTED, "interrupted by signal %d", signal_number);
             error->signal_number = signal_number;
