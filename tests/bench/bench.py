@@ -246,12 +246,12 @@ class Bench:
         self.table.row(f"{name}: CPU / its parts", [run[1] / part for run, part in zip(merges, parts)], 1.25)
 
     def scaling(self, pair):
-        """Inputs in the page cache, by threads; None stands for the program's own choice."""
-        runs = {n: [] for n in (*THREADS, None)}
+        """Inputs in the page cache, by threads; cold with as many as cores, which is the default, and twice as many."""
+        runs = {n: [] for n in THREADS}
         floors = []
         for i in range(self.options.pairs):
             for n in runs if i % 2 == 0 else reversed(runs):
-                seconds = self.merge(pair, False, *([] if n is None else ["-j", str(n)]))[0]
+                seconds = self.merge(pair, False, "-j", str(n))[0]
                 runs[n].append((seconds, self.report))
             floors.append(self.floor(pair, False, FORMS[0], False)[0])
             floors.append(self.floor(pair, False, FORMS[1], False)[0])
@@ -261,16 +261,13 @@ class Bench:
             self.table.row(f"cached, -j {n}: seconds", times[n])
             if n > self.n_cores:
                 self.table.row(f"cached, -j {n} / -j of the cores", [a / b for a, b in zip(times[n], reference)], 1.0)
-        chosen = runs[None][0][1]["threads"]
-        self.table.row(f"cached, default (-j {chosen}): seconds", times[None])
-        self.table.row("cached, default / -j of the cores", [a / b for a, b in zip(times[None], reference)], 1.0)
-        cold = {n: [] for n in (str(min(self.n_cores, 16)), str(chosen))}
+        cold = {n: [] for n in (self.n_cores, 2 * self.n_cores)}
         for i in range(self.options.pairs):
             for n in cold if i % 2 == 0 else reversed(cold):
-                cold[n].append(self.merge(pair, True, "-j", n)[0])
-        of_cores, of_default = list(cold.values())[0], cold[str(chosen)]
+                cold[n].append(self.merge(pair, True, "-j", str(n))[0])
+        of_cores, of_twice = cold.values()
         self.table.row("cold, -j of the cores: seconds", of_cores)
-        self.table.row("cold, default / -j of the cores", [a / b for a, b in zip(of_default, of_cores)])
+        self.table.row("cold, -j of twice the cores / -j of the cores", [a / b for a, b in zip(of_twice, of_cores)])
         self.against_model(runs, min(floors))
 
     def against_model(self, runs, floor_seconds):
@@ -291,13 +288,13 @@ class Bench:
             seconds, limit = model.predict(costs, work, machine)
             took = report["timings"]["merge_seconds"]
             counted = sum(p["seconds"] for name, p in report["counters"].items() if name != "workers")
-            print(f"| {report['counters']['workers']}{' (default)' if n is None else ''} | {seconds:.2f} | {limit} | {took:.2f} | "
+            print(f"| {report['counters']['workers']} | {seconds:.2f} | {limit} | {took:.2f} | "
                   f"{100 * (seconds / took - 1):+.0f} % | {counted / (report['counters']['workers'] * took):.3f} |")
         names = [name for name in middle[1]["counters"] if name != "workers" and
                  any(report["counters"][name]["seconds"] > 0 for report in middle.values())]
         print(f"\nSeconds of all workers together:\n\n| threads | {' | '.join(names)} |\n|---|{'---|' * len(names)}")
         for n, report in middle.items():
-            print(f"| {report['counters']['workers']}{' (default)' if n is None else ''} | "
+            print(f"| {report['counters']['workers']} | "
                   + " | ".join(f"{report['counters'][name]['seconds']:.2f}" for name in names) + " |")
         print()
         model.print_large(costs, 64, 10e9, 10e9)
