@@ -6,8 +6,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "io/directory.h"
 #include "core/stop_signal.h"
+#include "io/directory.h"
 #include "merge/output_dir_parts.h"
 
 /* When nothing but the heartbeat can tell: how old it is, and from when on it counts as none. */
