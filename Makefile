@@ -339,8 +339,8 @@ demo:
 	@$(MAKE) --no-print-directory -j$(JOBS) all tools
 	@BUILD=$(BUILD) tests/tools/demo.sh
 
-# The scale of 7B; the Python of the interop environments, which has torch, where it is there.
-BENCH_SCALE ?= 0.075
+# How many of 7B's layers; the Python of the interop environments, which has torch, where it is there.
+BENCH_LAYERS ?= 2
 BENCH_PAIRS ?= 5
 BENCH_PYTHON ?= $(firstword $(wildcard $(BUILD)/venv/bin/python) $(PYTHON))
 PEERS_SCALE ?= 0.25
@@ -349,7 +349,7 @@ PEERS_PAIRS ?= 3
 ## bench: merges against what their work costs at least: one table with limits, some ten minutes on a quiet machine
 .PHONY: bench
 bench: all tools
-	@$(PYTHON) -B tests/bench/bench.py --build $(BUILD) --scale $(BENCH_SCALE) --pairs $(BENCH_PAIRS) \
+	@$(PYTHON) -B tests/bench/bench.py --build $(BUILD) --layers $(BENCH_LAYERS) --pairs $(BENCH_PAIRS) \
 	    --python $(BENCH_PYTHON)
 
 ## bench-peers: against the reference script, its bare core and mergekit; wants the environments of make interop

@@ -104,17 +104,23 @@ class Bench:
 
     # ---- Models ----
 
-    def synth(self, scale, directory, *more):
+    def synth(self, size, directory):
+        """size: of tests/tools/synth, as in --layers 2"""
         if not os.path.exists(os.path.join(directory, "complete")):
             shutil.rmtree(directory, ignore_errors=True)
-            shard = int(13.5e9 * scale * 0.6)
-            command = [os.path.join(self.build, "tools", "synth"), "--scale", str(scale), "--max-shard-size", str(shard),
-                       "--out", directory, *more]
-            subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            command = [os.path.join(self.build, "tools", "synth"), *size, "--out", directory]
+            whole = subprocess.run([*command, "--base"], check=True, capture_output=True, text=True).stdout
+            n_bytes = int(re.search(r"(\d+) bytes", whole).group(1))
+            shutil.rmtree(directory)
+            subprocess.run([*command, "--max-shard-size", str(n_bytes * 6 // 10)], check=True, stdout=subprocess.DEVNULL,
+                           stderr=subprocess.DEVNULL)
             with open(os.path.join(directory, "complete"), "w", encoding="ascii"):
                 pass
         self.made.append(directory)
         return Pair(directory)
+
+    def size(self):
+        return ["--scale", str(self.options.scale)] if self.options.scale else ["--layers", str(self.options.layers)]
 
     def torch_pair(self, pair, directory):
         if not os.path.exists(os.path.join(directory, "complete")):
@@ -182,7 +188,7 @@ class Bench:
         self.out_bytes = total(weights(self.out))
         if not self.checked:
             self.checked = True
-            synth = [os.path.join(self.build, "tools", "synth"), "--scale", str(self.options.scale), "--check", self.out]
+            synth = [os.path.join(self.build, "tools", "synth"), *self.size(), "--check", self.out]
             subprocess.run(synth, check=True, stdout=subprocess.DEVNULL)
         shutil.rmtree(self.out)
         return result
@@ -337,9 +343,9 @@ class Bench:
         self.table.row("in 512 MiB of memory / outside", ratios, 1.3)
 
     def run(self):
-        print(f"load of the machine {os.getloadavg()[0]:.1f}, {self.n_cores} cores, scale {self.options.scale}")
-        name = os.path.join(self.directory, f"7b-{self.options.scale}")
-        pair = self.synth(self.options.scale, name)
+        print(f"load of the machine {os.getloadavg()[0]:.1f}, {self.n_cores} cores, 7B with {' '.join(self.size())}")
+        name = os.path.join(self.directory, "7b" + "".join(self.size()))
+        pair = self.synth(self.size(), name)
         print(f"warm-up: a merge, which also writes the blocks that later runs use; inputs {total(pair.all_files()) / 1e9:.2f} GB")
         self.merge(pair, True)
         self.table = Table()
@@ -362,7 +368,8 @@ class Bench:
         elif rows == "scaling":
             self.scaling(pair)
         elif rows == "memory":
-            self.memory([self.synth(self.options.scale / 4, name + "-quarter"), pair])
+            # The least that fills the buffers of the default.
+            self.memory([self.synth(["--scale", "0.02"], os.path.join(self.directory, "7b-small")), pair])
         elif rows == "cgroup":
             self.small_cgroup(pair)
 
@@ -394,7 +401,8 @@ def main():
     parser.add_argument("--build", default=os.environ.get("BUILD", "build"))
     parser.add_argument("--program")
     parser.add_argument("--dir", help="for models and results (BUILD/bench-data)")
-    parser.add_argument("--scale", type=float, default=0.075, help="of 7B: 0.075 writes 1 GB and takes ten minutes")
+    parser.add_argument("--layers", type=int, default=2, help="of 7B's 32: 2 write 1.3 GB and take ten minutes (2)")
+    parser.add_argument("--scale", type=float, help="instead: all of 7B's tensors, shrunken to this part of its bytes")
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--python", default=os.environ.get("PYTHON", "python3"), help="one that has torch, for .bin")
     parser.add_argument("--only", type=lambda text: text.split(","), default=ROWS, metavar="ROWS",

@@ -123,7 +123,7 @@ class Peers(bench.Bench):
     def run(self):
         print(f"load of the machine {os.getloadavg()[0]:.1f}, {self.n_cores} cores, scale {self.options.scale}")
         name = os.path.join(self.directory, f"7b-{self.options.scale}")
-        pair, why = self.torch_pair(self.synth(self.options.scale, name), name + "-torch")
+        pair, why = self.torch_pair(self.synth(self.size(), name), name + "-torch")
         if pair is None:
             sys.exit(f"peers.py: no .bin inputs: {why}")
         if "mergekit" in self.options.only:
@@ -132,8 +132,8 @@ class Peers(bench.Bench):
         self.merge(pair, True, "--format", "torch")
         self.table = bench.Table()
         limits = {("script", False): 1 / 5, ("script", True): 1 / 3, ("core", False): 1 / 2}
-        plain = self.synth(self.options.scale, name + "-plain", "--variant", "vicuna", "--vocab-rows", "32000",
-                           "--projector", "none", "--inv-freq", "none")
+        plain = self.synth([*self.size(), "--variant", "vicuna", "--vocab-rows", "32000", "--projector", "none",
+                            "--inv-freq", "none"], name + "-plain")
         for name, inputs, command, form in self.peers(pair, plain):
             if name not in self.options.only:
                 continue

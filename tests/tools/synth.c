@@ -21,6 +21,7 @@ static const char usage[] =
     "\n"
     "  --size 7b|13b|30b|65b    dimensions (7b)\n"
     "  --scale F                keep about this fraction of the parameters, 0 < F <= 1 (1)\n"
+    "  --layers N               fewer layers, each as large as it is\n"
     "  --variant llava|vicuna   32004 rows and a projector of 1024, or 32001 rows and none (llava)\n"
     "  --vocab-rows N           rows of the delta's embeddings; the base has 32000\n"
     "  --projector N|none       input features of mm_projector\n"
@@ -44,6 +45,7 @@ struct options {
     bool has_update_seed;
     bool inv_freq;
     uint64_t vocab_rows;
+    uint64_t layers; /* 0: all */
     uint64_t max_shard_bytes;
     unsigned n_threads;
 };
@@ -140,6 +142,7 @@ enum option_id {
     OPTION_TARGET,
     OPTION_SIZE,
     OPTION_SCALE,
+    OPTION_LAYERS,
     OPTION_VARIANT,
     OPTION_VOCAB_ROWS,
     OPTION_PROJECTOR,
@@ -161,6 +164,7 @@ static const struct option long_options[] = {
     {"target", no_argument, NULL, OPTION_TARGET},
     {"size", required_argument, NULL, OPTION_SIZE},
     {"scale", required_argument, NULL, OPTION_SCALE},
+    {"layers", required_argument, NULL, OPTION_LAYERS},
     {"variant", required_argument, NULL, OPTION_VARIANT},
     {"vocab-rows", required_argument, NULL, OPTION_VOCAB_ROWS},
     {"projector", required_argument, NULL, OPTION_PROJECTOR},
@@ -210,6 +214,9 @@ static void set_option(struct options *options, int id, const char *text)
         break;
     case OPTION_SCALE:
         options->scale = parse_real("--scale", text);
+        break;
+    case OPTION_LAYERS:
+        options->layers = parse_count("--layers", text);
         break;
     case OPTION_VARIANT:
         options->vicuna = parse_choice("--variant", text, "llava", "vicuna");
@@ -379,6 +386,9 @@ int main(int argc, char **argv)
     struct options options;
     parse_options(&options, argc, argv);
     synth_model_scale(&options.model, options.scale);
+    if (options.layers > 0 && options.layers < options.model.layers) {
+        options.model.layers = options.layers;
+    }
     synth_model_build(&options.model, options.inv_freq);
     int status = 0;
     if (options.check != NULL) {
