@@ -5,10 +5,14 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+#include "core/checked.h"
 #include "core/clock.h"
+#include "core/cpus.h"
 #include "core/stop_signal.h"
 
 #define TICK_NS 200000000
+/* Cores that are busy for less than this part of the time have room for more workers. */
+#define BUSY_PERCENT 75
 #define LOOK_NS 10000000 /* a signal does not end the wait, so that it is looked for as often */
 
 struct crew {
@@ -17,7 +21,9 @@ struct crew {
     pthread_cond_t change;  /* something that workers may have waited for */
     pthread_cond_t watcher; /* something for the calling thread */
     struct worker *workers;
-    unsigned n_running; /* workers that have not returned */
+    unsigned n_cores;
+    unsigned n_started; /* workers, of which n_running have not returned */
+    unsigned n_running;
     size_t *announced;  /* items, in the order in which they were announced */
     size_t n_announced;
     bool stop;
@@ -102,38 +108,59 @@ static void *worker_main(void *argument)
     return NULL;
 }
 
-/* Starts as many workers as the system grants; one is enough. */
-static unsigned start_workers(struct crew *crew)
+/* Has n_wanted workers started in all, or as many as the system grants; one is enough. */
+static void start_workers_locked(struct crew *crew, unsigned n_wanted)
 {
-    unsigned n_started = 0;
-    pthread_mutex_lock(&crew->mutex);
-    while (n_started < crew->job->n_workers) {
-        struct worker *worker = &crew->workers[n_started];
-        *worker = (struct worker){.crew = crew, .number = n_started};
+    while (crew->n_started < n_wanted) {
+        struct worker *worker = &crew->workers[crew->n_started];
+        *worker = (struct worker){.crew = crew, .number = crew->n_started};
         int failure = pthread_create(&worker->thread, NULL, worker_main, worker);
         if (failure != 0) {
-            if (n_started == 0) {
+            if (crew->n_started == 0) {
                 struct llavamed_error error;
                 (void)llavamed_fail_errno(&error, LLAVAMED_STATUS_NO_MEMORY, failure, "cannot start a thread");
                 fail_locked(crew, &error);
             }
             break;
         }
-        n_started++;
+        crew->n_started++;
         crew->n_running++;
     }
-    pthread_mutex_unlock(&crew->mutex);
-    return n_started;
 }
 
 /* ---- The calling thread -------------------------------------------------------------------------------------- */
+
+/* A moment, and the processor time used until then. */
+struct usage {
+    uint64_t at_ns;
+    uint64_t process_ns;
+};
+
+static struct usage usage_now(void)
+{
+    return (struct usage){.at_ns = clock_monotonic_ns(), .process_ns = clock_process_ns()};
+}
+
+/* More workers when the cores were not busy since the last look. None once some have gone home: the work ends. */
+static void grow_locked(struct crew *crew, struct usage *last)
+{
+    struct usage now = usage_now();
+    uint64_t core_ns = (now.at_ns - last->at_ns) * crew->n_cores;
+    bool is_idle = now.process_ns - last->process_ns < core_ns / 100 * BUSY_PERCENT;
+    if (is_idle && !crew->stop && crew->n_running == crew->n_started) {
+        uint64_t n_wanted = min_u64(crew->job->n_workers, (uint64_t)crew->n_started * 2);
+        start_workers_locked(crew, (unsigned)n_wanted);
+    }
+    *last = now;
+}
 
 /* Waits for the workers, telling what happens; callbacks run without the mutex. */
 static void watch(struct crew *crew)
 {
     const struct crew_job *job = crew->job;
     size_t n_told = 0;
-    uint64_t next_tick_ns = clock_monotonic_ns() + TICK_NS;
+    struct usage last = usage_now();
+    uint64_t next_tick_ns = last.at_ns + TICK_NS;
     pthread_mutex_lock(&crew->mutex);
     while (crew->n_running > 0 || n_told < crew->n_announced) {
         if (n_told < crew->n_announced) {
@@ -145,6 +172,7 @@ static void watch(struct crew *crew)
         }
         if (clock_monotonic_ns() >= next_tick_ns) {
             next_tick_ns += TICK_NS;
+            grow_locked(crew, &last);
             pthread_mutex_unlock(&crew->mutex);
             job->tick(job->state);
             pthread_mutex_lock(&crew->mutex);
@@ -179,7 +207,7 @@ static enum llavamed_status init_locks(struct crew *crew, struct llavamed_error 
 
 enum llavamed_status crew_run(const struct crew_job *job, struct llavamed_error *error)
 {
-    struct crew crew = {.job = job};
+    struct crew crew = {.job = job, .n_cores = cpus_usable()};
     enum llavamed_status status = init_locks(&crew, error);
     if (status != LLAVAMED_OK) {
         return status;
@@ -191,10 +219,10 @@ enum llavamed_status crew_run(const struct crew_job *job, struct llavamed_error 
     } else {
         pthread_mutex_lock(&crew.mutex);
         look_for_signal_locked(&crew); /* one that came before: no work is begun */
+        start_workers_locked(&crew, crew.stop ? 0 : (unsigned)min_u64(job->n_workers, crew.n_cores));
         pthread_mutex_unlock(&crew.mutex);
-        unsigned n_started = crew.stop ? 0 : start_workers(&crew);
         watch(&crew);
-        for (unsigned i = 0; i < n_started; i++) {
+        for (unsigned i = 0; i < crew.n_started; i++) {
             (void)pthread_join(crew.workers[i].thread, NULL);
         }
         if (crew.stop) {

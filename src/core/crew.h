@@ -20,7 +20,7 @@ enum crew_turn {
 
 struct crew_job {
     void *state;                     /* of the job, given to every call */
-    unsigned n_workers;              /* at least one; workers are numbered from 0 */
+    unsigned n_workers;              /* at most; at least one. Workers are numbered from 0 */
     size_t n_items;                  /* the most that crew_announce_locked() is called with */
     const volatile int *stop_signal; /* may be NULL; non-zero ends the run as INTERRUPTED */
     struct phase_clock *clocks;      /* may be NULL; of each worker: in OTHER when it takes a task and begins it */
@@ -46,8 +46,10 @@ struct crew_job {
 void crew_announce_locked(struct crew *crew, size_t item);
 
 /*
- * Runs the job and waits for its end. Workers run in the default floating-point environment, as the kernels want it;
- * fewer of them than asked for when the system grants no more. The error of the first task that failed, INTERRUPTED,
+ * Runs the job and waits for its end. It begins with no more workers than there are cores to use, because what keeps
+ * all cores busy only gets slower by more; as long as the cores are not busy (workers wait for storage) their number
+ * doubles with each tick, up to n_workers. Fewer than that when the system grants no more. Workers run in the default
+ * floating-point environment, as the kernels want it. The error of the first task that failed, INTERRUPTED,
  * or NO_MEMORY when not one thread can be started.
  */
 enum llavamed_status crew_run(const struct crew_job *job, struct llavamed_error *error) LLAVAMED_CHECK;

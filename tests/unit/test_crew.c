@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 #include <time.h>
 
+#include "core/cpus.h"
 #include "unit/harness.h"
 
 #define SHARES 100
@@ -110,6 +111,40 @@ static void slow_work_is_told_of(void)
     EXPECT(atomic_load(&shares.by[0]) > 0 && atomic_load(&shares.by[1]) > 0);
 }
 
+/* The tasks that workers beyond the cores took. */
+static size_t taken_beyond_cores(struct shares *shares)
+{
+    size_t n = 0;
+    for (unsigned i = cpus_usable(); i < WORKERS_MAX; i++) {
+        n += atomic_load(&shares->by[i]);
+    }
+    return n;
+}
+
+/* Naps leave the cores idle: after some ticks there are more workers than cores, if there may be. */
+static void waiting_brings_more_workers(void)
+{
+    struct llavamed_error error;
+    struct shares shares = {.fails_at = SHARES, .nap_ns = 30000000};
+    EXPECT(run(&shares, WORKERS_MAX, NULL, &error) == LLAVAMED_OK);
+    EXPECT_U64(shares.n_done, SHARES);
+    EXPECT(cpus_usable() >= WORKERS_MAX || taken_beyond_cores(&shares) > 0);
+}
+
+/* Before the first tick there are none. On a machine that is busy elsewhere so short a run may last until then. */
+static void no_more_workers_than_cores_at_first(void)
+{
+    struct llavamed_error error;
+    bool is_seen = false;
+    for (unsigned i = 0; i < 100 && !is_seen; i++) {
+        struct shares shares = {.fails_at = SHARES};
+        EXPECT(run(&shares, WORKERS_MAX, NULL, &error) == LLAVAMED_OK);
+        is_seen = shares.n_ticks == 1;
+        EXPECT(!is_seen || taken_beyond_cores(&shares) == 0);
+    }
+    EXPECT(is_seen);
+}
+
 static void first_error_ends_it(void)
 {
     struct llavamed_error error;
@@ -134,6 +169,8 @@ int main(void)
 {
     CASE(all_is_done_and_told);
     CASE(slow_work_is_told_of);
+    CASE(waiting_brings_more_workers);
+    CASE(no_more_workers_than_cores_at_first);
     CASE(first_error_ends_it);
     CASE(signal_ends_it);
     return harness_end();
