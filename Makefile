@@ -48,8 +48,8 @@ LIBS := $(call library_flags,libcjson,-lcjson) $(call library_flags,libcrypto,-l
 OBJ := $(BUILD)/obj/$(shell printf '%s' '$(CC) $(ALL_CFLAGS)' | cksum | cut -d' ' -f1)
 Q := $(if $(V),,@)
 
-PROGRAMS := llavamed-apply
-PROGRAM_SRC := $(patsubst llavamed-%,src/%.c,$(PROGRAMS))
+PROGRAM_SRC := $(sort $(wildcard src/*.c))
+PROGRAMS := $(patsubst src/%.c,llavamed-%,$(PROGRAM_SRC))
 LIB_SRC := $(sort $(filter-out src/cli/%,$(wildcard src/*/*.c src/kernel/*/*.c)))
 CLI_SRC := $(sort $(wildcard src/cli/*.c))
 UNIT_SRC := $(sort $(wildcard tests/unit/test_*.c))

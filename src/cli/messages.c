@@ -30,7 +30,7 @@ void cli_hint(struct llavamed_error *error, const char *format, ...)
 void messages_line(FILE *stream, const char *kind, const char *text)
 {
     char line[LLAVAMED_MESSAGE_BYTES + 512];
-    cli_format(line, sizeof line, PROGRAM_NAME ": %s%s%s", kind == NULL ? "" : kind, kind == NULL ? "" : ": ", text);
+    cli_format(line, sizeof line, "%s: %s%s%s", program_name, kind == NULL ? "" : kind, kind == NULL ? "" : ": ", text);
     (void)fprintf(stream, "%s\n", line);
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a user reads on stderr: lines that begin with "llavamed-apply: " and their kind. Every line is made whole, with
+ * What a user reads on stderr: lines that begin with the program's name and their kind. Every line is made whole, with
  * nothing unprintable in it, before it is handed to the stream.
  */
 #ifndef CLI_MESSAGES_H
@@ -10,7 +10,8 @@
 
 #include "llavamed.h"
 
-#define PROGRAM_NAME "llavamed-apply"
+/* Of the program that runs; each program defines its own. */
+extern const char program_name[];
 
 /* Sets status and message, clears the rest, returns `status`: what the front end finds wrong itself. */
 enum llavamed_status cli_fail(struct llavamed_error *error, enum llavamed_status status, const char *format, ...)
@@ -19,7 +20,7 @@ enum llavamed_status cli_fail(struct llavamed_error *error, enum llavamed_status
 /* Sets the hint of an error already filled. */
 void cli_hint(struct llavamed_error *error, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* "llavamed-apply: KIND: TEXT"; a KIND of NULL leaves "KIND: " out. Long texts are cut. */
+/* "PROGRAM: KIND: TEXT"; a KIND of NULL leaves "KIND: " out. Long texts are cut. */
 void messages_line(FILE *stream, const char *kind, const char *text);
 
 /*

@@ -33,7 +33,7 @@
 
 void version_print(FILE *stream)
 {
-    (void)fputs(PROGRAM_NAME " " LLAVAMED_VERSION "\n", stream);
+    (void)fprintf(stream, "%s %s\n", program_name, LLAVAMED_VERSION);
     (void)fputs("build: " BUILD_COMPILER ", " BUILD_TARGET ", " BUILD_LIBC ", " BUILD_KIND "\n", stream);
     (void)fprintf(stream, "cpu: %s\n", llavamed_cpu_best());
     (void)fprintf(stream, "libraries: %s\n", llavamed_libraries());

@@ -1,16 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The front end is not in the library: its files are compiled into the test. */
-#include "cli/args.c"
-#include "cli/args_help.c"
+#include "cli/apply_args.c"
+#include "cli/apply_options.c"
 #include "cli/messages.c"
-#include "cli/option_table.c"
+#include "cli/option_values.c"
+#include "cli/options.c"
+#include "cli/options_help.c"
 #include "cli/text.c"
 
 #include "unit/harness.h"
 
+const char program_name[] = "llavamed-apply";
+
 #define ARGUMENTS_MAX 512
 
-static struct args args;
+static struct apply_args args;
 static struct llavamed_error error;
 
 /* Parses the words of `line` (separated by single blanks; '~' stands for an empty word). */
@@ -35,7 +39,7 @@ static enum llavamed_status parse(const char *line)
     }
     argv[argc] = NULL;
     memset(&error, 0, sizeof error);
-    return args_parse(argc, argv, &args, &error);
+    return apply_args_parse(argc, argv, &args, &error);
 }
 
 /* The three options that every run needs, then `line`. */
@@ -49,7 +53,7 @@ static enum llavamed_status parse_run(const char *line)
 static void defaults(void)
 {
     EXPECT_U64(parse_run(""), LLAVAMED_OK);
-    EXPECT_U64(args.action, ARGS_RUN);
+    EXPECT_U64(args.action, OPTIONS_RUN);
     EXPECT_TEXT(args.settings.base, "b");
     EXPECT_TEXT(args.settings.delta, "d");
     EXPECT_TEXT(args.settings.out, "o");
@@ -60,7 +64,7 @@ static void defaults(void)
     EXPECT_U64(args.settings.max_shard_bytes, 0);
     EXPECT_U64(args.settings.max_memory_bytes, 268435456);
     EXPECT_U64(args.settings.n_threads, 0);
-    EXPECT_U64(args.progress, ARGS_PROGRESS_AUTO);
+    EXPECT_U64(args.progress, DISPLAY_PROGRESS_AUTO);
     EXPECT(!args.settings.force && !args.settings.dry_run && !args.quiet && !args.verbose && !args.json);
 }
 
@@ -78,7 +82,7 @@ static void every_option(void)
     EXPECT_U64(args.settings.n_threads, 3);
     EXPECT_U64(args.settings.max_memory_bytes, 1073741824);
     EXPECT_U64(args.settings.cpu, LLAVAMED_CPU_AVX2);
-    EXPECT_U64(args.progress, ARGS_PROGRESS_NEVER);
+    EXPECT_U64(args.progress, DISPLAY_PROGRESS_NEVER);
 }
 
 static void choices(void)
@@ -96,7 +100,7 @@ static void choices(void)
     EXPECT_U64(parse_run("--cpu neon"), LLAVAMED_OK);
     EXPECT_U64(args.settings.cpu, LLAVAMED_CPU_NEON);
     EXPECT_U64(parse_run("--progress always"), LLAVAMED_OK);
-    EXPECT_U64(args.progress, ARGS_PROGRESS_ALWAYS);
+    EXPECT_U64(args.progress, DISPLAY_PROGRESS_ALWAYS);
     EXPECT_U64(parse_run("--dtype half"), LLAVAMED_STATUS_USAGE);
     EXPECT_TEXT(error.message, "--dtype: unknown value (got 'half', want one of delta, float16, bfloat16, float32)");
     EXPECT_U64(parse_run("--dtype Float16"), LLAVAMED_STATUS_USAGE);
@@ -146,11 +150,11 @@ static void spellings(void)
 static void actions(void)
 {
     EXPECT_U64(parse("--help"), LLAVAMED_OK);
-    EXPECT_U64(args.action, ARGS_HELP);
+    EXPECT_U64(args.action, OPTIONS_HELP);
     EXPECT_U64(parse("-n -h --nonsense"), LLAVAMED_OK);
-    EXPECT_U64(args.action, ARGS_HELP);
+    EXPECT_U64(args.action, OPTIONS_HELP);
     EXPECT_U64(parse("--version"), LLAVAMED_OK);
-    EXPECT_U64(args.action, ARGS_VERSION);
+    EXPECT_U64(args.action, OPTIONS_VERSION);
     EXPECT_U64(parse("--nonsense --help"), LLAVAMED_STATUS_USAGE);
 }
 
@@ -298,7 +302,7 @@ static void hostile_text(void)
     static char option[] = "--\x1b[2Jx\xff";
     char *argv[] = {program, option, NULL};
     memset(&error, 0, sizeof error);
-    EXPECT_U64(args_parse(2, argv, &args, &error), LLAVAMED_STATUS_USAGE);
+    EXPECT_U64(apply_args_parse(2, argv, &args, &error), LLAVAMED_STATUS_USAGE);
     EXPECT_TEXT(error.message, "unknown option (got '--?[2Jx?')");
 
     static char long_option[5000];
@@ -306,10 +310,10 @@ static void hostile_text(void)
     long_option[0] = '-';
     long_option[1] = '-';
     argv[1] = long_option;
-    EXPECT_U64(args_parse(2, argv, &args, &error), LLAVAMED_STATUS_USAGE);
+    EXPECT_U64(apply_args_parse(2, argv, &args, &error), LLAVAMED_STATUS_USAGE);
     EXPECT(strlen(error.message) < 200);
     char *none[] = {NULL};
-    EXPECT_U64(args_parse(0, none, &args, &error), LLAVAMED_STATUS_USAGE);
+    EXPECT_U64(apply_args_parse(0, none, &args, &error), LLAVAMED_STATUS_USAGE);
 }
 
 struct size_case {
@@ -366,7 +370,7 @@ static void sizes(void)
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         uint64_t bytes = 0;
-        bool parsed = args_parse_size(cases[i].text, &bytes);
+        bool parsed = option_parse_size(cases[i].text, &bytes);
         if (!EXPECT(parsed == (cases[i].bytes != 0)) || !EXPECT_U64(bytes, cases[i].bytes)) {
             printf("    size '%s'\n", cases[i].text);
         }
@@ -381,7 +385,7 @@ static void help_fits_and_names_every_option(void)
     if (!EXPECT(stream != NULL)) {
         return;
     }
-    args_print_help(stream);
+    options_print_help(&apply_options, stream);
     EXPECT(fclose(stream) == 0);
     size_t n_lines = 0;
     for (const char *line = text; *line != '\0';) {
@@ -392,13 +396,13 @@ static void help_fits_and_names_every_option(void)
         line += n + (line[n] == '\n');
     }
     EXPECT(n_lines <= 44);
-    for (size_t i = 0; i < OPTION_COUNT; i++) {
+    for (size_t i = 0; i < apply_options.n_rows; i++) {
         char name[64];
-        EXPECT_U64(option_rows[i].id, i);
-        EXPECT((option_rows[i].help == NULL) == (option_rows[i].not_yet != NULL));
-        EXPECT(option_rows[i].choices == NULL || option_rows[i].value != NULL);
-        cli_format(name, sizeof name, "--%s", option_rows[i].name);
-        EXPECT((strstr(text, name) != NULL) == (option_rows[i].help != NULL));
+        EXPECT_U64(apply_options.rows[i].id, i);
+        EXPECT((apply_options.rows[i].help == NULL) == (apply_options.rows[i].not_yet != NULL));
+        EXPECT(apply_options.rows[i].choices == NULL || apply_options.rows[i].value != NULL);
+        cli_format(name, sizeof name, "--%s", apply_options.rows[i].name);
+        EXPECT((strstr(text, name) != NULL) == (apply_options.rows[i].help != NULL));
     }
     free(text);
 }

@@ -8,6 +8,8 @@
 
 #include "unit/harness.h"
 
+const char program_name[] = "llavamed-apply";
+
 static char *printed;
 static size_t printed_bytes;
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/options.h"
+
 #include <string.h>
 
-#include "cli/args.h"
-#include "cli/option_table.h"
 #include "cli/text.h"
 
 #define HELP_COLUMNS 79
@@ -33,13 +33,11 @@ static void print_wrapped(FILE *stream, size_t column, const char *text)
     (void)fputc('\n', stream);
 }
 
-void args_print_help(FILE *stream)
+void options_print_help(const struct option_table *table, FILE *stream)
 {
-    (void)fputs("Usage: llavamed-apply --base SOURCE --delta SOURCE --out DIR [options]\n\n"
-                "DIR = BASE + DELTA, bit for bit as PyTorch adds, in a small fixed memory.\n\n",
-                stream);
-    for (size_t i = 0; i < OPTION_COUNT; i++) {
-        const struct option_row *row = &option_rows[i];
+    (void)fputs(table->before, stream);
+    for (size_t i = 0; i < table->n_rows; i++) {
+        const struct option_row *row = &table->rows[i];
         if (row->help == NULL) {
             continue;
         }
@@ -53,10 +51,5 @@ void args_print_help(FILE *stream)
         (void)fputs(left, stream);
         print_wrapped(stream, strlen(left), row->help);
     }
-    (void)fputs("\nA SOURCE is a directory in Hugging Face form, a .zip of one, or a weights file.\n"
-                "A SIZE is in bytes or has a unit: KB MB GB TB (decimal), KiB MiB GiB TiB.\n"
-                "Old names: --base-model-path, --delta-path, --target, --target-model-path.\n"
-                "Exit status: 0 done, 1 verification failed, 2 usage, 3 input, 4 base and delta\n"
-                "do not belong together, 5 output, 6 stopped part-way, 70 bug, 128+N signal N.\n",
-                stream);
+    (void)fputs(table->after, stream);
 }

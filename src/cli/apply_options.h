@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The options of llavamed-apply. */
+#ifndef CLI_APPLY_OPTIONS_H
+#define CLI_APPLY_OPTIONS_H
+
+#include "cli/options.h"
+
+enum apply_option {
+    APPLY_OPTION_BASE,
+    APPLY_OPTION_DELTA,
+    APPLY_OPTION_OUT,
+    APPLY_OPTION_FORMAT,
+    APPLY_OPTION_TORCH_PROFILE,
+    APPLY_OPTION_DTYPE,
+    APPLY_OPTION_INV_FREQ,
+    APPLY_OPTION_MAX_SHARD_SIZE,
+    APPLY_OPTION_VERIFY,
+    APPLY_OPTION_ALLOW_UNKNOWN_BASE,
+    APPLY_OPTION_FORCE,
+    APPLY_OPTION_NO_RESUME,
+    APPLY_OPTION_DRY_RUN,
+    APPLY_OPTION_THREADS,
+    APPLY_OPTION_MAX_MEMORY,
+    APPLY_OPTION_CPU,
+    APPLY_OPTION_PROGRESS,
+    APPLY_OPTION_QUIET,
+    APPLY_OPTION_VERBOSE,
+    APPLY_OPTION_JSON,
+    APPLY_OPTION_HELP,
+    APPLY_OPTION_VERSION,
+    APPLY_OPTION_SUMS,
+    APPLY_OPTION_DIGESTS,
+    APPLY_OPTION_AGAINST,
+    APPLY_OPTION_COUNT
+};
+
+extern const struct option_table apply_options; /* its rows in the order of enum apply_option */
+
+#endif
