@@ -113,18 +113,20 @@ static bool is_cold(int fd, uint64_t base, uint64_t n_bytes)
     return n_missing > n_there;
 }
 
-static enum llavamed_status open_regular(const char *path, int *out, struct stat *info, struct llavamed_error *error)
+/* `flags`: more for open(2). Messages call it `name`. */
+static enum llavamed_status open_regular(const char *path, const char *name, int flags, int *out, struct stat *info,
+                                         struct llavamed_error *error)
 {
     /* O_NONBLOCK so that a FIFO without a writer is refused below instead of waited for. */
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | flags);
     if (fd < 0 || fstat(fd, info) != 0) {
         int open_errno = errno;
         if (fd >= 0) {
             (void)close(fd);
         }
-        return input_file_fail_open(error, open_errno, path);
+        return input_file_fail_open(error, open_errno, name);
     }
-    enum llavamed_status status = check_regular(path, info, error);
+    enum llavamed_status status = check_regular(name, info, error);
     if (status != LLAVAMED_OK) {
         (void)close(fd);
         return status;
@@ -134,10 +136,19 @@ static enum llavamed_status open_regular(const char *path, int *out, struct stat
     return LLAVAMED_OK;
 }
 
-/* `name` NULL: all of the file, under its path. */
-static enum llavamed_status open_range(const char *path, const char *name, struct block_run range,
-                                       struct input_file **out, struct llavamed_error *error)
+/* How a file is opened. */
+struct opening {
+    const char *path;
+    const char *name;              /* what messages say; NULL: the path */
+    int flags;                     /* more for open(2) */
+    const struct block_run *range; /* NULL: all of the file */
+};
+
+static enum llavamed_status open_range(const struct opening *opening, struct input_file **out,
+                                       struct llavamed_error *error)
 {
+    const char *path = opening->path;
+    const char *name = opening->name;
     struct stat info;
     struct input_file *file = calloc(1, sizeof *file);
     if (file == NULL) {
@@ -151,14 +162,14 @@ static enum llavamed_status open_range(const char *path, const char *name, struc
         status = llavamed_fail_memory(error, strlen(path), "the name of an open file");
         goto out;
     }
-    status = open_regular(path, &file->fd, &info, error);
+    /* A failure to open a part is one of the file that it lies in. */
+    status = open_regular(path, opening->range == NULL ? file->name : path, opening->flags, &file->fd, &info, error);
     if (status != LLAVAMED_OK) {
         goto out;
     }
     file->file_bytes = (uint64_t)info.st_size;
-    if (name == NULL) {
-        range = (struct block_run){0, file->file_bytes};
-    }
+    const struct block_run range =
+        opening->range == NULL ? (struct block_run){0, file->file_bytes} : *opening->range;
     if (range.offset > file->file_bytes || range.n_bytes > file->file_bytes - range.offset) {
         status = llavamed_fail(
             error, LLAVAMED_STATUS_INPUT_TRUNCATED,
@@ -183,13 +194,23 @@ out:
 
 enum llavamed_status input_file_open(const char *path, struct input_file **out, struct llavamed_error *error)
 {
-    return open_range(path, NULL, (struct block_run){0}, out, error);
+    const struct opening opening = {.path = path};
+    return open_range(&opening, out, error);
+}
+
+enum llavamed_status input_file_open_plain(const char *path, const char *name, struct input_file **out,
+                                           struct llavamed_error *error)
+{
+    const struct opening opening = {.path = path, .name = name, .flags = O_NOFOLLOW};
+    return open_range(&opening, out, error);
 }
 
 enum llavamed_status input_file_open_part(const char *path, const char *name, uint64_t offset, uint64_t n_bytes,
                                           struct input_file **out, struct llavamed_error *error)
 {
-    return open_range(path, name, (struct block_run){offset, n_bytes}, out, error);
+    const struct block_run range = {offset, n_bytes};
+    const struct opening opening = {.path = path, .name = name, .range = &range};
+    return open_range(&opening, out, error);
 }
 
 enum llavamed_status input_file_open_memory(const char *name, uint64_t file_bytes, const struct input_run *runs,

@@ -19,6 +19,13 @@ struct input_file; /* opaque */
 enum llavamed_status input_file_open(const char *path, struct input_file **out,
                                      struct llavamed_error *error) LLAVAMED_CHECK;
 
+/*
+ * The same, but a symbolic link is not followed (INPUT_UNREADABLE), and messages call the file `name`: for a directory
+ * in which nothing but plain files belongs.
+ */
+enum llavamed_status input_file_open_plain(const char *path, const char *name, struct input_file **out,
+                                           struct llavamed_error *error) LLAVAMED_CHECK;
+
 /* The failure of opening `path`, or of looking at it, by its errno: one of those of input_file_open(). */
 enum llavamed_status input_file_fail_open(struct llavamed_error *error, int errno_value, const char *path);
 
