@@ -37,6 +37,7 @@
 #define LLAVAMED_STATUS_LIST(X)                                                                                        \
     X(CRC_MISMATCH, 1)          /* a stored CRC-32 differs from that of the bytes read */                              \
     X(HASH_MISMATCH, 1)         /* a file's hash differs from a recorded one */                                        \
+    X(NOT_INTACT, 1)            /* llavamed_verify(): something in the directory is wrong; the findings say what */    \
     X(USAGE, 2)                 /* a setting that makes no sense */                                                    \
     X(NOT_SUPPORTED_YET, 2)     /* an option or form that a later version will know */                                 \
     X(MEMORY_TOO_SMALL, 2)      /* max_memory below the least that works */                                            \
@@ -340,6 +341,108 @@ enum llavamed_status llavamed_merge_all(const struct llavamed_settings *settings
                                         const struct llavamed_observer *observer, struct llavamed_output *outputs,
                                         size_t n_outputs, struct llavamed_error *error)
     __attribute__((warn_unused_result));
+
+/* ---- Verifying a directory --------------------------------------------------------------------------------- */
+
+/* All strings are borrowed until llavamed_verify() returns. */
+struct llavamed_verify_settings {
+    const char *dir;                 /* what llavamed_merge() published, or any directory with a SHA256SUMS */
+    const char *sums;                /* NULL, or a list that says in place of DIR/SHA256SUMS what belongs there */
+    bool ignore_extra;               /* files that no record names are told as notes, and not read */
+    unsigned n_threads;              /* files that are read at a time; 0 (default): one per usable core */
+    uint64_t max_memory_bytes;       /* buffers for what is read; default 256 MiB. Headers and records come on top */
+    const volatile int *stop_signal; /* as in struct llavamed_settings */
+};
+
+void llavamed_verify_settings_init(struct llavamed_verify_settings *settings);
+
+/*
+ * What can be wrong. X(code, what it means); a finding that is about a record is of the file that holds the record:
+ * SHA256SUMS, the manifest, an index.
+ */
+#define LLAVAMED_FINDING_LIST(X)                                                                                       \
+    X(NO_RECORDS)        /* nothing in the directory records what it should hold */                                    \
+    X(FILE_MISSING)      /* named by a record, and not there */                                                        \
+    X(FILE_EXTRA)        /* there, and named by no record */                                                           \
+    X(FILE_KIND)         /* a link, a directory, a FIFO...: not a plain file */                                        \
+    X(FILE_UNREADABLE)   /* cannot be opened */                                                                        \
+    X(FILE_IO)           /* opened, but the system failed to read it */                                                \
+    X(FILE_CHANGED)      /* another file, or changed, while it was read */                                             \
+    X(FILE_SIZE)         /* shorter or longer than recorded */                                                         \
+    X(FILE_HASH)         /* its SHA-256 is not the recorded one */                                                     \
+    X(RECORD_INVALID)    /* a record cannot be understood; for a list of sums: a line of it */                         \
+    X(RECORD_INCOMPLETE) /* a record does not name what it should */                                                   \
+    X(RECORD_WRONG)      /* a record contradicts another one that the file agrees with, or the tensors of the file */  \
+    X(HEADER_INVALID)    /* a weights file's header or directory cannot be read, or does not fit the file */           \
+    X(RECORD_CRC)        /* the CRC-32 that a torch file keeps of one of its own records differs */                    \
+    X(TENSOR_MISSING)    /* recorded, and not in its file */                                                           \
+    X(TENSOR_EXTRA)      /* in a file, and not recorded */                                                             \
+    X(TENSOR_PLACE)      /* in another file than recorded */                                                           \
+    X(TENSOR_FORM)       /* another dtype or shape than recorded */                                                    \
+    X(TENSOR_CRC)        /* its bytes have another CRC-32 than recorded */                                             \
+    X(TENSOR_CUT)        /* its bytes end with the file, too early */                                                  \
+    X(TENSOR_UNCHECKED)  /* lies in its file in a way that its CRC-32 cannot be told from */
+
+enum llavamed_finding_code {
+#define LLAVAMED_FINDING_ENUM(name) LLAVAMED_FINDING_##name,
+    LLAVAMED_FINDING_LIST(LLAVAMED_FINDING_ENUM)
+#undef LLAVAMED_FINDING_ENUM
+};
+
+/* "FILE_HASH". Static storage. */
+const char *llavamed_finding_name(enum llavamed_finding_code code);
+
+#define LLAVAMED_FINDINGS_MAX 10000
+
+struct llavamed_finding {
+    enum llavamed_finding_code code;
+    char *file;      /* owned: its name in the directory, as the file system has it: may be any bytes */
+    char *tensor;    /* owned; NULL: the file as a whole */
+    uint64_t offset; /* where in the file it begins; 0 when that is not known */
+    char *what;      /* owned; printable: "its SHA-256 is not the recorded one (got X, want Y)" */
+};
+
+/* A file of the directory. */
+struct llavamed_verified_file {
+    char *name;       /* owned, as the file system has it */
+    uint64_t n_bytes;
+    size_t n_tensors; /* of a weights file whose header was read */
+    char sha256[65];  /* lower-case hex of what was read; empty when it was not read to its end */
+};
+
+/* Filled as far as the run came, on failure too. Free with llavamed_verify_result_free(). */
+struct llavamed_verify_result {
+    struct llavamed_finding *findings; /* owned; sorted by file, then by offset */
+    size_t n_findings;                 /* in the list: the first LLAVAMED_FINDINGS_MAX that were found */
+    uint64_t n_found;                  /* all */
+    char **notes;                      /* owned, printable: what there is no record to check by; extra files */
+    size_t n_notes;
+    struct llavamed_verified_file *files; /* owned: those that are there, plain ones, sorted by name */
+    size_t n_files;
+    size_t n_tensors;         /* of which the bytes were held against a recorded CRC-32 */
+    uint64_t read_bytes;
+    uint64_t buffer_bytes;
+    uint64_t total_ns;
+    unsigned n_threads;
+};
+
+void llavamed_verify_result_free(struct llavamed_verify_result *result);
+
+/*
+ * Holds a directory against its own records: SHA256SUMS, llavamed-manifest.json, the shard index, the headers of its
+ * weights files, the CRC-32 that the manifest has of each tensor and torch files of their records. Every file that
+ * should be there is, nothing else is, and all of it says the same. Each byte is read once; files are read in parallel,
+ * the largest first. What there is no record for is said in `notes`. Links are not followed, sub-directories not
+ * entered: nothing but plain files belongs there. Nothing is written.
+ *
+ * All that is wrong is found, not the first of it alone. NOT_INTACT when anything is. When all that is wrong is that
+ * files could not be read to their end, IO or INPUT_CHANGED: nothing is proven then. INPUT_MISSING, INPUT_UNREADABLE,
+ * INPUT_LIMIT for the directory itself, or for `sums`; MEMORY_TOO_SMALL, NO_MEMORY, INTERRUPTED. `observer` may be
+ * NULL; `shard_done` comes for every weights file, `warning` and `note` for what is in `notes`.
+ */
+enum llavamed_status llavamed_verify(const struct llavamed_verify_settings *settings,
+                                     const struct llavamed_observer *observer, struct llavamed_verify_result *result,
+                                     struct llavamed_error *error) __attribute__((warn_unused_result));
 
 /* ---- Build information ------------------------------------------------------------------------------------- */
 

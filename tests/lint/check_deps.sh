@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # check_deps.sh: who may include whom, in src/ and include/.
-# - Data flows one way: core <- io, integrity, tensor <- format <- source <- merge. kernel sees core and tensor/dtype.h.
+# - Data flows one way: core <- io, integrity, tensor <- format <- source <- merge <- verify. kernel sees core and
+#   tensor/dtype.h.
 # - The programs and cli see llavamed.h and cli, nothing internal.
 # - Each third-party header belongs to one .c; intrinsics to the kernels of their architecture.
 # - Below cli nothing prints and nothing exits. File names are unique.
@@ -25,6 +26,7 @@ files=$(LINT_ROOT=. "$here/files.sh" c | grep -E '^(src|include)/') || exit 2
         allowed["format"] = "core/ io/ integrity/ tensor/ format/"
         allowed["source"] = "core/ io/ integrity/ tensor/ format/ source/"
         allowed["merge"] = "core/ io/ integrity/ tensor/ format/ source/ kernel/ merge/"
+        allowed["verify"] = "core/ io/ integrity/ tensor/ format/ source/ merge/ verify/"
         allowed["cli"] = "cli/"
         allowed["program"] = "cli/"
         loud = "printf|fprintf|vprintf|vfprintf|puts|fputs|putchar|perror|exit|_exit|abort"
