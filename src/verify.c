@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* llavamed-verify: is a directory what it says? Arguments in, one library call, a report out. */
+#include <string.h>
+
+#include "cli/display.h"
+#include "cli/messages.h"
+#include "cli/program.h"
+#include "cli/verify_args.h"
+#include "cli/verify_options.h"
+#include "cli/verify_report.h"
+#include "cli/version.h"
+
+const char program_name[] = "llavamed-verify";
+
+/* Everything that is printed once the run has ended, well or not. */
+static int report_run(const struct verify_args *args, const struct verify_report *report)
+{
+    int exit_status = llavamed_exit_status(report->error);
+    bool prints_findings = !args->json && report->result->n_findings > 0;
+    if (prints_findings) {
+        verify_report_print_findings(stdout, report->result);
+        (void)fflush(stdout);
+    }
+    if (exit_status != 0) {
+        messages_error(stderr, report->error);
+    } else if (!args->quiet) {
+        verify_report_print_summary(stderr, report);
+    }
+    if (args->json) {
+        verify_report_print_json(stdout, report);
+    }
+    return prints_findings || args->json ? program_finish_stdout(exit_status) : exit_status;
+}
+
+static int run(const struct verify_args *args)
+{
+    struct display display;
+    display_init(&display, args->progress, args->quiet, args->verbose);
+    const struct llavamed_observer observer = display_observer(&display);
+    struct llavamed_verify_settings settings = args->settings;
+    settings.stop_signal = program_catch_signals();
+    struct llavamed_verify_result result = {0};
+    struct llavamed_error error = {0};
+    if (llavamed_verify(&settings, &observer, &result, &error) == LLAVAMED_OK) {
+        memset(&error, 0, sizeof error);
+    }
+    display_clear(&display);
+    const struct verify_report report = {&settings, &result, &error, program_peak_rss_bytes()};
+    int exit_status = report_run(args, &report);
+    llavamed_verify_result_free(&result);
+    return exit_status;
+}
+
+/* The arguments were not understood. */
+static int refuse(const struct verify_args *args, const struct llavamed_error *error)
+{
+    const struct llavamed_verify_result result = {0};
+    const struct verify_report report = {&args->settings, &result, error, program_peak_rss_bytes()};
+    messages_error(stderr, error);
+    if (!args->json) {
+        return llavamed_exit_status(error);
+    }
+    verify_report_print_json(stdout, &report);
+    return program_finish_stdout(llavamed_exit_status(error));
+}
+
+int main(int argc, char *argv[])
+{
+    if (!program_occupy_descriptors()) {
+        return 6;
+    }
+    struct verify_args args;
+    struct llavamed_error error = {0};
+    if (verify_args_parse(argc, argv, &args, &error) != LLAVAMED_OK) {
+        return refuse(&args, &error);
+    }
+    switch (args.action) {
+    case OPTIONS_HELP:
+        options_print_help(&verify_options, stdout);
+        return program_finish_stdout(0);
+    case OPTIONS_VERSION:
+        version_print(stdout);
+        return program_finish_stdout(0);
+    case OPTIONS_RUN:
+        break;
+    }
+    return run(&args);
+}
