@@ -36,16 +36,24 @@ static void complain(struct sums_parser *parser, size_t line, const char *what, 
                  text);
 }
 
-/* Whether the digest of a line has letters of this case; makes upper-case ones lower-case. */
+/* Makes a digest at the start of the line lower-case, and notes the case that its letters had. */
 static void fold_case(struct sums_parser *parser, char *line, size_t line_bytes, size_t number)
 {
     char *hex = line + (line_bytes > 0 && line[0] == '\\');
-    size_t n = line_bytes - (size_t)(hex - line) < HEX_CHARS ? 0 : HEX_CHARS;
     bool lower = false;
     bool upper = false;
-    for (size_t i = 0; i < n; i++) {
-        lower = lower || (hex[i] >= 'a' && hex[i] <= 'f');
-        upper = upper || (hex[i] >= 'A' && hex[i] <= 'F');
+    bool is_digest = line_bytes - (size_t)(hex - line) >= HEX_CHARS;
+    for (size_t i = 0; i < HEX_CHARS && is_digest; i++) {
+        bool is_lower = hex[i] >= 'a' && hex[i] <= 'f';
+        bool is_upper = hex[i] >= 'A' && hex[i] <= 'F';
+        is_digest = is_lower || is_upper || (hex[i] >= '0' && hex[i] <= '9');
+        lower = lower || is_lower;
+        upper = upper || is_upper;
+    }
+    if (!is_digest) {
+        return;
+    }
+    for (size_t i = 0; i < HEX_CHARS; i++) {
         hex[i] = hex[i] >= 'A' && hex[i] <= 'F' ? (char)(hex[i] | 0x20) : hex[i];
     }
     bool was_mixed = parser->has_lower && parser->has_upper;

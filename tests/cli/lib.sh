@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=bash
-# What the tests of tests/cli/cases call. The current directory is the test's own; $DATA is tests/data/cli, $PROGRAM the
-# program. run and apply leave $status, .checks/stdout and .checks/stderr; every want_* notes one check.
+# What the tests of tests/cli/cases call. The current directory is the test's own; $DATA is tests/data/cli, $PROGRAM
+# llavamed-apply, $VERIFY llavamed-verify. run, apply and verify leave $status, .checks/stdout and .checks/stderr; every
+# want_* notes one check.
 
 status=0
 
@@ -28,6 +29,11 @@ run()
 apply()
 {
     run "$PROGRAM" "$@"
+}
+
+verify()
+{
+    run "$VERIFY" "$@"
 }
 
 # apply_pair BASE DELTA OPTION...: of $DATA, to ./out

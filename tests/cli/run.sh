@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # run.sh [-v] [PATTERN...]
-# Runs llavamed-apply of $BUILD (build) as a user does. Every function test_* in tests/cli/cases/*.sh is one test, run
+# Runs the programs of $BUILD (build) as a user does. Every function test_* in tests/cli/cases/*.sh is one test, run
 # by one.sh inside a fresh directory of its own, JOBS at a time (one per processor); lib.sh has what they call.
 # A PATTERN (a shell glob, "*full*") picks tests by name, -v also shows the output of failed tests' last run.
 # Ends with "N passed, N failed".
@@ -23,11 +23,13 @@ if [ "${1:-}" = -v ]; then
     VERBOSE=1
     shift
 fi
-if [ ! -x "$BUILD/llavamed-apply" ]; then
-    echo "run.sh: $BUILD/llavamed-apply is missing: make it first" >&2
-    echo '0 passed, 1 failed'
-    exit 1
-fi
+for program in apply verify; do
+    if [ ! -x "$BUILD/llavamed-$program" ]; then
+        echo "run.sh: $BUILD/llavamed-$program is missing: make it first" >&2
+        echo '0 passed, 1 failed'
+        exit 1
+    fi
+done
 
 SCRATCH=$(mktemp -d) || exit 1
 trap 'chmod -R u+rwx "$SCRATCH" 2>/dev/null; rm -rf "$SCRATCH"' EXIT
@@ -36,8 +38,8 @@ trap 'exit 143' TERM
 # Some tests run the program as another user: what that one reads must be open to all.
 chmod 755 "$SCRATCH"
 mkdir "$SCRATCH/passed"
-cp "$BUILD/llavamed-apply" "$SCRATCH/llavamed-apply" || exit 1
-export SCRATCH BUILD PROGRAM=$SCRATCH/llavamed-apply DATA=$root/tests/data/cli
+cp "$BUILD/llavamed-apply" "$BUILD/llavamed-verify" "$SCRATCH" || exit 1
+export SCRATCH BUILD PROGRAM=$SCRATCH/llavamed-apply VERIFY=$SCRATCH/llavamed-verify DATA=$root/tests/data/cli
 
 selected()
 {
