@@ -215,7 +215,8 @@ valgrind: all tools $(VALGRIND_TESTS)
 ## hardening: what the program is protected with, by readelf
 .PHONY: hardening
 hardening: all
-	@HARDENING='$(HARDENING)' tests/fault/hardening.sh $(BUILD)/llavamed-apply $(call objects,src/io/input_file.c)
+	@HARDENING='$(HARDENING)' tests/fault/hardening.sh $(call objects,src/io/input_file.c) \
+	    $(addprefix $(BUILD)/,$(PROGRAMS))
 
 # strace and the run-time of a sanitizer do not go together.
 ## calls: the system calls that planning makes, against limits
@@ -236,6 +237,8 @@ $(CRASH_SHIM): tests/fault/crash_shim.c tests/fault/shim.h
 	$(Q)$(CC) -std=c11 -D_GNU_SOURCE $(WARNINGS) -O2 -g -fno-builtin -fPIC -shared -pthread -o $@ $< -ldl
 FAULT_RUN = nice -n 10 $(PYTHON) -B tests/fault/$(1) --program $(BUILD)/llavamed-apply --shim $(FAULT_SHIM) \
             --synth $(BUILD)/tools/synth
+VERIFY_FAULT_RUN = nice -n 10 $(PYTHON) -B tests/fault/verify_faults.py --apply $(BUILD)/llavamed-apply \
+                   --program $(BUILD)/llavamed-verify --shim $(FAULT_SHIM)
 CRASH_RUN = $(subst $(FAULT_SHIM),$(CRASH_SHIM),$(call FAULT_RUN,crash.py))
 
 ## fault: a sample of torture, seconds
@@ -246,6 +249,7 @@ fault: all tools $(FAULT_SHIM) $(CRASH_SHIM)
 	@$(CRASH_RUN) --sample 8 --quick
 	@$(call FAULT_RUN,takeovers.py) --sample 10
 	@$(call FAULT_RUN,poor_volumes.py) --quick
+	@$(VERIFY_FAULT_RUN) --sample 12
 
 ## bounds: what hostile inputs of growing size cost, in memory and time; half a minute
 .PHONY: bounds
@@ -258,7 +262,7 @@ torture: all tools $(FAULT_SHIM) $(CRASH_SHIM)
 	@$(RUN_CHECK) 'faults=$(call FAULT_RUN,torture.py) --stride $(TORTURE_STRIDE)' \
 	    'changes=$(call FAULT_RUN,changes.py)' 'crash=$(CRASH_RUN)' 'reuse=$(call FAULT_RUN,reuse.py)' \
 	    'signals=$(call FAULT_RUN,signals.py)' 'takeovers=$(call FAULT_RUN,takeovers.py)' \
-	    'poor-volumes=$(call FAULT_RUN,poor_volumes.py)'
+	    'poor-volumes=$(call FAULT_RUN,poor_volumes.py)' 'verify-faults=$(VERIFY_FAULT_RUN)'
 
 ## crash: kills and power failures at every instant, and what the next run keeps; part of torture
 .PHONY: crash

@@ -64,7 +64,7 @@ static enum llavamed_status keep_failure(const struct table_file *file, enum lla
     return *words != NULL ? LLAVAMED_OK : llavamed_fail_memory(error, LLAVAMED_MESSAGE_BYTES, "a message");
 }
 
-/* A weights file whose header cannot be read is still hashed; what the system fails to read is left to the reading. */
+/* A weights file whose header is not valid is still hashed. */
 static enum llavamed_status read_header(struct file_reading *reading, struct table_file *file,
                                         struct input_file *input, struct llavamed_error *error)
 {
@@ -89,8 +89,8 @@ static enum llavamed_status read_header(struct file_reading *reading, struct tab
         free(file->view);
         file->view = NULL;
     }
-    return status == LLAVAMED_OK
-               ? LLAVAMED_OK
+    return status == LLAVAMED_OK || input_file_is_failure(status)
+               ? status
                : keep_failure(file, status, &file->header_failure, &file->header_words, error);
 }
 

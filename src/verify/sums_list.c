@@ -175,6 +175,9 @@ enum llavamed_status sums_list_parse(char *text, size_t n_bytes, const char *sho
         status = read_line(&parser, text + at, line_bytes, ++number, error);
         at += line_bytes;
     }
+    if (status == LLAVAMED_OK && parser.canonical.failed) {
+        status = llavamed_fail_memory(error, n_bytes, "a list of sums");
+    }
     keep_first(&parser);
     buffer_deinit(&parser.canonical);
     free(parser.name);

@@ -1,12 +1,12 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# hardening.sh PROGRAM OBJECT: what the release build is protected with, by readelf. $HARDENING has the compiler's
+# hardening.sh OBJECT PROGRAM...: what the release build is protected with, by readelf. $HARDENING has the compiler's
 # flags.
 # Ends with "N passed, N failed".
 set -u
 
-program=$1
-object=$2
+object=$1
+shift
 passed=0
 failed=0
 
@@ -39,30 +39,32 @@ want_none()
     fi
 }
 
-want 'position-independent' '^ *Type: +DYN ' -h "$program"
-want 'position-independent executable' 'Flags:.* PIE' -d "$program"
-want 'read-only relocations' '^ *GNU_RELRO ' -l "$program"
-want 'bound at start' '(Flags:.* NOW|BIND_NOW)' -d "$program"
-want 'stack not executable' '^ *GNU_STACK .* RW +0x' -l "$program"
-want_none 'no segment writable and executable' '^ *LOAD .* RWE ' -l "$program"
-want_none 'no text relocations' 'TEXTREL' -d "$program"
-want_none 'no path of libraries' '(RPATH|RUNPATH)' -d "$program"
-want 'stack protector' '__stack_chk_fail' --dyn-syms "$program"
+for program in "$@"; do
+    want 'position-independent' '^ *Type: +DYN ' -h "$program"
+    want 'position-independent executable' 'Flags:.* PIE' -d "$program"
+    want 'read-only relocations' '^ *GNU_RELRO ' -l "$program"
+    want 'bound at start' '(Flags:.* NOW|BIND_NOW)' -d "$program"
+    want 'stack not executable' '^ *GNU_STACK .* RW +0x' -l "$program"
+    want_none 'no segment writable and executable' '^ *LOAD .* RWE ' -l "$program"
+    want_none 'no text relocations' 'TEXTREL' -d "$program"
+    want_none 'no path of libraries' '(RPATH|RUNPATH)' -d "$program"
+    want 'stack protector' '__stack_chk_fail' --dyn-syms "$program"
 
-case $HARDENING in
-*_FORTIFY_SOURCE=*)
-    # musl has no checked functions.
-    if LC_ALL=C readelf -W -l "$program" | grep -q 'interpreter: .*/ld-musl'; then
-        echo 'C library without checked functions'
-    else
-        want 'checked functions' '__[a-z]+_chk' --dyn-syms "$program"
-    fi
-    ;;
-*)
-    failed=$((failed + 1))
-    echo "FAILED checked functions: the compiler was not asked for them ($HARDENING)"
-    ;;
-esac
+    case $HARDENING in
+    *_FORTIFY_SOURCE=*)
+        # musl has no checked functions.
+        if LC_ALL=C readelf -W -l "$program" | grep -q 'interpreter: .*/ld-musl'; then
+            echo 'C library without checked functions'
+        else
+            want 'checked functions' '__[a-z]+_chk' --dyn-syms "$program"
+        fi
+        ;;
+    *)
+        failed=$((failed + 1))
+        echo "FAILED checked functions: the compiler was not asked for them ($HARDENING)"
+        ;;
+    esac
+done
 
 case $HARDENING in
 *-fcf-protection=*) want 'branch targets' 'x86 feature: IBT, SHSTK' -n "$object" ;;

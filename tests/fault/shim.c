@@ -130,7 +130,9 @@ bool fault_due(const char *class_name, const char *function, const char *path, i
     }
     fault_kind = chosen_kind;
     if (fault_kind == STOP_PROCESS) {
-        (void)call_system(SYS_kill, call_system(SYS_getpid, 0, 0, 0, 0), SIGSTOP, 0, 0);
+        /* To this thread: another one that took the signal would let this one go on for a moment. */
+        (void)call_system(SYS_tgkill, call_system(SYS_getpid, 0, 0, 0, 0), call_system(SYS_gettid, 0, 0, 0, 0), SIGSTOP,
+                          0);
     }
     errno = errno_before;
     return fault_kind != STOP_PROCESS;

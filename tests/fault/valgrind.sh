@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# valgrind.sh BUILD TEST...: the unit tests TEST, and whole small merges by BUILD/llavamed-apply with --cpu avx2 and
-# ref, under valgrind's memcheck, which sees into the libraries too: no invalid access, no use of what nobody wrote,
-# nothing left unfreed. A merge's bytes are those of a run without it. valgrind knows no AVX-512; the libraries choose
-# by the processor that it plays. No file of suppressions: nothing is excused, of the libraries neither. JOBS at a time.
+# valgrind.sh BUILD TEST...: the unit tests TEST, whole small merges by BUILD/llavamed-apply with --cpu avx2 and ref,
+# and BUILD/llavamed-verify, under valgrind's memcheck, which sees into the libraries too: no invalid access, no use of
+# what nobody wrote, nothing left unfreed. A merge's bytes are those of a run without it. valgrind knows no AVX-512; the
+# libraries choose by the processor that it plays. No file of suppressions: nothing is excused, of the libraries
+# neither. JOBS at a time.
 # Ends with "N passed, N failed".
 set -u
 
@@ -14,7 +15,7 @@ if [ "${1-}" != --one ]; then
     export VALGRIND_DATA VALGRIND_BUILD
     shift
     # The longest first.
-    cases=(avx2-stopped ref-stopped "$@")
+    cases=(avx2-stopped ref-stopped verify verify-torch "$@")
     for name in safetensors bin deflated deflated-base torch torch-2.13 legacy meta nan; do
         cases+=(avx2-"$name" ref-"$name")
     done
@@ -77,10 +78,29 @@ stopped()
     same_out
 }
 
+# verified OPTION...: a directory that is intact, and one with something wrong of every kind
+verified()
+{
+    local verify=$VALGRIND_BUILD/llavamed-verify name
+    "$program" --base "$data/cli/base" --delta "$data/cli/delta" --out out -q --max-shard-size 4KB "$@" &&
+        "${watched[@]}" "$verify" out -j 2 || return
+    for name in out/*-00001-of-*; do
+        printf x | dd of="$name" bs=1 seek=4000 conv=notrunc status=none
+    done
+    for name in out/*-00002-of-*; do
+        truncate -s -10 "$name"
+    done
+    echo 'no line' >>out/SHA256SUMS && echo >>out/config.json && mv out/LICENSE out/renamed && mkfifo out/fifo
+    "${watched[@]}" "$verify" out -j 2 --json >document
+    [ $? -eq 1 ] && grep -q TENSOR_CRC document
+}
+
 one()
 {
     local cpu=${1%%-*}
     case $1 in
+    verify) verified ;;
+    verify-torch) verified --format torch ;;
     *-safetensors) merge "$cpu" cli/base-sharded cli/delta-safetensors --max-shard-size 3KB --verify full ;;
     *-bin) merge "$cpu" cli/base-bin cli/delta --dtype float32 ;;
     *-deflated) merge "$cpu" cli/base cli_archives/delta-deflated.zip ;;
