@@ -59,10 +59,10 @@ const struct option_table verify_options = {
     .rows = verify_rows,
     .n_rows = VERIFY_OPTION_COUNT,
     .before = "Usage: llavamed-verify DIR [options]\n\n"
-              "Whether DIR is what its own records say: SHA256SUMS, llavamed-manifest.json, the\n"
-              "shard index, headers, checksums of tensors. Reads each byte once, writes nothing.\n\n",
+              "Whether DIR is what its own records say: SHA256SUMS, llavamed-manifest.json,\n"
+              "the shard index, headers, checksums of tensors. Reads each byte once.\n\n",
     .after = "\nFindings go to stdout, a line each: FILE: TENSOR: what (got X, want Y).\n"
              "A SIZE is in bytes or has a unit: KB MB GB TB (decimal), KiB MiB GiB TiB.\n"
-             "Exit status: 0 intact, 1 something in DIR is wrong, 2 usage, 3 DIR is missing or\n"
-             "unreadable, 6 not all of it could be read, 70 bug, 128+N signal N.\n",
+             "Exit status: 0 intact, 1 something in DIR is wrong, 2 usage, 3 DIR is missing\n"
+             "or unreadable, 6 not all of it could be read, 70 bug, 128+N signal N.\n",
 };
