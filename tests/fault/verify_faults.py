@@ -207,6 +207,7 @@ def main():
         bench = Bench(options, pathlib.Path(scratch))
         try_changes(bench)
         try_faults(bench, random.Random(options.seed))
+    runs.write_count("tests/fault/verify_faults.py", bench.passed, bench.failed)
     print(f"{bench.passed} passed, {bench.failed} failed")
     return 0 if bench.failed == 0 and bench.passed > 0 else 1
 
