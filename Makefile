@@ -254,7 +254,8 @@ fault: all tools $(FAULT_SHIM) $(CRASH_SHIM)
 ## bounds: what hostile inputs of growing size cost, in memory and time; half a minute
 .PHONY: bounds
 bounds: all tools
-	@$(PYTHON) -B tests/fault/bounds.py --program $(BUILD)/llavamed-apply --timed $(BUILD)/bench/timed
+	@$(PYTHON) -B tests/fault/bounds.py --program $(BUILD)/llavamed-apply \
+	    --verify $(BUILD)/llavamed-verify --timed $(BUILD)/bench/timed
 
 ## torture: every call that can fail fails once, in merges of all forms; inputs that change while they are read; an hour
 .PHONY: torture

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An input of N bytes costs O(N) memory and time: hostile inputs of growing size, each read by the program itself.
+"""An input of N bytes costs O(N) memory and time: hostile inputs of growing size, each read by the programs themselves.
 
 Every kind of input is made at sizes N and 4 N. What the larger one costs above an empty run, in processor time and peak
 memory, may be at most GROWTH times what the smaller one does (linear is 4, quadratic 16), and the memory at most so many
 times its bytes. Bombs, whose cost should not depend on what they claim, have absolute bounds. Ratios of processor time
 hold on a loaded machine too; each is the least of several runs.
 
-Usage: bounds.py --program PATH --timed PATH [--table] [--only WORD]
+Usage: bounds.py --program PATH --verify PATH --timed PATH [--table] [--only WORD]
 --table prints a row for each, as in docs/hostile-input.md. Ends with "N passed, N failed".
 """
 
@@ -36,10 +36,11 @@ DATA = "tests/data/cli"
 
 class Case:
     """make(directory, n) fills a directory of weights; `times` is the memory allowed for each byte of input, `flat` the
-    memory allowed at any size."""
+    memory allowed at any size. `verified`: llavamed-verify reads it, not llavamed-apply."""
 
-    def __init__(self, name, make, n, status, times=16, flat=0):
+    def __init__(self, name, make, n, status, times=16, flat=0, verified=False):
         self.name, self.make, self.n, self.status, self.times, self.flat = name, make, n, status, times, flat
+        self.verified = verified
 
 
 def write(directory, name, content):
@@ -352,6 +353,88 @@ def checklist(directory, n):
     write(directory, "checklist.chk", b"".join(b"%032x  f%d\n" % (i, i) for i in range(n)))
 
 
+# ---- What llavamed-verify reads ----
+
+
+def sums_of_nothing(directory, n):
+    write(directory, "SHA256SUMS", b"".join(b"%064x  f%d\n" % (i, n - i) for i in range(n)))
+
+
+def sums_of_one_file(directory, n):
+    write(directory, "f", b"")
+    write(directory, "SHA256SUMS", b"".join(b"%064x  f\n" % i for i in range(n)))
+
+
+def sums_that_are_none(directory, n):
+    write(directory, "SHA256SUMS", b"\n" * n)
+
+
+def sums_of_long_names(directory, n):
+    write(directory, "SHA256SUMS", b"".join(b"%064x  %s%d\n" % (i, b"x" * 1000, i) for i in range(n)))
+
+
+def extra_files(directory, n):
+    write(directory, "SHA256SUMS", b"%064x  missing\n" % 0)
+    for i in range(n):
+        write(directory, "f%d" % i, b"x")
+
+
+def manifest(directory, tensors, shards=("model.safetensors",), documents=()):
+    files = [[{"name": name, "bytes": 1, "sha256": "%064x" % i} for i, name in enumerate(names)]
+             for names in (shards, documents)]
+    rows = ['{"name":"%s","dtype":"F16","shape":[1],"shard":"%s","crc32":"%08x"}' % row for row in tensors]
+    text = '{"format":"llavamed-manifest","version":1,"shards":%s,"documents":%s,"tensors":[%s]}'
+    write(directory, "llavamed-manifest.json", (text % (*map(json.dumps, files), ",".join(rows))).encode())
+
+
+def wrong_tensors(directory, n):
+    """All alike, none as recorded: whose bytes they are is asked for each."""
+    many_names(directory, n)
+    manifest(directory, (("t%d" % i, "model.safetensors", 0x41D912FF if i % 2 else 7) for i in range(n)))
+
+
+def renamed_tensors(directory, n):
+    many_names(directory, n)
+    manifest(directory, (("u%d" % (n - i), "model.safetensors", 0x41D912FF) for i in range(n)))
+
+
+def tensors_of_many_shards(directory, n):
+    manifest(directory, (("t%d" % i, "s%d" % (n - 1 - i), 0) for i in range(n)), ["s%d" % i for i in range(n)])
+
+
+def recorded_documents(directory, n):
+    manifest(directory, (), documents=["d%d" % (n - i) for i in range(n)])
+
+
+def one_recorded_tensor(directory, n):
+    many_names(directory, n)
+    manifest(directory, (("t", "model.safetensors", 0) for _ in range(n)))
+
+
+def index_of_others(directory, n):
+    index(directory, ((b"u%d" % i, b"model.safetensors") for i in range(n)))
+    many_names(directory, n)
+
+
+def views(directory, n, shape_of):
+    """n tensors that are views of one storage of n elements."""
+    hooks = tb.glob("collections", "OrderedDict")
+    rebuild = tb.glob("torch._utils", "_rebuild_tensor_v2")
+    first = rebuild + b"q\2(" + tb.persid(numel=n) + b"q\3" + b"K\0(K\1t(K\1t\x89" + hooks + b"q\0)RtR"
+    rest = b"".join(tb.text("t%d" % i) + b"h\2(h\3" + tb.integer(offset) + tb.ints((size,)) + b"(K\1t\x89h\0)RtR"
+                    for i, (offset, size) in enumerate(map(shape_of, range(n))))
+    pickle(directory, b"\x80\2}(" + tb.text("t") + first + rest + b"u.", storages={"data/0": bytes(2 * n)})
+    manifest(directory, (("t%d" % i, "pytorch_model.bin", 1) for i in range(n)), ["pytorch_model.bin"])
+
+
+def one_over_many(directory, n):
+    views(directory, n, lambda i: (0, n) if i == 0 else (i, 1))
+
+
+def longer_and_longer(directory, n):
+    views(directory, n, lambda i: (0, i))
+
+
 CASES = [
     Case("safetensors: names", many_names, 10000, 4, 24),
     Case("safetensors: names backwards", reversed_names, 10000, 4, 24),
@@ -406,6 +489,19 @@ CASES = [
     Case("added_tokens.json: tokens", added_tokens, 20000, 0),
     Case("params.json: deep", params, 100000, 3, flat=FLAT_BYTES),
     Case("checklist.chk: lines", checklist, 380, 4),
+    Case("verify: sums of files that are missing", sums_of_nothing, 50000, 1, verified=True),
+    Case("verify: sums of one file", sums_of_one_file, 50000, 1, verified=True),
+    Case("verify: lines that are none", sums_that_are_none, 500000, 1, verified=True),
+    Case("verify: sums of long names", sums_of_long_names, 4000, 1, verified=True),
+    Case("verify: extra files", extra_files, 1000, 1, 4096, verified=True),
+    Case("verify: tensors that are wrong", wrong_tensors, 15000, 1, 24, verified=True),
+    Case("verify: tensors with other names", renamed_tensors, 15000, 1, 24, verified=True),
+    Case("verify: tensors of many shards", tensors_of_many_shards, 10000, 1, 24, verified=True),
+    Case("verify: recorded files", recorded_documents, 20000, 1, 24, verified=True),
+    Case("verify: one recorded tensor", one_recorded_tensor, 15000, 1, 24, verified=True),
+    Case("verify: an index of others", index_of_others, 15000, 1, 24, verified=True),
+    Case("verify: one view over many", one_over_many, 10000, 1, 32, verified=True),
+    Case("verify: longer and longer views", longer_and_longer, 10000, 1, 32, verified=True),
 ]
 
 
@@ -414,18 +510,20 @@ class Cost:
         self.seconds, self.n_bytes, self.status, self.text = seconds, n_bytes, status, text
 
 
-def measure(tools, directory, place):
+def measure(tools, directory, place, verified):
     weights = os.path.join(directory, "bomb.zip") if os.path.exists(os.path.join(directory, "bomb.zip")) else directory
     # A child's peak memory begins with that of whoever started it, so a small program does. /proc: nothing to sync.
     command = [tools.timed, "/proc", tools.program, "--base", os.path.abspath(os.path.join(DATA, "base")), "--delta",
                weights, "--out", os.path.join(place, "out"), "-n", "-j", "2"]
+    if verified:
+        command = [tools.timed, "/proc", "sh", "-c", 'exec "$0" "$@" >/dev/null', tools.verify, directory, "-j", "2"]
     run = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace")
     told = dict(pair.split("=") for pair in run.stdout.split())
     return Cost(float(told["user"]) + float(told["system"]), int(told["peak_kib"]) << 10, int(told["exit"]), run.stderr)
 
 
-def least(tools, directory, place, times):
-    costs = [measure(tools, directory, place) for _ in range(times)]
+def least(tools, directory, place, times, verified=False):
+    costs = [measure(tools, directory, place, verified) for _ in range(times)]
     return Cost(min(c.seconds for c in costs), min(c.n_bytes for c in costs), costs[0].status, costs[0].text)
 
 
@@ -442,7 +540,7 @@ def judge(case, empty, costs, sizes):
     for cost in costs:
         if cost.status != case.status:
             return f"exit status {cost.status}, want {case.status}: {cost.text[:300]}", row
-        if cost.status != 0 and cost.text.count("llavamed-apply: error: ") != 1:
+        if cost.status != 0 and cost.text.count(": error: ") != 1:
             return f"not one error: {cost.text[:300]!r}", row
     if case.flat:
         if seconds[1] > FLAT_SECONDS or memory[1] > case.flat:
@@ -458,6 +556,7 @@ def judge(case, empty, costs, sizes):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--program", required=True, type=os.path.abspath)
+    parser.add_argument("--verify", required=True, type=os.path.abspath, help="llavamed-verify")
     parser.add_argument("--timed", required=True, type=os.path.abspath, help="tests/bench/timed.c")
     parser.add_argument("--table", action="store_true")
     parser.add_argument("--only", default="")
@@ -467,7 +566,7 @@ def main():
         nothing = os.path.join(place, "nothing")
         os.mkdir(nothing)
         shard(nothing, rows([b"t"]), bytes(2))
-        empty = least(options, nothing, place, 5)
+        empty = [least(options, nothing, place, 5, verified) for verified in (False, True)]
         for case in CASES:
             if options.only not in case.name:
                 continue
@@ -477,9 +576,9 @@ def main():
                 os.mkdir(directory)
                 case.make(directory, n)
                 sizes.append(size_of(directory))
-                costs.append(least(options, directory, place, 2))
+                costs.append(least(options, directory, place, 2, case.verified))
                 shutil.rmtree(directory)
-            wrong, row = judge(case, empty, costs, sizes)
+            wrong, row = judge(case, empty[case.verified], costs, sizes)
             passed, failed = passed + (wrong is None), failed + (wrong is not None)
             if wrong is not None:
                 print(f"FAILED {case.name}: {wrong}")
