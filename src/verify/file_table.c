@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "verify/file_table.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -24,6 +25,18 @@ void file_table_deinit(struct file_table *table)
     *table = (struct file_table){0};
 }
 
+/* There is something of this name, and it cannot be told what. */
+static enum llavamed_status note_hidden(struct table_file *file, int errno_value, struct llavamed_error *error)
+{
+    struct llavamed_error words;
+    bool is_failure = errno_value == EIO || errno_value == ESTALE;
+    file->kind = FILE_KIND_PLAIN;
+    file->failure = llavamed_fail_errno(&words, is_failure ? LLAVAMED_STATUS_IO : LLAVAMED_STATUS_INPUT_UNREADABLE,
+                                        errno_value, "cannot look at it");
+    file->failure_words = strdup(words.message);
+    return file->failure_words != NULL ? LLAVAMED_OK : llavamed_fail_memory(error, LLAVAMED_MESSAGE_BYTES, "a message");
+}
+
 static enum llavamed_status look_at(const char *dir, struct table_file *file, struct llavamed_error *error)
 {
     struct stat info;
@@ -39,9 +52,15 @@ static enum llavamed_status look_at(const char *dir, struct table_file *file, st
         file->n_bytes = (uint64_t)info.st_size;
         file->device = (uint64_t)info.st_dev;
         file->inode = (uint64_t)info.st_ino;
+        free(path);
+        return LLAVAMED_OK;
     }
+    int look_errno = errno;
     free(path);
-    return LLAVAMED_OK;
+    if (look_errno == ENOMEM) {
+        return llavamed_fail_memory(error, sizeof info, "a look at a file");
+    }
+    return look_errno == ENOENT ? LLAVAMED_OK : note_hidden(file, look_errno, error);
 }
 
 enum llavamed_status file_table_list(const char *dir, struct file_table *table, struct llavamed_error *error)

@@ -319,7 +319,10 @@ static void judge_hash(const struct file_judge *self, const struct table_file *f
 
 static void judge_header(const struct file_judge *self, const struct table_file *file)
 {
-    if (file->header_failure != LLAVAMED_OK) {
+    bool is_foreign = file->recorded == NULL && !file->is_indexed[0] && !file->is_indexed[1];
+    if (file->header_failure == LLAVAMED_STATUS_INPUT_UNSUPPORTED && is_foreign && table_file_is_as_claimed(file)) {
+        warnings_add(self->judge->notes, "%.255s: its header is not checked: %s", file->name, file->header_words);
+    } else if (file->header_failure != LLAVAMED_OK) {
         add(self, LLAVAMED_FINDING_HEADER_INVALID, file->name, file->header_words);
     }
     if (file->view == NULL || !file->is_summed) {
@@ -356,7 +359,9 @@ static void judge_file(const struct file_judge *self, const struct table_file *f
 {
     bool is_extra = judge_is_extra(self->judge->records, file);
     if (file->kind == FILE_KIND_ABSENT) {
-        judge_missing(self, file);
+        if (has_claim(file) || file->is_indexed[0] || file->is_indexed[1]) { /* else it went away meanwhile */
+            judge_missing(self, file);
+        }
         return;
     }
     if (file->kind != FILE_KIND_PLAIN) {
@@ -374,12 +379,12 @@ static void judge_file(const struct file_judge *self, const struct table_file *f
     } else if (file->claims[CLAIMANT_GIVEN].sha256 != NULL || file->claims[CLAIMANT_SUMS].sha256 != NULL) {
         judge_unrecorded(self, file);
     }
-    judge_size(self, file);
     if (file->failure != LLAVAMED_OK) {
         judge_failure(self, file);
         return;
     }
     if (file->is_read) {
+        judge_size(self, file);
         judge_hash(self, file);
         judge_header(self, file);
     }

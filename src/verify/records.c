@@ -54,7 +54,7 @@ static enum llavamed_status read_text(const struct record_reader *reader, const 
 {
     struct table_file *file = file_table_find(reader->table, name);
     *text = (struct document_text){0};
-    if (file == NULL || file->kind != FILE_KIND_PLAIN) {
+    if (file == NULL || file->kind != FILE_KIND_PLAIN || file->failure != LLAVAMED_OK) {
         return LLAVAMED_OK;
     }
     char *path = path_join(reader->dir, name);

@@ -324,6 +324,18 @@ test_verify_foreign_directory()
     verify out
     want_finding "$shard" '' 'is missing, named by model.safetensors.index.json'
     want_findings 1
+    # A weights file of a form that is not read here, and one that says that it is a shard.
+    make_foreign
+    echo 'no weights' >out/pytorch_model.bin
+    (cd out && sha256sum -- * >../sums && mv ../sums SHA256SUMS)
+    verify out
+    want_status 0
+    want_stderr 'llavamed-verify: warning: pytorch_model.bin: its header is not checked: *'
+    cp out/pytorch_model.bin "out/$shard"
+    (cd out && rm SHA256SUMS && sha256sum -- * >../sums && mv ../sums SHA256SUMS)
+    verify out
+    want_finding "$shard" '' '*'
+    want_status 1
     # Nothing at all.
     rm out/SHA256SUMS
     verify out
@@ -394,6 +406,11 @@ test_verify_unreadable()
     run_unprivileged "$VERIFY" out
     want_finding config.json '' 'cannot open for reading: Permission denied'
     want_finding README.md '' 'its SHA-256 is not the recorded one *'
+    want_status 1
+    chmod 644 out
+    run_unprivileged "$VERIFY" out
+    want_finding README.md '' 'cannot look at it: Permission denied'
+    want_finding model.safetensors '' 'cannot look at it: Permission denied'
     want_status 1
     chmod 0 out
     run_unprivileged "$VERIFY" out
