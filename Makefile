@@ -73,6 +73,7 @@ all: $(addprefix $(BUILD)/,$(PROGRAMS))
 # (No -mno-fma with AVX-512: clang takes that as no AVX-512 either.)
 ifneq ($(filter x86_64% i%86-%,$(shell $(CC) -dumpmachine)),)
 $(OBJ)/%_pclmul.o: ISA_CFLAGS := -mpclmul
+$(OBJ)/%_vpclmul.o: ISA_CFLAGS := -mpclmul -mavx512f -mvpclmulqdq
 $(OBJ)/%_avx2.o: ISA_CFLAGS := -mavx2 -mf16c -mno-fma
 $(OBJ)/%_avx512.o: ISA_CFLAGS := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mf16c
 endif

@@ -20,20 +20,38 @@ static_assert(sizeof(z_off_t) == 8, "build with -D_FILE_OFFSET_BITS=64");
 /* Less than this is not worth two looks at the clock. */
 #define TIMED_BYTES_MIN 4096
 
+/* Less than this is not worth the registers of 512 bits, for which a core may have to slow down at first. */
+#define WIDE_BYTES_MIN 4096
+
+/* The part of the bytes that multiplication is good for; *crc becomes that up to its end. */
+static size_t update_long(uint32_t *crc, const uint8_t *bytes, size_t n_bytes)
+{
+    uint8_t folded[CRC32_FOLDED_BYTES];
+    size_t done = 0;
+    if (n_bytes >= WIDE_BYTES_MIN && crc32_fold_wide_usable()) {
+        done = n_bytes - n_bytes % CRC32_FOLD_WIDE_BYTES;
+        crc32_fold_wide(*crc, bytes, done, folded);
+    } else if (n_bytes >= CRC32_FOLD_BYTES && crc32_fold_usable()) {
+        done = n_bytes - n_bytes % CRC32_FOLD_BYTES;
+        crc32_fold(*crc, bytes, done, folded);
+    }
+    if (done > 0) {
+        *crc = (uint32_t)crc32_z(UINT32_MAX, folded, sizeof folded);
+    }
+    return done;
+}
+
 static uint32_t update(uint32_t crc, const void *bytes, size_t n_bytes)
 {
     /* zlib takes a NULL pointer as a request for the initial value, whatever crc is. */
     if (n_bytes == 0) {
         return crc;
     }
-    /* All but the last bytes by multiplication, which is several times as fast as zlib's tables. */
-    size_t long_part = crc32_fold_usable() ? n_bytes - n_bytes % CRC32_FOLD_BYTES : 0;
-    if (long_part > 0) {
-        uint8_t folded[CRC32_FOLDED_BYTES];
-        crc32_fold(crc, bytes, long_part, folded);
-        crc = (uint32_t)crc32_z(UINT32_MAX, folded, sizeof folded);
-    }
-    return (uint32_t)crc32_z(crc, (const uint8_t *)bytes + long_part, n_bytes - long_part);
+    /* All but the last bytes by multiplication, which is many times as fast as zlib's tables. */
+    const uint8_t *at = bytes;
+    size_t done = update_long(&crc, at, n_bytes);
+    done += update_long(&crc, at + done, n_bytes - done);
+    return (uint32_t)crc32_z(crc, at + done, n_bytes - done);
 }
 
 uint32_t crc32_update(uint32_t crc, const void *bytes, size_t n_bytes)

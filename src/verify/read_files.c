@@ -13,8 +13,8 @@
 #include "core/sort.h"
 #include "io/directory.h"
 
-/* A chunk stays in a core's second-level cache from reading it to the last of its sums. */
-#define CHUNK_BYTES_MAX ((size_t)256 << 10)
+/* A chunk stays in a core's first caches from reading it to the last of its sums. */
+#define CHUNK_BYTES_MAX ((size_t)64 << 10)
 #define CHUNK_BYTES_MIN ((size_t)16 << 10)
 /* Of a task: what is read between two looks for a signal. */
 #define TASK_BYTES ((uint64_t)8 << 20)

@@ -62,6 +62,25 @@ static void lengths_and_alignments(void)
     }
 }
 
+/* Lengths around the steps of the widest way, which begins at 4096 bytes. */
+static void long_lengths(void)
+{
+    static uint8_t bytes[70000];
+    uint32_t state = 11;
+    for (size_t i = 0; i < sizeof bytes; i++) {
+        state = state * 1664525u + 1013904223u;
+        bytes[i] = (uint8_t)(state >> 24);
+    }
+    for (size_t n = 4000; n <= 4700; n++) {
+        size_t at = n % 67;
+        EXPECT_U64(crc32_update(0, bytes + at, n), crc32_by_definition(bytes + at, n));
+    }
+    uint32_t whole = crc32_by_definition(bytes, sizeof bytes);
+    for (size_t cut = 1; cut < sizeof bytes; cut += 1777) {
+        EXPECT_U64(crc32_update(crc32_update(0, bytes, cut), bytes + cut, sizeof bytes - cut), whole);
+    }
+}
+
 /* 2^32-1 zero bytes have the CRC-32 0; a length that needs more than 32 bits must not be cut. */
 static void joins_long_lengths(void)
 {
@@ -101,6 +120,7 @@ int main(void)
     CASE(known_values);
     CASE(pieces_and_joins_equal_the_whole);
     CASE(lengths_and_alignments);
+    CASE(long_lengths);
     CASE(joins_long_lengths);
     return harness_end();
 }
