@@ -9,7 +9,7 @@
 
 #include "core/json.h"
 #include "io/input_file.h"
-#include "merge/model_order.h"
+#include "tensor/model_order.h"
 
 #define SMALL_FILE_BYTES_MAX (1 << 20)
 #define LLAMA1_ROWS 32000

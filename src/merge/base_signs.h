@@ -9,7 +9,7 @@
 #ifndef MERGE_BASE_SIGNS_H
 #define MERGE_BASE_SIGNS_H
 
-#include "merge/warnings.h"
+#include "core/warnings.h"
 #include "source/source.h"
 
 struct base_signs_side {

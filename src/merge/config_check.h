@@ -4,8 +4,8 @@
 #define MERGE_CONFIG_CHECK_H
 
 #include "core/json.h"
+#include "core/warnings.h"
 #include "merge/plan.h"
-#include "merge/warnings.h"
 
 /* What the planned tensors say about the model. 0 where they do not. */
 struct model_facts {

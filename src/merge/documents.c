@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/json.h"
+#include "core/warnings.h"
 #include "format/shard_index.h"
 #include "integrity/sums.h"
 #include "io/input_file.h"
@@ -15,7 +16,6 @@
 #include "merge/model_card.h"
 #include "merge/notice_text.h"
 #include "merge/small_files.h"
-#include "merge/warnings.h"
 
 #define COPY_BYTES ((size_t)256 << 10)
 

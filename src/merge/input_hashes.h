@@ -7,8 +7,8 @@
 #ifndef MERGE_INPUT_HASHES_H
 #define MERGE_INPUT_HASHES_H
 
+#include "core/warnings.h"
 #include "merge/hash_files.h"
-#include "merge/warnings.h"
 #include "source/source.h"
 
 struct input_hashes; /* opaque */

@@ -12,11 +12,11 @@
 #include "core/checked.h"
 #include "core/clock.h"
 #include "core/cpus.h"
+#include "core/warnings.h"
 #include "io/directory.h"
 #include "merge/base_signs.h"
 #include "merge/content_test.h"
 #include "merge/result.h"
-#include "merge/warnings.h"
 
 /* `digests` has room for one of each file. */
 static struct documents_input describe_input(const struct merge_run *run, enum input_role role,

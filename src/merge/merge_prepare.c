@@ -10,6 +10,7 @@
 #include "core/checked.h"
 #include "core/clock.h"
 #include "core/cpus.h"
+#include "core/warnings.h"
 #include "io/directory.h"
 #include "merge/base_signs.h"
 #include "merge/content_test.h"
@@ -17,7 +18,6 @@
 #include "merge/pipeline_stream.h"
 #include "merge/result.h"
 #include "merge/shared_storage.h"
-#include "merge/warnings.h"
 
 /* So that a small archive is judged whole before anything is written; inflating as much takes a tenth of a second. */
 #define LOOK_BYTES_LEAST 33554432

@@ -5,8 +5,8 @@
 #include <string.h>
 
 #include "merge/manifest.h"
-#include "merge/model_order.h"
 #include "merge/notice_text.h"
+#include "tensor/model_order.h"
 
 /* File names are chosen by strangers: no mark-up of theirs works in the card. */
 static void append_plain(struct buffer *out, const char *text)

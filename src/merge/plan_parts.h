@@ -3,8 +3,8 @@
 #ifndef MERGE_PLAN_PARTS_H
 #define MERGE_PLAN_PARTS_H
 
-#include "merge/model_order.h"
 #include "merge/plan.h"
+#include "tensor/model_order.h"
 
 /* Both sides of the merge as the caller gave them; all borrowed. */
 struct plan_input {

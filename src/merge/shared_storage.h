@@ -15,8 +15,8 @@
 #ifndef MERGE_SHARED_STORAGE_H
 #define MERGE_SHARED_STORAGE_H
 
+#include "core/warnings.h"
 #include "merge/plan.h"
-#include "merge/warnings.h"
 #include "source/source.h"
 
 /*

@@ -9,7 +9,7 @@
 #ifndef VERIFY_JUDGE_H
 #define VERIFY_JUDGE_H
 
-#include "merge/warnings.h"
+#include "core/warnings.h"
 #include "verify/records.h"
 
 struct judge {

@@ -4,7 +4,7 @@
 
 #include "core/clock.h"
 #include "io/directory.h"
-#include "merge/warnings.h"
+#include "core/warnings.h"
 #include "verify/judge.h"
 #include "verify/read_files.h"
 

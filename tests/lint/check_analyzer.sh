@@ -32,7 +32,7 @@ tests/lint/files.sh c | grep '^src/.*\.c$' | grep -Ev '^src/kernel/(x86|arm)/' |
     case $1 in
     src/io/directory.c | src/format/zip.c | src/tensor/tensor.c) flags=-Wno-analyzer-malloc-leak ;;
     src/merge/documents.c | src/merge/merge_resume.c | src/merge/pipeline.c | src/merge/plan_shard.c | \
-        src/merge/result.c | src/merge/warnings.c) flags=-Wno-analyzer-malloc-leak ;;
+        src/merge/result.c | src/core/warnings.c) flags=-Wno-analyzer-malloc-leak ;;
     *_pclmul.c) flags=-mpclmul ;;
     esac
     [ "$1" = src/core/error.c ] || flags="$flags -include tests/lint/analyzer.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "merge/model_order.h"
+#include "tensor/model_order.h"
 
 #include "unit/harness.h"
 

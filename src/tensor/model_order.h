@@ -5,8 +5,8 @@
  * post_attention_layernorm; model.norm.weight; model.mm_projector.weight, .bias (or 0.weight, 0.bias, 2.weight...);
  * lm_head.weight.
  */
-#ifndef MERGE_MODEL_ORDER_H
-#define MERGE_MODEL_ORDER_H
+#ifndef TENSOR_MODEL_ORDER_H
+#define TENSOR_MODEL_ORDER_H
 
 #include <stdbool.h>
 #include <stdint.h>

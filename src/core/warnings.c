@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "merge/warnings.h"
+#include "core/warnings.h"
 
 #include <stdarg.h>
 #include <stdio.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A growing list of warnings. */
-#ifndef MERGE_WARNINGS_H
-#define MERGE_WARNINGS_H
+#ifndef CORE_WARNINGS_H
+#define CORE_WARNINGS_H
 
 #include "core/error.h"
 
