@@ -8,157 +8,13 @@
 #include <string.h>
 
 #include "core/json.h"
-#include "io/input_file.h"
+#include "source/model_config.h"
 #include "tensor/model_order.h"
 
-#define SMALL_FILE_BYTES_MAX (1 << 20)
 #define LLAMA1_ROWS 32000
 #define LLAMA1_POSITIONS 2048
 #define SIGNS_BYTES_MAX 600
 #define SHOWN_TEXT_BYTES 60
-
-/* What a config.json, or Meta's params.json, says; 0 or NULL where it does not. Texts are borrowed from `json`. */
-struct model_config {
-    struct json *json; /* owned */
-    const char *file_name;
-    const char *model_type;
-    const char *architecture;
-    const char *from; /* _name_or_path */
-    double epsilon;
-    double rope_theta;
-    uint64_t hidden;
-    uint64_t positions;
-    uint64_t heads;
-    uint64_t key_value_heads;
-    bool rope_scaling; /* there and not null */
-    bool ffn_multiplier;
-    bool tied;             /* tie_word_embeddings is true */
-    const char *llava_key; /* one that only LLaVA models have */
-};
-
-/* ---- Reading ---- */
-
-static const struct source_small_file *find_file(const struct base_signs_side *side, const char *name)
-{
-    for (size_t i = 0; i < side->n_files; i++) {
-        if (strcmp(side->files[i].name, name) == 0) {
-            return &side->files[i];
-        }
-    }
-    return NULL;
-}
-
-/*
- * A JSON object in a small file, or NULL: here it only helps, and whoever needs the file words its faults. What
- * happened to this run is noted in *failure, which is of LLAVAMED_OK until then.
- */
-static struct json *read_object(const struct source_small_file *file, struct llavamed_error *failure)
-{
-    char *text = NULL;
-    size_t n_bytes = 0;
-    struct json *json = NULL;
-    struct llavamed_error error;
-    if (file == NULL) {
-        return NULL;
-    }
-    enum llavamed_status status = source_small_file_read(file, SMALL_FILE_BYTES_MAX, &text, &n_bytes, &error);
-    if (status == LLAVAMED_OK) {
-        status = json_parse(file->path, text, n_bytes, false, &json, &error);
-    }
-    if (input_file_is_failure(status)) {
-        *failure = error;
-    }
-    if (status != LLAVAMED_OK) {
-        json = NULL;
-    } else if (json_kind_of(json_root(json)) != JSON_OBJECT) {
-        json_free(json);
-        json = NULL;
-    }
-    free(text);
-    return json;
-}
-
-static const char *text_of(const struct json_value *root, const char *key)
-{
-    const struct json_value *value = json_member(root, key);
-    return value == NULL ? NULL : json_string(value);
-}
-
-static uint64_t count_of(const struct json_value *root, const char *key)
-{
-    uint64_t number = 0;
-    const struct json_value *value = json_member(root, key);
-    return value != NULL && json_integer(value, &number) ? number : 0;
-}
-
-static double number_of(const struct json_value *root, const char *key)
-{
-    double number = 0;
-    const struct json_value *value = json_member(root, key);
-    return value != NULL && json_number(value, &number) ? number : 0;
-}
-
-static bool is_given(const struct json_value *root, const char *key)
-{
-    const struct json_value *value = json_member(root, key);
-    return value != NULL && json_kind_of(value) != JSON_NULL;
-}
-
-static const char *llava_key_of(const struct json_value *root)
-{
-    static const char *const keys[] = {"mm_vision_tower", "mm_projector_type", "mm_hidden_size", "use_mm_proj"};
-    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
-        if (is_given(root, keys[i])) {
-            return keys[i];
-        }
-    }
-    return NULL;
-}
-
-static void fill_hugging_face(struct model_config *config, const struct json_value *root)
-{
-    const struct json_value *architectures = json_member(root, "architectures");
-    const struct json_value *first = architectures == NULL ? NULL : json_first(architectures);
-    config->architecture = first == NULL ? NULL : json_string(first);
-    config->model_type = text_of(root, "model_type");
-    config->from = text_of(root, "_name_or_path");
-    config->epsilon = number_of(root, "rms_norm_eps");
-    config->rope_theta = number_of(root, "rope_theta");
-    config->hidden = count_of(root, "hidden_size");
-    config->positions = count_of(root, "max_position_embeddings");
-    config->heads = count_of(root, "num_attention_heads");
-    config->key_value_heads = count_of(root, "num_key_value_heads");
-    config->rope_scaling = is_given(root, "rope_scaling");
-    config->llava_key = llava_key_of(root);
-    const struct json_value *tied = json_member(root, "tie_word_embeddings");
-    config->tied = tied != NULL && json_is_true(tied);
-}
-
-static void fill_meta(struct model_config *config, const struct json_value *root)
-{
-    config->epsilon = number_of(root, "norm_eps");
-    config->rope_theta = number_of(root, "rope_theta");
-    config->hidden = count_of(root, "dim");
-    config->heads = count_of(root, "n_heads");
-    config->key_value_heads = count_of(root, "n_kv_heads");
-    config->ffn_multiplier = is_given(root, "ffn_dim_multiplier");
-}
-
-static struct model_config read_config(const struct base_signs_side *side, struct llavamed_error *failure)
-{
-    struct model_config config = {.file_name = "config.json"};
-    config.json = read_object(find_file(side, config.file_name), failure);
-    if (config.json != NULL) {
-        fill_hugging_face(&config, json_root(config.json));
-        return config;
-    }
-    config.json = read_object(find_file(side, "params.json"), failure);
-    if (config.json != NULL) {
-        config.file_name = "params.json";
-        fill_meta(&config, json_root(config.json));
-    }
-    return config;
-}
 
 /* ---- Judging ---- */
 
@@ -272,7 +128,9 @@ static void judge_rows(struct judgement *judgement)
                  LLAMA1_ROWS);
         return;
     }
-    struct json *added = read_object(find_file(judgement->base, "added_tokens.json"), judgement->failure);
+    const struct source_small_file *added_tokens =
+        model_config_find(judgement->base->files, judgement->base->n_files, "added_tokens.json");
+    struct json *added = model_config_object(added_tokens, judgement->failure);
     if (added != NULL && json_member(json_root(added), "[PAD]") != NULL) {
         warnings_add(judgement->warnings, "base: its added_tokens.json has [PAD], which LLaMA-1 has not and Vicuna v0 "
                                           "and Alpaca have: is it one of them?");
@@ -420,8 +278,8 @@ enum llavamed_status base_signs_check(const struct base_signs_side *base, const 
     struct judgement judgement = {
         .base = base,
         .delta = delta,
-        .base_config = read_config(base, &failure),
-        .delta_config = read_config(delta, &failure),
+        .base_config = model_config_read(base->files, base->n_files, &failure),
+        .delta_config = model_config_read(delta->files, delta->n_files, &failure),
         .failure = &failure,
         .warnings = warnings,
         .notes = notes,
@@ -430,8 +288,8 @@ enum llavamed_status base_signs_check(const struct base_signs_side *base, const 
     if (status == LLAVAMED_OK) {
         status = refuse_tied(&judgement, error);
     }
-    json_free(judgement.base_config.json);
-    json_free(judgement.delta_config.json);
+    model_config_deinit(&judgement.base_config);
+    model_config_deinit(&judgement.delta_config);
     if (status == LLAVAMED_OK && failure.status != LLAVAMED_OK) {
         *error = failure;
         return failure.status;

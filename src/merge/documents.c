@@ -9,13 +9,13 @@
 #include "format/shard_index.h"
 #include "integrity/sums.h"
 #include "io/input_file.h"
-#include "merge/config_check.h"
 #include "merge/config_edit.h"
 #include "merge/document_file.h"
 #include "merge/manifest.h"
 #include "merge/model_card.h"
 #include "merge/notice_text.h"
 #include "merge/small_files.h"
+#include "source/config_check.h"
 
 #define COPY_BYTES ((size_t)256 << 10)
 
@@ -168,7 +168,10 @@ static enum llavamed_status look_at_added_tokens(struct documents *documents, co
 static enum llavamed_status prepare_files(struct documents *documents, const struct source_small_file *small_files,
                                           size_t n_small_files, struct llavamed_error *error)
 {
-    struct model_facts facts = model_facts_of(documents->plan);
+    struct model_facts facts = {0};
+    for (size_t i = 0; i < documents->plan->n_tensors; i++) {
+        model_facts_note(&facts, &documents->plan->tensors[i].out);
+    }
     for (size_t i = 0; i < n_small_files; i++) {
         enum llavamed_status status = LLAVAMED_OK;
         const char *target = small_file_target(small_files[i].name);

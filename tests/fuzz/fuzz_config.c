@@ -8,8 +8,8 @@
 
 #include "fuzz_memory.h"
 #include "merge/base_signs.h"
-#include "merge/config_check.h"
 #include "merge/config_edit.h"
+#include "source/config_check.h"
 #include "source/recognise.h"
 
 #define DTYPE_NAME "bfloat16"

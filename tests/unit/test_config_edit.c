@@ -2,9 +2,9 @@
 #include "merge/config_edit.h"
 
 #include "integrity/sums.h"
-#include "merge/config_check.h"
 #include "merge/notice_text.h"
 #include "merge/small_files.h"
+#include "source/config_check.h"
 #include "unit/harness.h"
 #include "unit/temp_dir.h"
 

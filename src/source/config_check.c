@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "merge/config_check.h"
+#include "source/config_check.h"
 
 #include <string.h>
 
@@ -23,18 +23,13 @@ static uint64_t layers_of_name(const char *name)
     return p > digits && *p == '.' ? number + 1 : 0;
 }
 
-struct model_facts model_facts_of(const struct plan *plan)
+void model_facts_note(struct model_facts *facts, const struct tensor *tensor)
 {
-    struct model_facts facts = {0};
-    for (size_t i = 0; i < plan->n_tensors; i++) {
-        const struct tensor *tensor = &plan->tensors[i].out;
-        facts.n_layers = max_u64(facts.n_layers, layers_of_name(tensor->name));
-        if (tensor->rank == 2 && strcmp(tensor->name, "model.embed_tokens.weight") == 0) {
-            facts.n_rows = tensor->shape[0];
-            facts.n_hidden = tensor->shape[1];
-        }
+    facts->n_layers = max_u64(facts->n_layers, layers_of_name(tensor->name));
+    if (tensor->rank == 2 && strcmp(tensor->name, "model.embed_tokens.weight") == 0) {
+        facts->n_rows = tensor->shape[0];
+        facts->n_hidden = tensor->shape[1];
     }
-    return facts;
 }
 
 static void check_number(const char *path, const struct json_value *root, const char *key, uint64_t want,
