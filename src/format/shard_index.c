@@ -206,6 +206,9 @@ enum llavamed_status shard_index_parse(const char *path, const char *json, size_
         status = collect_entries(rows, n_rows, &made, error);
     }
     if (status == LLAVAMED_OK) {
+        const struct json_value *metadata = json_member(json_root(document), "metadata");
+        const struct json_value *total = metadata == NULL ? NULL : json_member(metadata, "total_size");
+        made.has_total = total != NULL && json_integer(total, &made.total_bytes);
         *index = made;
         memset(&made, 0, sizeof made);
     }

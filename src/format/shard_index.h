@@ -22,6 +22,8 @@ struct shard_index {
     size_t n_files;
     struct shard_index_entry *entries; /* owned, sorted by tensor name, no name twice */
     size_t n_entries;
+    bool has_total;       /* metadata has a total_size, a whole number up to JSON_INTEGER_MAX */
+    uint64_t total_bytes; /* what it says: the bytes of all tensors, if it is true */
 };
 
 void shard_index_deinit(struct shard_index *index);

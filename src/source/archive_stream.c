@@ -455,8 +455,19 @@ static void layout_close(void *state)
     free(streams);
 }
 
+static size_t layout_file_of(const void *state, size_t tensor)
+{
+    const struct archive_stream *streams = state;
+    size_t file = 0;
+    while (tensor >= streams->files[file].first_tensor + streams->files[file].n_tensors) {
+        file++;
+    }
+    return file;
+}
+
 static const struct source_layout stream_layout = {
     .finish = layout_finish,
+    .file_of = layout_file_of,
     .bytes_read = layout_bytes_read,
     .close = layout_close,
     .streams = layout_streams,
@@ -490,14 +501,4 @@ enum llavamed_status archive_stream_open(struct source *source, const char *cons
         source->format = weights_format_name(streams->files[0].format);
     }
     return status;
-}
-
-size_t archive_stream_file_of(const void *state, size_t tensor)
-{
-    const struct archive_stream *streams = state;
-    size_t file = 0;
-    while (tensor >= streams->files[file].first_tensor + streams->files[file].n_tensors) {
-        file++;
-    }
-    return file;
 }

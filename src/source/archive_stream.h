@@ -18,7 +18,4 @@
 enum llavamed_status archive_stream_open(struct source *source, const char *const *names, size_t n,
                                          struct llavamed_error *error) LLAVAMED_CHECK;
 
-/* The file (0 to n-1) that holds a tensor; `state` is that of the source. */
-size_t archive_stream_file_of(const void *state, size_t tensor);
-
 #endif

@@ -361,7 +361,7 @@ static enum llavamed_status open_folder(struct source *source, struct meta *meta
                                         const struct directory_listing *listing, struct llavamed_error *error)
 {
     enum llavamed_status status = check_files(meta, listing, error);
-    if (status == LLAVAMED_OK && source->check_crc) {
+    if (status == LLAVAMED_OK && source->check_md5) {
         status = check_recorded(source, meta, error);
     }
     if (status == LLAVAMED_OK) {

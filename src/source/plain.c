@@ -52,6 +52,7 @@ static const struct source_layout plain_layout = {
     .note = plain_note,
     .grain = plain_grain,
     .place = plain_place,
+    .file_of = weights_file_of,
     .finish = plain_finish,
     .bytes_read = plain_bytes_read,
     .close = plain_close,

@@ -301,7 +301,7 @@ static enum llavamed_status refuse_archive(const char *path, const char *role, c
     if (strcmp(place, "archive") == 0) {
         llavamed_hint(error, "unpack the outer archive and give %.80s", name);
     } else {
-        llavamed_hint(error, "give the archive itself: --%s %s/%.80s", role, path, name);
+        llavamed_hint(error, "give the archive itself: %s/%.80s", path, name);
     }
     return LLAVAMED_STATUS_INPUT_MISSING;
 }

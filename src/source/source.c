@@ -94,9 +94,13 @@ static enum llavamed_status open_sharded(struct source *source, const struct dir
         status = open_members(source, (const char *const *)index.files, index.n_files, error);
     }
     if (status == LLAVAMED_OK) {
-        bool streamed = source->layout->streams != NULL;
-        status = directory_check_index(source, index_name, &index, streamed ? archive_stream_file_of : weights_file_of,
-                                       source->state, error);
+        status = directory_check_index(source, index_name, &index, source->layout->file_of, source->state, error);
+    }
+    if (status == LLAVAMED_OK) {
+        source->index = (struct source_index){strdup(index_name), index.has_total, index.total_bytes};
+        if (source->index.name == NULL) {
+            status = llavamed_fail_memory(error, strlen(index_name), "the name of an index");
+        }
     }
     shard_index_deinit(&index);
     return status;
@@ -126,6 +130,7 @@ static enum llavamed_status open_directory(struct source *source, struct llavame
         status = directory_choose(source, &listing, &choice, error);
     }
     if (status == LLAVAMED_OK && choice.is_meta) {
+        source->kind = SOURCE_META;
         status = meta_open(source, &listing, error);
     } else if (status == LLAVAMED_OK) {
         status = open_chosen(source, &listing, &choice, error);
@@ -141,6 +146,7 @@ static enum llavamed_status open_archive(struct source *source, struct llavamed_
 {
     const struct directory_listing *listing = archive_listing(source->archive);
     struct directory_choice choice = {0};
+    source->kind = SOURCE_ARCHIVE;
     enum llavamed_status status = directory_choose(source, listing, &choice, error);
     if (status == LLAVAMED_OK && choice.is_meta) {
         (void)llavamed_fail(error, LLAVAMED_STATUS_INPUT_UNSUPPORTED,
@@ -232,6 +238,7 @@ static enum llavamed_status open_spec(struct source *source, struct llavamed_err
         }
         kind = PATH_DIRECTORY;
     }
+    source->kind = kind == PATH_DIRECTORY ? SOURCE_DIRECTORY : SOURCE_FILE;
     status = kind == PATH_DIRECTORY ? open_directory(source, error) : open_single(source, error);
     if (status == LLAVAMED_OK) {
         status = tensor_set_seal(&source->set, source->spec, error);
@@ -267,6 +274,7 @@ enum llavamed_status source_open(const char *spec, const struct source_options *
     source->spec = spec_copy;
     source->role = options->role;
     source->check_crc = options->check_crc;
+    source->check_md5 = options->check_crc && !options->crc_alone;
     source->stop_signal = options->stop_signal;
     source->observer = options->observer;
     tensor_set_init(&source->set);
@@ -304,6 +312,7 @@ void source_close(struct source *source)
     free(source->small_files);
     free(source->remarks);
     source_kept_deinit(source);
+    free(source->index.name);
     free(source->spec);
     free(source->repository);
     free(source->snapshot);
@@ -326,6 +335,31 @@ const char *source_spec(const struct source *source)
 const char *source_format(const struct source *source)
 {
     return source->format;
+}
+
+enum source_kind source_kind_of(const struct source *source)
+{
+    return source->kind;
+}
+
+bool source_in_hub_cache(const struct source *source)
+{
+    return source->repository != NULL;
+}
+
+const struct source_index *source_index_of(const struct source *source)
+{
+    return source->index.name == NULL ? NULL : &source->index;
+}
+
+size_t source_file_of(const struct source *source, size_t index)
+{
+    assert(index < source->set.n_tensors);
+    if (source->layout->file_of == NULL) {
+        return source->kind == SOURCE_META && source->n_files == 1 ? 0 : SOURCE_FILES_ALL;
+    }
+    /* The archive itself stands first among the files. */
+    return source->layout->file_of(source->state, index) + (source->kind == SOURCE_ARCHIVE ? 1 : 0);
 }
 
 size_t source_files(const struct source *source, const struct source_file **files)

@@ -16,6 +16,7 @@ struct archive; /* source/archive.h */
 struct source_options {
     const char *role; /* "base" or "delta", for messages; static */
     bool check_crc; /* CRC-32 of every record that has one, MD5 of every file that a checklist.chk names */
+    bool crc_alone; /* but not that MD5, for which files are read once more */
     const volatile int *stop_signal; /* NULL, or polled while source_finish() reads whole files: INTERRUPTED */
     const struct llavamed_observer *observer; /* NULL, or told how far source_finish() is with whole files */
 };
@@ -73,6 +74,33 @@ size_t source_small_files(const struct source *source, const struct source_small
  * member, which is nothing on disk. Borrowed.
  */
 const char *source_file_path(const struct source *source, size_t i);
+
+/* The shape in which a source came. */
+enum source_kind {
+    SOURCE_DIRECTORY, /* in Hugging Face form */
+    SOURCE_META,      /* a directory in Meta's form */
+    SOURCE_FILE,      /* one weights file */
+    SOURCE_ARCHIVE,   /* a zip archive of a directory in Hugging Face form */
+};
+enum source_kind source_kind_of(const struct source *source);
+
+/* Whether it lies in a Hugging Face cache. */
+bool source_in_hub_cache(const struct source *source);
+
+/* The shard index that was used; NULL: there is none. Borrowed. */
+struct source_index {
+    char *name; /* file name without directory */
+    bool has_total;
+    uint64_t total_bytes; /* what it says that all tensors take */
+};
+const struct source_index *source_index_of(const struct source *source);
+
+/*
+ * The weights file, an index into source_files(), that a tensor lies in; SOURCE_FILES_ALL when each of them holds a
+ * part of it, as in Meta's layout.
+ */
+#define SOURCE_FILES_ALL SIZE_MAX
+size_t source_file_of(const struct source *source, size_t index);
 
 /* Remarks made while opening: notes (choices) and warnings (a CRC that is absent...). Borrowed. */
 struct source_remark {

@@ -24,6 +24,8 @@ struct source_layout {
     void (*note)(void *state, const struct source_notes *notes);
     uint64_t (*grain)(const void *state, size_t index);
     bool (*place)(const void *state, size_t index, struct source_place *place);
+    /* As weights_file_of(); NULL: every file holds a part of every tensor. */
+    size_t (*file_of)(const void *state, size_t index);
     enum llavamed_status (*finish)(void *state, void *scratch, size_t scratch_bytes, struct llavamed_error *error);
     uint64_t (*bytes_read)(const void *state);
     void (*close)(void *state);
@@ -55,9 +57,12 @@ struct source {
     char *snapshot;   /* its directory (of a file: the one that it lies in) with links resolved, owned */
     const char *role; /* static */
     bool check_crc;
+    bool check_md5;
     const volatile int *stop_signal; /* may be NULL */
     const struct llavamed_observer *observer; /* may be NULL */
     const char *format; /* static */
+    enum source_kind kind;
+    struct source_index index; /* its name is owned; NULL without one */
     struct tensor_set set;
     struct source_file *files; /* owned */
     char **file_paths;         /* owned, as files */

@@ -447,6 +447,20 @@ static void small_files_that_differ_are_refused_at_once(void)
     want_refused(&copy, LLAVAMED_STATUS_META_INVALID, "checklist.chk: line 1 is not one of md5sum", "--verify none");
 }
 
+/* Who reads the elements alone, and not whole files, does not ask for MD5. */
+static void crc_alone_leaves_the_checklist(void)
+{
+    struct copy copy;
+    copy_set(&copy, "two/13B", 2, false);
+    temp_write_text(temp_path(&copy.dir, "checklist.chk"), "what is this\n");
+    const struct source_options options = {.role = "checkpoint", .check_crc = true, .crc_alone = true};
+    uint8_t scratch[64];
+    if (EXPECT(source_open(copy.dir.path, &options, &copy.source, &copy.error) == LLAVAMED_OK)) {
+        EXPECT(source_finish(copy.source, scratch, sizeof scratch, &copy.error) == LLAVAMED_OK);
+    }
+    copy_remove(&copy);
+}
+
 /* Only when all was read can a shard be known to be another; --verify none does not ask. */
 static void shards_that_differ_are_refused_in_the_end(void)
 {
@@ -575,6 +589,7 @@ int main(void)
     CASE(files_that_do_not_belong);
     CASE(several_sizes);
     CASE(small_files_that_differ_are_refused_at_once);
+    CASE(crc_alone_leaves_the_checklist);
     CASE(shards_that_differ_are_refused_in_the_end);
     CASE(the_hashing_is_observed);
     CASE(a_signal_ends_the_hashing);

@@ -106,6 +106,33 @@ static void unusual_indexes_are_read(void)
     }
 }
 
+static void the_total_is_read_where_it_is_a_whole_number(void)
+{
+    static const struct {
+        const char *metadata;
+        bool has_total;
+        uint64_t total_bytes;
+    } rows[] = {
+        {"\"metadata\":{\"total_size\":13476839424},", true, 13476839424},
+        {"\"metadata\":{\"total_size\":0},", true, 0},
+        {"\"metadata\":{\"total_size\":3.0},", true, 3}, /* transformers 4.28 writes such with bools */
+        {"\"metadata\":{\"total_size\":3.5},", false, 0},
+        {"\"metadata\":{\"total_size\":-1},", false, 0},
+        {"\"metadata\":{\"total_size\":\"7\"},", false, 0},
+        {"\"metadata\":{},", false, 0},
+        {"", false, 0},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct shard_index index = {0};
+        char text[200];
+        int n = snprintf(text, sizeof text, "{%s\"weight_map\":{\"a\":\"x\"}}", rows[i].metadata);
+        EXPECT_U64(parse(text, (size_t)n, &index), LLAVAMED_OK);
+        EXPECT_U64(index.has_total, rows[i].has_total);
+        EXPECT_U64(index.total_bytes, rows[i].total_bytes);
+        shard_index_deinit(&index);
+    }
+}
+
 struct bad_index {
     const char *text;
     enum llavamed_status status;
@@ -198,6 +225,7 @@ int main(void)
     CASE(the_hubs_index_is_written_alike);
     CASE(real_indexes_are_read);
     CASE(unusual_indexes_are_read);
+    CASE(the_total_is_read_where_it_is_a_whole_number);
     CASE(bad_indexes_are_refused);
     CASE(limits_hold);
     return harness_end();

@@ -172,6 +172,48 @@ static void files_of_a_sharded_set(void)
     source_close(source);
 }
 
+/* Where each tensor lies, by the index that is beside the files. */
+static void files_of_tensors(void)
+{
+    static const struct {
+        const char *path;
+        enum source_kind kind;
+        const char *index;
+        uint64_t total_bytes;
+        size_t first; /* file of model.embed_tokens.weight, and */
+        size_t last;  /* of lm_head.weight */
+    } rows[] = {
+        {DATA "torch-sharded", SOURCE_DIRECTORY, "pytorch_model.bin.index.json", 1, 0, 2},
+        {DATA "safetensors-sharded", SOURCE_DIRECTORY, "model.safetensors.index.json", 1, 0, 2},
+        {DATA "single.bin", SOURCE_FILE, NULL, 0, 0, 0},
+        {"tests/data/meta/two", SOURCE_META, NULL, 0, SOURCE_FILES_ALL, SOURCE_FILES_ALL},
+        {"tests/data/meta/one", SOURCE_META, NULL, 0, 0, 0},
+        {"tests/data/cli_archives/delta-stored.zip", SOURCE_ARCHIVE, "pytorch_model.bin.index.json", 4240, 1, 2},
+        {"tests/data/cli_archives/delta-deflated.zip", SOURCE_ARCHIVE, "pytorch_model.bin.index.json", 4240, 1, 2},
+        {"tests/data/cli_archives/base-deflated.zip", SOURCE_ARCHIVE, "model.safetensors.index.json", 3936, 1, 2},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct source *source = open_source(rows[i].path, true);
+        if (source == NULL) {
+            continue;
+        }
+        const struct tensor_set *set = source_tensors(source);
+        EXPECT_U64(source_kind_of(source), rows[i].kind);
+        EXPECT(!source_in_hub_cache(source));
+        const struct source_index *index = source_index_of(source);
+        if (rows[i].index == NULL) {
+            EXPECT(index == NULL);
+        } else if (EXPECT(index != NULL)) {
+            EXPECT_TEXT(index->name, rows[i].index);
+            EXPECT(index->has_total);
+            EXPECT_U64(index->total_bytes, rows[i].total_bytes);
+        }
+        EXPECT_U64(source_file_of(source, tensor_set_find(set, "model.embed_tokens.weight")), rows[i].first);
+        EXPECT_U64(source_file_of(source, tensor_set_find(set, "lm_head.weight")), rows[i].last);
+        source_close(source);
+    }
+}
+
 static void small_files(void)
 {
     struct source *source = open_source(DATA "safetensors-sharded", true);
@@ -505,6 +547,7 @@ int main(void)
 {
     CASE(files_and_directories_as_the_libraries_read_them);
     CASE(files_of_a_sharded_set);
+    CASE(files_of_tensors);
     CASE(small_files);
     CASE(absent_crc_is_a_warning_where_it_would_be_checked);
     CASE(damage_is_found_however_much_was_read);

@@ -190,7 +190,7 @@ test_archive_inside_something()
     cp "$ARCHIVES/delta-deflated.zip" packed/weights.zip
     apply --base "$DATA/base" --delta packed --out out
     want_failure 3 '*packed: no weights for the delta in this directory, but an archive (weights.zip)'
-    want_stderr '*hint: give the archive itself: --delta packed/weights.zip'
+    want_stderr '*hint: give the archive itself: packed/weights.zip'
     python3 -m zipfile -c nested.zip packed/weights.zip
     apply --base "$DATA/base" --delta nested.zip --out out
     want_failure 3 '*nested.zip: no weights for the delta in this archive, but an archive (weights.zip)'
