@@ -4,7 +4,8 @@
  *
  * One call, llavamed_merge(), does the whole job of the program llavamed-apply: it opens both sources, plans from
  * their headers, streams every tensor through a fixed pool of buffers, and publishes a directory that appears
- * complete and verified, or not at all. llavamed_merge_all() does it for several deltas of one base.
+ * complete and verified, or not at all. llavamed_merge_all() does it for several deltas of one base. llavamed_inspect()
+ * lists what a checkpoint holds.
  *
  *     struct llavamed_settings settings;
  *     llavamed_settings_init(&settings);
@@ -443,6 +444,103 @@ void llavamed_verify_result_free(struct llavamed_verify_result *result);
 enum llavamed_status llavamed_verify(const struct llavamed_verify_settings *settings,
                                      const struct llavamed_observer *observer, struct llavamed_verify_result *result,
                                      struct llavamed_error *error) __attribute__((warn_unused_result));
+/* ---- What a checkpoint holds ------------------------------------------------------------------------------- */
+
+/* All strings are borrowed until llavamed_inspect() returns. */
+struct llavamed_inspect_settings {
+    const char *source;              /* SOURCE, as in struct llavamed_settings */
+    bool digests;                    /* read every element and compute the digests of docs/digests.md */
+    uint64_t max_memory_bytes;       /* of buffers for that; default 256 MiB */
+    unsigned n_threads;              /* workers for that; 0 (default): one per usable core */
+    const volatile int *stop_signal; /* as in struct llavamed_settings */
+};
+
+void llavamed_inspect_settings_init(struct llavamed_inspect_settings *settings);
+
+/* A weights file. */
+struct llavamed_inspect_shard {
+    char *name;              /* owned: file name without directory */
+    uint64_t file_bytes;
+    size_t n_tensors;        /* that lie in it, or a part of which does */
+    char sha256[65];         /* recorded beside it: a claim, here nothing is hashed; empty: there is no record */
+    const char *recorded_in; /* static: where ("SHA256SUMS"); NULL without a record */
+    const char *release;     /* static: the published release of which this is the hash of a file; NULL: unknown */
+};
+
+#define LLAVAMED_RANK_MAX 16
+#define LLAVAMED_SHARDS_ALL SIZE_MAX
+
+struct llavamed_inspect_tensor {
+    char *name;         /* owned: UTF-8, not made printable */
+    const char *dtype;  /* static: as safetensors spells it, "F16" */
+    unsigned rank;
+    uint64_t shape[LLAVAMED_RANK_MAX];
+    uint64_t n_elems;
+    uint64_t n_bytes;
+    size_t shard;       /* index into shards; LLAVAMED_SHARDS_ALL: each of them holds a part */
+    char sha256[65];    /* its digest; empty unless settings.digests */
+};
+
+struct llavamed_inspect_dtype {
+    const char *dtype; /* static */
+    size_t n_tensors;
+    uint64_t n_elems;
+    uint64_t n_bytes;
+};
+
+/* What config.json, or Meta's params.json, says. 0 or NULL where it does not. */
+struct llavamed_inspect_config {
+    const char *file_name; /* static: "config.json", "params.json"; NULL: neither, or not one that can be read */
+    char *model_type;      /* owned, as the two behind it */
+    char *architecture;
+    char *dtype;           /* "float16" */
+    uint64_t n_rows;       /* vocab_size */
+    uint64_t hidden_size;
+    uint64_t n_layers;
+    uint64_t n_heads;
+    uint64_t n_key_value_heads;
+    uint64_t context;      /* max_position_embeddings */
+};
+
+/* Filled as far as the call came, on failure too. Free with llavamed_inspect_result_free(). */
+struct llavamed_inspect_result {
+    char *path;             /* owned: SOURCE, or the snapshot that the Hugging Face cache has of it */
+    bool in_hub_cache;
+    const char *layout;     /* static: "directory" (Hugging Face form), "meta", "file", "archive"; NULL: not found */
+    const char *format;     /* static: "safetensors", "torch", "meta" */
+    char *index_name;       /* owned: the shard index; NULL: there is none */
+    uint64_t archive_bytes; /* of the archive's own file, when it is one */
+    const char *release;    /* static: the published release that recorded hashes of all shards name; NULL: unknown */
+    struct llavamed_inspect_config config;
+    struct llavamed_inspect_shard *shards; /* owned */
+    size_t n_shards;
+    struct llavamed_inspect_tensor *tensors; /* owned; in the checkpoint's own order */
+    size_t n_tensors;
+    struct llavamed_inspect_dtype *dtypes; /* owned; most bytes first */
+    size_t n_dtypes;
+    uint64_t n_bytes;      /* of all tensors */
+    uint64_t n_parameters; /* elements of floating-point dtypes, but for rotary buffers (inv_freq) */
+    uint64_t n_rows;       /* of model.embed_tokens.weight: the vocabulary; 0 without such a tensor */
+    uint64_t hidden_size;  /* its columns */
+    uint64_t n_layers;     /* highest N of "model.layers.N." plus one */
+    char **notes;          /* owned: what is odd, in sentences; empty for a checkpoint that is as most are */
+    size_t n_notes;
+    char model_sha256[65]; /* digest of the model; empty unless settings.digests */
+    uint64_t read_bytes;   /* for digests, and headers before them */
+    unsigned n_threads;    /* workers that computed digests */
+    uint64_t total_ns;     /* whole call */
+};
+
+void llavamed_inspect_result_free(struct llavamed_inspect_result *result);
+
+/*
+ * Lists what SOURCE holds, from headers and small files alone unless digests are asked for: these read every element
+ * once, compare the CRC-32s that torch files and archives carry (CRC_MISMATCH), and report to observer->progress.
+ * What is wrong with a SOURCE is told as llavamed_merge() tells it. `observer` may be NULL.
+ */
+enum llavamed_status llavamed_inspect(const struct llavamed_inspect_settings *settings,
+                                      const struct llavamed_observer *observer, struct llavamed_inspect_result *result,
+                                      struct llavamed_error *error) __attribute__((warn_unused_result));
 
 /* ---- Build information ------------------------------------------------------------------------------------- */
 

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # check_deps.sh: who may include whom, in src/ and include/.
-# - Data flows one way: core <- io, integrity, tensor <- format <- source <- merge <- verify. kernel sees core and
+# - Data flows one way: core <- io, integrity, tensor <- format <- source <- merge <- verify, source <- inspect. kernel sees core and
 #   tensor/dtype.h.
 # - The programs and cli see llavamed.h and cli, nothing internal.
 # - Each third-party header belongs to one .c; intrinsics to the kernels of their architecture.
@@ -25,6 +25,7 @@ files=$(LINT_ROOT=. "$here/files.sh" c | grep -E '^(src|include)/') || exit 2
         allowed["kernel"] = "core/ tensor/dtype.h kernel/"
         allowed["format"] = "core/ io/ integrity/ tensor/ format/"
         allowed["source"] = "core/ io/ integrity/ tensor/ format/ source/"
+        allowed["inspect"] = "core/ io/ integrity/ tensor/ format/ source/ kernel/ inspect/"
         allowed["merge"] = "core/ io/ integrity/ tensor/ format/ source/ kernel/ merge/"
         allowed["verify"] = "core/ io/ integrity/ tensor/ format/ source/ merge/ verify/"
         allowed["cli"] = "cli/"
