@@ -5,27 +5,9 @@
 #include <stdlib.h>
 
 #include "cli/json_emit.h"
+#include "cli/json_error.h"
 #include "cli/messages.h"
 #include "cli/text.h"
-
-static const char *text_or_null(const char *text)
-{
-    return text == NULL || text[0] == '\0' ? NULL : text;
-}
-
-static void emit_error(struct json_emit *emit, const struct llavamed_error *error)
-{
-    json_emit_number(emit, "status", (uint64_t)llavamed_exit_status(error));
-    json_emit_text(emit, "code", llavamed_status_name(error->status));
-    json_emit_text(emit, "message", text_or_null(error->message));
-    json_emit_text(emit, "hint", text_or_null(error->hint));
-    json_emit_number(emit, "n_problems", error->n_problems);
-    json_emit_begin(emit, "problems", '[');
-    for (size_t i = 0; i < error->n_problems && i < LLAVAMED_PROBLEMS_MAX; i++) {
-        json_emit_text(emit, NULL, error->problems[i]);
-    }
-    json_emit_end(emit, ']');
-}
 
 static void emit_result(struct json_emit *emit, const struct llavamed_result *result)
 {
@@ -38,7 +20,7 @@ static void emit_result(struct json_emit *emit, const struct llavamed_result *re
         json_emit_text(emit, "name", shard->name);
         json_emit_number(emit, "bytes", shard->file_bytes);
         json_emit_number(emit, "tensors", shard->n_tensors);
-        json_emit_text(emit, "sha256", text_or_null(shard->sha256));
+        json_emit_text(emit, "sha256", json_text_or_null(shard->sha256));
         json_emit_end(emit, '}');
     }
     json_emit_end(emit, ']');
@@ -133,7 +115,7 @@ void report_print_json(FILE *stream, const struct report *report)
     struct json_emit emit;
     json_emit_init(&emit, stream);
     json_emit_begin(&emit, NULL, '{');
-    emit_error(&emit, report->error);
+    json_emit_error(&emit, report->error);
     json_emit_text(&emit, "base", report->settings->base);
     json_emit_text(&emit, "delta", report->settings->delta);
     json_emit_text(&emit, "out", report->settings->out);
@@ -170,7 +152,7 @@ static void emit_output(struct json_emit *emit, const struct report_all *report,
         error = &bare;
     }
     json_emit_begin(emit, NULL, '{');
-    emit_error(emit, error);
+    json_emit_error(emit, error);
     json_emit_text(emit, "delta", output->delta);
     json_emit_text(emit, "out", output->out);
     json_emit_bool(emit, "published", output->is_published);
@@ -184,7 +166,7 @@ void report_print_json_all(FILE *stream, const struct report_all *report)
     const struct llavamed_result sum = sum_of(report);
     json_emit_init(&emit, stream);
     json_emit_begin(&emit, NULL, '{');
-    emit_error(&emit, report->error);
+    json_emit_error(&emit, report->error);
     json_emit_text(&emit, "base", report->settings->base);
     json_emit_bool(&emit, "dry_run", report->settings->dry_run);
     json_emit_begin(&emit, "outputs", '[');

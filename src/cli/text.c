@@ -40,6 +40,32 @@ void cli_format(char *text, size_t capacity, const char *format, ...)
     llavamed_make_printable(text);
 }
 
+/* The n-th character of a text of valid UTF-8, or its end. */
+static const char *skip_characters(const char *text, size_t n)
+{
+    for (; n > 0 && *text != '\0'; n--) {
+        size_t n_bytes = cli_utf8_bytes(text);
+        text += n_bytes == 0 ? 1 : n_bytes;
+    }
+    return text;
+}
+
+void cli_fit(char *fitted, size_t capacity, size_t n_columns, const char *text)
+{
+    size_t n = 0;
+    for (const char *p = text; *p != '\0'; p = skip_characters(p, 1)) {
+        n++;
+    }
+    if (n <= n_columns) {
+        cli_format(fitted, capacity, "%s", text);
+        return;
+    }
+    size_t n_front = (n_columns - 3) / 2;
+    const char *front_end = skip_characters(text, n_front);
+    cli_format(fitted, capacity, "%.*s...%s", (int)(front_end - text), text,
+               skip_characters(text, n - (n_columns - 3 - n_front)));
+}
+
 static uint64_t rounded_parts(uint64_t value, uint64_t unit, uint64_t parts)
 {
     return value / unit * parts + (value % unit * parts + unit / 2) / unit;
@@ -79,6 +105,12 @@ void cli_format_memory(char text[CLI_FIGURE_BYTES], uint64_t bytes)
 {
     static const char *const units[5] = {"B", "KiB", "MiB", "GiB", "TiB"};
     format_scaled(text, bytes, 1024, units);
+}
+
+void cli_format_count(char text[CLI_FIGURE_BYTES], uint64_t count)
+{
+    static const char *const units[5] = {"", "thousand", "million", "billion", "trillion"};
+    format_scaled(text, count, 1000, units);
 }
 
 uint64_t cli_bytes_per_second(uint64_t bytes, uint64_t elapsed_ns)

@@ -14,6 +14,12 @@
  */
 size_t cli_utf8_bytes(const char *text);
 
+/*
+ * `text` as it is printed in at most n_columns (at least 8), "..." in the middle where it is longer: printable, a
+ * character of UTF-8 taken as one column.
+ */
+void cli_fit(char *fitted, size_t capacity, size_t n_columns, const char *text);
+
 /* vsnprintf() that truncates to `capacity` (at least 1), then llavamed_make_printable(). */
 void cli_format(char *text, size_t capacity, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
@@ -22,6 +28,9 @@ void cli_format_bytes(char text[CLI_FIGURE_BYTES], uint64_t bytes);
 
 /* The same in binary units, for memory: "256 MiB", "1.50 GiB". */
 void cli_format_memory(char text[CLI_FIGURE_BYTES], uint64_t bytes);
+
+/* Things of which there are many, from 1000 on: "6.74 billion". */
+void cli_format_count(char text[CLI_FIGURE_BYTES], uint64_t count);
 
 /* Bytes per second over a span, 0 when the span is 0; at most 10^18. */
 uint64_t cli_bytes_per_second(uint64_t bytes, uint64_t elapsed_ns);

@@ -52,6 +52,9 @@ enum llavamed_status llavamed_inspect(const struct llavamed_inspect_settings *se
     if (settings->source == NULL || settings->source[0] == '\0') {
         return llavamed_fail(error, LLAVAMED_STATUS_USAGE, "no source is given");
     }
+    if (settings->digests) {
+        return llavamed_fail(error, LLAVAMED_STATUS_NOT_SUPPORTED_YET, "digests are not supported yet");
+    }
     enum llavamed_status status = source_open(settings->source, &options, &source, error);
     if (status == LLAVAMED_OK) {
         status = inspect_list(source, result, error);

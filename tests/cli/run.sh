@@ -38,7 +38,7 @@ trap 'exit 143' TERM
 # Some tests run the program as another user: what that one reads must be open to all.
 chmod 755 "$SCRATCH"
 mkdir "$SCRATCH/passed"
-cp "$BUILD/llavamed-apply" "$BUILD/llavamed-verify" "$SCRATCH" || exit 1
+cp "$BUILD"/llavamed-* "$SCRATCH/" || exit 1
 export SCRATCH BUILD PROGRAM=$SCRATCH/llavamed-apply VERIFY=$SCRATCH/llavamed-verify DATA=$root/tests/data/cli
 
 selected()

@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # check_deps.sh: who may include whom, in src/ and include/.
-# - Data flows one way: core <- io, integrity, tensor <- format <- source <- merge <- verify, source <- inspect. kernel sees core and
-#   tensor/dtype.h.
+# - Data flows one way: core <- io, integrity, tensor <- format <- source <- merge <- verify, and source <- inspect.
+#   kernel sees core and tensor/dtype.h.
 # - The programs and cli see llavamed.h and cli, nothing internal.
 # - Each third-party header belongs to one .c; intrinsics to the kernels of their architecture.
 # - Below cli nothing prints and nothing exits. File names are unique.

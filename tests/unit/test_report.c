@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The front end is not in the library: its files are compiled into the test. */
 #include "cli/json_emit.c"
+#include "cli/json_error.c"
 #include "cli/messages.c"
 #include "cli/plan_table.c"
 #include "cli/report.c"

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/inspect_args.h"
+
+#include <string.h>
+
+#include "cli/messages.h"
+
+enum inspect_option {
+    INSPECT_OPTION_TENSORS,
+    INSPECT_OPTION_QUIET,
+    INSPECT_OPTION_JSON,
+    INSPECT_OPTION_HELP,
+    INSPECT_OPTION_VERSION,
+    INSPECT_OPTION_COUNT
+};
+
+static const struct option_row inspect_rows[INSPECT_OPTION_COUNT] = {
+    {.id = INSPECT_OPTION_TENSORS, .name = "tensors", .help = "also list every tensor"},
+    {.id = INSPECT_OPTION_QUIET, .short_name = 'q', .name = "quiet", .help = "print errors alone"},
+    {.id = INSPECT_OPTION_JSON, .name = "json", .help = "one JSON document on stdout, on failure too"},
+    {.id = INSPECT_OPTION_HELP, .short_name = 'h', .name = "help", .help = "print this text", .action = OPTIONS_HELP},
+    {.id = INSPECT_OPTION_VERSION,
+     .name = "version",
+     .help = "print version, build, CPU path and libraries",
+     .action = OPTIONS_VERSION},
+};
+
+const struct option_table inspect_options = {
+    .rows = inspect_rows,
+    .n_rows = INSPECT_OPTION_COUNT,
+    .before = "Usage: llavamed-inspect SOURCE [options]\n\n"
+              "Lists what a checkpoint holds, from its headers.\n\n",
+    .after = "\nA SOURCE is a directory in Hugging Face form or in Meta's, a .zip of the former, a\n"
+             "weights file, or ORG/NAME[@REVISION] of the local Hugging Face cache.\n"
+             "Exit status: 0 done, 2 usage, 3 input, 6 stopped part-way, 70 bug, 128+N signal\n"
+             "N.\n",
+};
+
+static enum llavamed_status take_inspect_option(void *context, const struct option_given *given,
+                                                struct llavamed_error *error)
+{
+    struct inspect_args *args = context;
+    (void)error;
+    switch (given->row->id) {
+    case INSPECT_OPTION_TENSORS:
+        args->tensors = true;
+        break;
+    case INSPECT_OPTION_QUIET:
+        args->quiet = true;
+        break;
+    case INSPECT_OPTION_JSON:
+        args->json = true;
+        break;
+    default:
+        break;
+    }
+    return LLAVAMED_OK;
+}
+
+static enum llavamed_status take_source(void *context, const char *text, struct llavamed_error *error)
+{
+    struct inspect_args *args = context;
+    if (args->settings.source != NULL) {
+        return cli_fail(error, LLAVAMED_STATUS_USAGE, "more than one SOURCE (got '%.200s' and '%.200s')",
+                        args->settings.source, text);
+    }
+    args->settings.source = text;
+    return LLAVAMED_OK;
+}
+
+/* What no single option shows. */
+static enum llavamed_status check_inspect_args(const struct inspect_args *args, struct llavamed_error *error)
+{
+    if (args->settings.source == NULL || args->settings.source[0] == '\0') {
+        (void)cli_fail(error, LLAVAMED_STATUS_USAGE, "no SOURCE is given");
+        cli_hint(error, "llavamed-inspect SOURCE; --help lists the options");
+        return LLAVAMED_STATUS_USAGE;
+    }
+    if (args->tensors && args->quiet) {
+        return cli_fail(error, LLAVAMED_STATUS_USAGE, "-q contradicts --tensors");
+    }
+    return LLAVAMED_OK;
+}
+
+enum llavamed_status inspect_args_parse(int argc, char *const argv[], struct inspect_args *args,
+                                        struct llavamed_error *error)
+{
+    memset(args, 0, sizeof *args);
+    llavamed_inspect_settings_init(&args->settings);
+    const struct option_sink sink = {args, take_inspect_option, take_source};
+    enum llavamed_status status = options_parse(&inspect_options, argc, argv, &sink, &args->action, error);
+    if (status == LLAVAMED_OK && args->action == OPTIONS_RUN) {
+        status = check_inspect_args(args, error);
+    }
+    args->json = args->json || options_count(&inspect_options, argc, argv, INSPECT_OPTION_JSON) > 0;
+    return status;
+}
