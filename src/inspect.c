@@ -2,6 +2,7 @@
 /* llavamed-inspect: what a checkpoint holds. Arguments in, one library call, a report out. */
 #include <string.h>
 
+#include "cli/display.h"
 #include "cli/inspect_args.h"
 #include "cli/inspect_report.h"
 #include "cli/inspect_table.h"
@@ -22,6 +23,15 @@ static int report_end(const struct inspect_args *args, const struct llavamed_ins
     if (args->json) {
         const struct inspect_report report = {&args->settings, result, error, program_peak_rss_bytes()};
         inspect_report_json(stdout, &report);
+        return program_finish_stdout(exit_status);
+    }
+    if (exit_status == 0 && args->settings.digests) {
+        struct llavamed_error own;
+        if (!inspect_digests_print(stdout, result)) {
+            (void)cli_fail(&own, LLAVAMED_STATUS_NO_MEMORY, "out of memory for the list of digests");
+            messages_error(stderr, &own);
+            exit_status = llavamed_exit_status(&own);
+        }
         return program_finish_stdout(exit_status);
     }
     if (exit_status == 0 && !args->quiet) {
@@ -52,10 +62,14 @@ int main(int argc, char *argv[])
     case OPTIONS_RUN:
         break;
     }
+    struct display display;
+    display_init(&display, args.progress, args.quiet, false);
+    const struct llavamed_observer observer = display_observer(&display);
     args.settings.stop_signal = program_catch_signals();
-    if (llavamed_inspect(&args.settings, NULL, &result, &error) == LLAVAMED_OK) {
+    if (llavamed_inspect(&args.settings, &observer, &result, &error) == LLAVAMED_OK) {
         memset(&error, 0, sizeof error);
     }
+    display_clear(&display);
     int exit_status = report_end(&args, &result, &error);
     llavamed_inspect_result_free(&result);
     return exit_status;

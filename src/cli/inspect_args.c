@@ -7,6 +7,10 @@
 
 enum inspect_option {
     INSPECT_OPTION_TENSORS,
+    INSPECT_OPTION_DIGESTS,
+    INSPECT_OPTION_THREADS,
+    INSPECT_OPTION_MAX_MEMORY,
+    INSPECT_OPTION_PROGRESS,
     INSPECT_OPTION_QUIET,
     INSPECT_OPTION_JSON,
     INSPECT_OPTION_HELP,
@@ -14,8 +18,29 @@ enum inspect_option {
     INSPECT_OPTION_COUNT
 };
 
+static const struct option_choice inspect_progress_choices[] = {
+    {"auto", DISPLAY_PROGRESS_AUTO},
+    {"always", DISPLAY_PROGRESS_ALWAYS},
+    {"never", DISPLAY_PROGRESS_NEVER},
+    {NULL, 0},
+};
+
 static const struct option_row inspect_rows[INSPECT_OPTION_COUNT] = {
     {.id = INSPECT_OPTION_TENSORS, .name = "tensors", .help = "also list every tensor"},
+    {.id = INSPECT_OPTION_DIGESTS,
+     .name = "digests",
+     .help = "read all and print a SHA-256 per tensor and of the model, instead of the table"},
+    {.id = INSPECT_OPTION_THREADS,
+     .short_name = 'j',
+     .name = "threads",
+     .value = "N",
+     .help = "workers for that [0: one per usable core]"},
+    {.id = INSPECT_OPTION_MAX_MEMORY, .name = "max-memory", .value = "SIZE", .help = "buffers for that [256MiB]"},
+    {.id = INSPECT_OPTION_PROGRESS,
+     .name = "progress",
+     .value = "auto|always|never",
+     .choices = inspect_progress_choices,
+     .help = "meter: auto on a terminal"},
     {.id = INSPECT_OPTION_QUIET, .short_name = 'q', .name = "quiet", .help = "print errors alone"},
     {.id = INSPECT_OPTION_JSON, .name = "json", .help = "one JSON document on stdout, on failure too"},
     {.id = INSPECT_OPTION_HELP, .short_name = 'h', .name = "help", .help = "print this text", .action = OPTIONS_HELP},
@@ -29,21 +54,30 @@ const struct option_table inspect_options = {
     .rows = inspect_rows,
     .n_rows = INSPECT_OPTION_COUNT,
     .before = "Usage: llavamed-inspect SOURCE [options]\n\n"
-              "Lists what a checkpoint holds, from its headers.\n\n",
+              "Lists what a checkpoint holds, from its headers, or its tensors' digests.\n\n",
     .after = "\nA SOURCE is a directory in Hugging Face form or in Meta's, a .zip of the former, a\n"
              "weights file, or ORG/NAME[@REVISION] of the local Hugging Face cache.\n"
-             "Exit status: 0 done, 2 usage, 3 input, 6 stopped part-way, 70 bug, 128+N signal\n"
-             "N.\n",
+             "Exit status: 0 done, 1 a checksum differs, 2 usage, 3 input, 6 stopped part-way,\n"
+             "70 bug, 128+N signal N.\n",
 };
 
 static enum llavamed_status take_inspect_option(void *context, const struct option_given *given,
                                                 struct llavamed_error *error)
 {
     struct inspect_args *args = context;
-    (void)error;
     switch (given->row->id) {
     case INSPECT_OPTION_TENSORS:
         args->tensors = true;
+        break;
+    case INSPECT_OPTION_DIGESTS:
+        args->settings.digests = true;
+        break;
+    case INSPECT_OPTION_THREADS:
+        return option_take_threads(given, &args->settings.n_threads, error);
+    case INSPECT_OPTION_MAX_MEMORY:
+        return option_take_size(given, &args->settings.max_memory_bytes, error);
+    case INSPECT_OPTION_PROGRESS:
+        args->progress = (enum display_progress)given->chosen;
         break;
     case INSPECT_OPTION_QUIET:
         args->quiet = true;
@@ -78,6 +112,14 @@ static enum llavamed_status check_inspect_args(const struct inspect_args *args, 
     }
     if (args->tensors && args->quiet) {
         return cli_fail(error, LLAVAMED_STATUS_USAGE, "-q contradicts --tensors");
+    }
+    if (args->quiet && args->progress == DISPLAY_PROGRESS_ALWAYS) {
+        return cli_fail(error, LLAVAMED_STATUS_USAGE, "-q contradicts --progress always");
+    }
+    if (args->tensors && args->settings.digests && !args->json) {
+        (void)cli_fail(error, LLAVAMED_STATUS_USAGE, "--digests prints no table for --tensors to be in");
+        cli_hint(error, "--json has both");
+        return LLAVAMED_STATUS_USAGE;
     }
     return LLAVAMED_OK;
 }

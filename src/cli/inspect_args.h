@@ -3,12 +3,14 @@
 #ifndef CLI_INSPECT_ARGS_H
 #define CLI_INSPECT_ARGS_H
 
+#include "cli/display.h"
 #include "cli/options.h"
 #include "llavamed.h"
 
 struct inspect_args {
     enum options_action action;
     struct llavamed_inspect_settings settings; /* its strings are borrowed from argv */
+    enum display_progress progress;
     bool tensors;
     bool quiet;
     bool json;

@@ -76,6 +76,7 @@ static void emit_tensors(struct json_emit *emit, const struct llavamed_inspect_r
         }
         json_emit_end(emit, ']');
         json_emit_number(emit, "bytes", tensor->n_bytes);
+        json_emit_text(emit, "sha256", json_text_or_null(tensor->sha256));
         if (tensor->shard == LLAVAMED_SHARDS_ALL) {
             json_emit_text(emit, "shard", NULL);
         } else {
@@ -119,8 +120,10 @@ void inspect_report_json(FILE *stream, const struct inspect_report *report)
     emit_shards(&emit, result);
     emit_dtypes(&emit, result);
     emit_tensors(&emit, result);
+    json_emit_text(&emit, "model_sha256", json_text_or_null(result->model_sha256));
     emit_notes(&emit, result);
     json_emit_number(&emit, "bytes_read", result->read_bytes);
+    json_emit_number(&emit, "threads", result->n_threads);
     json_emit_seconds(&emit, "seconds", result->total_ns);
     json_emit_number(&emit, "peak_rss", report->peak_rss_bytes);
     json_emit_end(&emit, '}');

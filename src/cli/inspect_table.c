@@ -2,6 +2,7 @@
 #include "cli/inspect_table.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "cli/text.h"
@@ -281,4 +282,33 @@ void inspect_table_print(FILE *stream, const char *source, const struct llavamed
     for (size_t i = 0; i < result->n_notes; i++) {
         print_note(stream, result->notes[i]);
     }
+}
+
+/* ---- Digests ---- */
+
+static int compare_names(const void *a, const void *b)
+{
+    const struct llavamed_inspect_tensor *const *x = a;
+    const struct llavamed_inspect_tensor *const *y = b;
+    return strcmp((*x)->name, (*y)->name);
+}
+
+bool inspect_digests_print(FILE *stream, const struct llavamed_inspect_result *result)
+{
+    const struct llavamed_inspect_tensor **sorted = calloc(result->n_tensors + 1, sizeof *sorted);
+    if (sorted == NULL) {
+        return false;
+    }
+    for (size_t i = 0; i < result->n_tensors; i++) {
+        sorted[i] = &result->tensors[i];
+    }
+    qsort(sorted, result->n_tensors, sizeof *sorted, compare_names);
+    for (size_t i = 0; i < result->n_tensors; i++) {
+        char name[TEXT_BYTES];
+        cli_format(name, sizeof name, "%s", sorted[i]->name);
+        (void)fprintf(stream, "sha256  %s  %s\n", sorted[i]->sha256, name);
+    }
+    (void)fprintf(stream, "sha256  %s  (model)\n", result->model_sha256);
+    free(sorted);
+    return true;
 }

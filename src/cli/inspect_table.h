@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The listing of llavamed-inspect, for people. */
+/* The listing of llavamed-inspect, for people, and its lines of digests. */
 #ifndef CLI_INSPECT_TABLE_H
 #define CLI_INSPECT_TABLE_H
 
@@ -13,5 +13,11 @@
  * left on the stream.
  */
 void inspect_table_print(FILE *stream, const char *source, const struct llavamed_inspect_result *result, bool tensors);
+
+/*
+ * A line "sha256  HEX  NAME" for each tensor, by the bytes of the names, then "sha256  HEX  (model)". Names are made
+ * printable. False, and nothing printed, without memory.
+ */
+bool inspect_digests_print(FILE *stream, const struct llavamed_inspect_result *result);
 
 #endif

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "core/clock.h"
+#include "core/cpus.h"
 #include "inspect/inspect_parts.h"
 
 #define MEMORY_BYTES_DEFAULT 268435456u
@@ -52,9 +53,6 @@ enum llavamed_status llavamed_inspect(const struct llavamed_inspect_settings *se
     if (settings->source == NULL || settings->source[0] == '\0') {
         return llavamed_fail(error, LLAVAMED_STATUS_USAGE, "no source is given");
     }
-    if (settings->digests) {
-        return llavamed_fail(error, LLAVAMED_STATUS_NOT_SUPPORTED_YET, "digests are not supported yet");
-    }
     enum llavamed_status status = source_open(settings->source, &options, &source, error);
     if (status == LLAVAMED_OK) {
         status = inspect_list(source, result, error);
@@ -62,6 +60,11 @@ enum llavamed_status llavamed_inspect(const struct llavamed_inspect_settings *se
     if (status == LLAVAMED_OK) {
         inspect_identify(source, result);
         status = inspect_remark(source, result, error);
+    }
+    if (status == LLAVAMED_OK && settings->digests) {
+        struct llavamed_inspect_settings own = *settings;
+        own.n_threads = settings->n_threads != 0 ? settings->n_threads : cpus_usable();
+        status = inspect_digest(source, &own, observer, result, error);
     }
     if (source != NULL) {
         result->read_bytes = source_bytes_read(source);
