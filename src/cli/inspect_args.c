@@ -55,10 +55,11 @@ const struct option_table inspect_options = {
     .n_rows = INSPECT_OPTION_COUNT,
     .before = "Usage: llavamed-inspect SOURCE [options]\n\n"
               "Lists what a checkpoint holds, from its headers, or its tensors' digests.\n\n",
-    .after = "\nA SOURCE is a directory in Hugging Face form or in Meta's, a .zip of the former, a\n"
-             "weights file, or ORG/NAME[@REVISION] of the local Hugging Face cache.\n"
-             "Exit status: 0 done, 1 a checksum differs, 2 usage, 3 input, 6 stopped part-way,\n"
-             "70 bug, 128+N signal N.\n",
+    .after = "\nA SOURCE is a directory in Hugging Face form or in Meta's, a .zip of the first,\n"
+             "a weights file, or ORG/NAME[@REVISION] in the local Hugging Face cache.\n"
+             "A SIZE is in bytes or has a unit: KB MB GB TB (decimal), KiB MiB GiB TiB.\n"
+             "Exit status: 0 done, 1 a checksum differs, 2 usage, 3 input, 6 stopped\n"
+             "part-way, 70 bug, 128+N signal N.\n",
 };
 
 static enum llavamed_status take_inspect_option(void *context, const struct option_given *given,

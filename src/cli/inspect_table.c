@@ -14,6 +14,34 @@
 #define SHAPE_BYTES 512
 #define SHAPE_COLUMNS_MAX 32
 
+/*
+ * "FIRST TEXT", wrapped at blanks, with the next lines under the text; a word that is longer than a line is shortened.
+ */
+static void print_paragraph(FILE *stream, const char *first, size_t indent, const char *text)
+{
+    size_t column = indent;
+    (void)fprintf(stream, "%-*s", (int)indent, first);
+    while (*text != '\0') {
+        char word[TEXT_BYTES];
+        char fitted[FITTED_BYTES];
+        size_t n = strcspn(text, " ");
+        cli_format(word, sizeof word, "%.*s", (int)n, text);
+        cli_fit(fitted, sizeof fitted, COLUMNS - indent, word);
+        size_t n_columns = strlen(fitted);
+        if (column > indent && column + 1 + n_columns > COLUMNS) {
+            (void)fprintf(stream, "\n%*s", (int)indent, "");
+            column = indent;
+        } else if (column > indent) {
+            (void)fputc(' ', stream);
+            column++;
+        }
+        (void)fputs(fitted, stream);
+        column += n_columns;
+        text += n + (text[n] == ' ');
+    }
+    (void)fputc('\n', stream);
+}
+
 /* ---- Lines of the head ---- */
 
 static void print_text(FILE *stream, const char *label, const char *text)
@@ -108,7 +136,7 @@ static void print_config(FILE *stream, const struct llavamed_inspect_config *con
     }
     add_count(&line, "context", config->context, "");
     add_count(&line, "vocabulary", config->n_rows, "");
-    print_text(stream, "config", line.text[0] == '\0' ? config->file_name : line.text);
+    print_paragraph(stream, "config", LABEL_COLUMNS + 1, line.text[0] == '\0' ? config->file_name : line.text);
 }
 
 static void print_head(FILE *stream, const char *source, const struct llavamed_inspect_result *result)
@@ -129,9 +157,13 @@ static void print_head(FILE *stream, const char *source, const struct llavamed_i
     print_number(stream, "bytes", result->n_bytes, figure);
     cli_format_count(figure, result->n_parameters);
     print_number(stream, "parameters", result->n_parameters, result->n_parameters < 1000 ? "" : figure);
-    print_number(stream, "vocabulary", result->n_rows, "");
-    print_number(stream, "width", result->hidden_size, "");
-    print_number(stream, "layers", result->n_layers, "");
+    if (result->n_rows > 0) {
+        print_number(stream, "vocabulary", result->n_rows, "");
+        print_number(stream, "width", result->hidden_size, "");
+    }
+    if (result->n_layers > 0) {
+        print_number(stream, "layers", result->n_layers, "");
+    }
 }
 
 /* ---- Tables ---- */
@@ -240,34 +272,6 @@ static void print_tensors(FILE *stream, const struct llavamed_inspect_result *re
     }
 }
 
-/* ---- Notes ---- */
-
-/* Wrapped at blanks; a word that is longer than a line is shortened. */
-static void print_note(FILE *stream, const char *text)
-{
-    size_t column = 0;
-    while (*text != '\0') {
-        char word[TEXT_BYTES];
-        char fitted[FITTED_BYTES];
-        size_t n = strcspn(text, " ");
-        cli_format(word, sizeof word, "%.*s", (int)n, text);
-        cli_fit(fitted, sizeof fitted, COLUMNS - 4, word);
-        size_t n_columns = strlen(fitted);
-        if (column == 0) {
-            (void)fprintf(stream, "  - %s", fitted);
-            column = 4 + n_columns;
-        } else if (column + 1 + n_columns > COLUMNS) {
-            (void)fprintf(stream, "\n    %s", fitted);
-            column = 4 + n_columns;
-        } else {
-            (void)fprintf(stream, " %s", fitted);
-            column += 1 + n_columns;
-        }
-        text += n + (text[n] == ' ');
-    }
-    (void)fputc('\n', stream);
-}
-
 void inspect_table_print(FILE *stream, const char *source, const struct llavamed_inspect_result *result, bool tensors)
 {
     print_head(stream, source, result);
@@ -280,7 +284,7 @@ void inspect_table_print(FILE *stream, const char *source, const struct llavamed
         (void)fputs("\nnotes\n", stream);
     }
     for (size_t i = 0; i < result->n_notes; i++) {
-        print_note(stream, result->notes[i]);
+        print_paragraph(stream, "  -", 4, result->notes[i]);
     }
 }
 
