@@ -450,6 +450,7 @@ enum llavamed_status llavamed_verify(const struct llavamed_verify_settings *sett
 struct llavamed_inspect_settings {
     const char *source;              /* SOURCE, as in struct llavamed_settings */
     bool digests;                    /* read every element and compute the digests of docs/digests.md */
+    bool stats;                      /* read every element and compute statistics, in the same pass */
     uint64_t max_memory_bytes;       /* of buffers for that; default 256 MiB */
     unsigned n_threads;              /* workers for that; 0 (default): one per usable core */
     const volatile int *stop_signal; /* as in struct llavamed_settings */
@@ -467,6 +468,23 @@ struct llavamed_inspect_shard {
     const char *release;     /* static: the published release of which this is the hash of a file; NULL: unknown */
 };
 
+/*
+ * Of the elements of a tensor. The same bits on every machine: docs/llavamed-inspect.md tells in which order sums are
+ * made. A mean of doubles that overflows is infinite or not a number.
+ */
+struct llavamed_inspect_stats {
+    bool is_known;        /* asked for, and the dtype is F16, BF16, F32 or F64: else the rest is 0 */
+    uint64_t n_zero;      /* of either sign */
+    uint64_t n_subnormal; /* in the tensor's own dtype */
+    uint64_t n_nan;
+    uint64_t n_infinite;
+    uint64_t n_finite;
+    double min; /* of the finite ones, as those below; 0 without any */
+    double max;
+    double mean;
+    double rms; /* root of the mean square */
+};
+
 #define LLAVAMED_RANK_MAX 16
 #define LLAVAMED_SHARDS_ALL SIZE_MAX
 
@@ -479,6 +497,7 @@ struct llavamed_inspect_tensor {
     uint64_t n_bytes;
     size_t shard;       /* index into shards; LLAVAMED_SHARDS_ALL: each of them holds a part */
     char sha256[65];    /* its digest; empty unless settings.digests */
+    struct llavamed_inspect_stats stats;
 };
 
 struct llavamed_inspect_dtype {
@@ -526,17 +545,17 @@ struct llavamed_inspect_result {
     char **notes;          /* owned: what is odd, in sentences; empty for a checkpoint that is as most are */
     size_t n_notes;
     char model_sha256[65]; /* digest of the model; empty unless settings.digests */
-    uint64_t read_bytes;   /* for digests, and headers before them */
-    unsigned n_threads;    /* workers that computed digests */
+    uint64_t read_bytes;   /* of the weights files, beyond their headers */
+    unsigned n_threads;    /* workers that read elements; 0: none were read */
     uint64_t total_ns;     /* whole call */
 };
 
 void llavamed_inspect_result_free(struct llavamed_inspect_result *result);
 
 /*
- * Lists what SOURCE holds, from headers and small files alone unless digests are asked for: these read every element
- * once, compare the CRC-32s that torch files and archives carry (CRC_MISMATCH), and report to observer->progress.
- * What is wrong with a SOURCE is told as llavamed_merge() tells it. `observer` may be NULL.
+ * Lists what SOURCE holds, from headers and small files alone unless digests or statistics are asked for: these read
+ * every element once, compare the CRC-32s that torch files and archives carry (CRC_MISMATCH), and report to
+ * observer->progress. What is wrong with a SOURCE is told as llavamed_merge() tells it. `observer` may be NULL.
  */
 enum llavamed_status llavamed_inspect(const struct llavamed_inspect_settings *settings,
                                       const struct llavamed_observer *observer, struct llavamed_inspect_result *result,

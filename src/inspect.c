@@ -34,6 +34,10 @@ static int report_end(const struct inspect_args *args, const struct llavamed_ins
         }
         return program_finish_stdout(exit_status);
     }
+    if (exit_status == 0 && args->settings.stats) {
+        inspect_stats_print(stdout, result);
+        return program_finish_stdout(exit_status);
+    }
     if (exit_status == 0 && !args->quiet) {
         inspect_table_print(stdout, args->settings.source, result, args->tensors);
         return program_finish_stdout(exit_status);

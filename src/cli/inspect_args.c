@@ -8,6 +8,7 @@
 enum inspect_option {
     INSPECT_OPTION_TENSORS,
     INSPECT_OPTION_DIGESTS,
+    INSPECT_OPTION_STATS,
     INSPECT_OPTION_THREADS,
     INSPECT_OPTION_MAX_MEMORY,
     INSPECT_OPTION_PROGRESS,
@@ -30,6 +31,9 @@ static const struct option_row inspect_rows[INSPECT_OPTION_COUNT] = {
     {.id = INSPECT_OPTION_DIGESTS,
      .name = "digests",
      .help = "read all and print a SHA-256 per tensor and of the model, instead of the table"},
+    {.id = INSPECT_OPTION_STATS,
+     .name = "stats",
+     .help = "read all and print minimum, maximum, mean, RMS and counts per tensor, instead of the table"},
     {.id = INSPECT_OPTION_THREADS,
      .short_name = 'j',
      .name = "threads",
@@ -54,7 +58,8 @@ const struct option_table inspect_options = {
     .rows = inspect_rows,
     .n_rows = INSPECT_OPTION_COUNT,
     .before = "Usage: llavamed-inspect SOURCE [options]\n\n"
-              "Lists what a checkpoint holds, from its headers, or its tensors' digests.\n\n",
+              "Lists what a checkpoint holds, from its headers, or digests\n"
+              "or statistics of its tensors.\n\n",
     .after = "\nA SOURCE is a directory in Hugging Face form or in Meta's, a .zip of the first,\n"
              "a weights file, or ORG/NAME[@REVISION] in the local Hugging Face cache.\n"
              "A SIZE is in bytes or has a unit: KB MB GB TB (decimal), KiB MiB GiB TiB.\n"
@@ -72,6 +77,9 @@ static enum llavamed_status take_inspect_option(void *context, const struct opti
         break;
     case INSPECT_OPTION_DIGESTS:
         args->settings.digests = true;
+        break;
+    case INSPECT_OPTION_STATS:
+        args->settings.stats = true;
         break;
     case INSPECT_OPTION_THREADS:
         return option_take_threads(given, &args->settings.n_threads, error);
@@ -111,15 +119,16 @@ static enum llavamed_status check_inspect_args(const struct inspect_args *args, 
         cli_hint(error, "llavamed-inspect SOURCE; --help lists the options");
         return LLAVAMED_STATUS_USAGE;
     }
-    if (args->tensors && args->quiet) {
-        return cli_fail(error, LLAVAMED_STATUS_USAGE, "-q contradicts --tensors");
+    const struct llavamed_inspect_settings *settings = &args->settings;
+    if (args->quiet && !args->json && (args->tensors || settings->stats)) {
+        return cli_fail(error, LLAVAMED_STATUS_USAGE, "-q contradicts %s", args->tensors ? "--tensors" : "--stats");
     }
     if (args->quiet && args->progress == DISPLAY_PROGRESS_ALWAYS) {
         return cli_fail(error, LLAVAMED_STATUS_USAGE, "-q contradicts --progress always");
     }
-    if (args->tensors && args->settings.digests && !args->json) {
-        (void)cli_fail(error, LLAVAMED_STATUS_USAGE, "--digests prints no table for --tensors to be in");
-        cli_hint(error, "--json has both");
+    if (!args->json && args->tensors + settings->digests + settings->stats > 1) {
+        (void)cli_fail(error, LLAVAMED_STATUS_USAGE, "only one of --tensors, --digests and --stats can be printed");
+        cli_hint(error, "--json has all that is asked for");
         return LLAVAMED_STATUS_USAGE;
     }
     return LLAVAMED_OK;

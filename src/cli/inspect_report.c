@@ -62,6 +62,31 @@ static void emit_dtypes(struct json_emit *emit, const struct llavamed_inspect_re
     json_emit_end(emit, ']');
 }
 
+static void emit_stats(struct json_emit *emit, const struct llavamed_inspect_stats *stats)
+{
+    if (!stats->is_known) {
+        json_emit_text(emit, "stats", NULL);
+        return;
+    }
+    json_emit_begin(emit, "stats", '{');
+    if (stats->n_finite > 0) {
+        json_emit_double(emit, "min", stats->min);
+        json_emit_double(emit, "max", stats->max);
+        json_emit_double(emit, "mean", stats->mean);
+        json_emit_double(emit, "rms", stats->rms);
+    } else {
+        static const char *const keys[] = {"min", "max", "mean", "rms"};
+        for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+            json_emit_text(emit, keys[i], NULL);
+        }
+    }
+    json_emit_number(emit, "zeros", stats->n_zero);
+    json_emit_number(emit, "subnormals", stats->n_subnormal);
+    json_emit_number(emit, "nan", stats->n_nan);
+    json_emit_number(emit, "infinite", stats->n_infinite);
+    json_emit_end(emit, '}');
+}
+
 static void emit_tensors(struct json_emit *emit, const struct llavamed_inspect_result *result)
 {
     json_emit_begin(emit, "tensors", '[');
@@ -77,6 +102,7 @@ static void emit_tensors(struct json_emit *emit, const struct llavamed_inspect_r
         json_emit_end(emit, ']');
         json_emit_number(emit, "bytes", tensor->n_bytes);
         json_emit_text(emit, "sha256", json_text_or_null(tensor->sha256));
+        emit_stats(emit, &tensor->stats);
         if (tensor->shard == LLAVAMED_SHARDS_ALL) {
             json_emit_text(emit, "shard", NULL);
         } else {

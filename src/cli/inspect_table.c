@@ -316,3 +316,63 @@ bool inspect_digests_print(FILE *stream, const struct llavamed_inspect_result *r
     free(sorted);
     return true;
 }
+
+/* ---- Statistics ---- */
+
+#define STATS_COLUMNS 60 /* before the name */
+#define SHORT_BYTES 8
+
+/* In four columns: "9999", "10K", "1.2M", "12M". */
+static void format_short(char text[SHORT_BYTES], uint64_t count)
+{
+    static const char units[] = " KMGTPE";
+    size_t k = 0;
+    uint64_t unit = 1;
+    while (count >= 10000 && (count / unit >= 1000 || (count + unit / 2) / unit >= 1000)) {
+        unit *= 1000;
+        k++;
+    }
+    uint64_t tenths = count / unit * 10 + (count % unit * 10 + unit / 2) / unit;
+    if (k == 0) {
+        cli_format(text, SHORT_BYTES, "%" PRIu64, count);
+    } else if (tenths < 100) {
+        cli_format(text, SHORT_BYTES, "%u.%u%c", (unsigned)(tenths / 10), (unsigned)(tenths % 10), units[k]);
+    } else {
+        cli_format(text, SHORT_BYTES, "%" PRIu64 "%c", (count + unit / 2) / unit, units[k]);
+    }
+}
+
+static void print_stats_of(FILE *stream, const struct llavamed_inspect_stats *stats)
+{
+    const double values[] = {stats->min, stats->max, stats->mean, stats->rms};
+    const uint64_t counts[] = {stats->n_zero, stats->n_subnormal, stats->n_nan, stats->n_infinite};
+    for (size_t i = 0; i < sizeof values / sizeof values[0]; i++) {
+        char text[CLI_FIGURE_BYTES] = "-";
+        if (stats->n_finite > 0) {
+            cli_format(text, sizeof text, "%.3g", values[i]);
+        }
+        if (strlen(text) > 9) { /* -1.23e-308 */
+            cli_format(text, sizeof text, "%.2g", values[i]);
+        }
+        (void)fprintf(stream, "%9s ", text);
+    }
+    for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) {
+        char text[SHORT_BYTES] = "-";
+        if (stats->is_known) {
+            format_short(text, counts[i]);
+        }
+        (void)fprintf(stream, "%4s ", text);
+    }
+}
+
+void inspect_stats_print(FILE *stream, const struct llavamed_inspect_result *result)
+{
+    (void)fprintf(stream, "%9s %9s %9s %9s %4s %4s %4s %4s %s\n", "min", "max", "mean", "rms", "zero", "subn", "nan",
+                  "inf", "tensor");
+    for (size_t i = 0; i < result->n_tensors; i++) {
+        char name[FITTED_BYTES];
+        cli_fit(name, sizeof name, COLUMNS - STATS_COLUMNS, result->tensors[i].name);
+        print_stats_of(stream, &result->tensors[i].stats);
+        (void)fprintf(stream, "%s\n", name);
+    }
+}

@@ -20,4 +20,7 @@ void inspect_table_print(FILE *stream, const char *source, const struct llavamed
  */
 bool inspect_digests_print(FILE *stream, const struct llavamed_inspect_result *result);
 
+/* A line of statistics for each tensor, in the checkpoint's own order, at most 100 columns wide. */
+void inspect_stats_print(FILE *stream, const struct llavamed_inspect_result *result);
+
 #endif

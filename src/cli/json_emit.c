@@ -3,6 +3,8 @@
 
 #include <assert.h>
 #include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "cli/text.h"
@@ -117,6 +119,21 @@ void json_emit_bool(struct json_emit *emit, const char *key, bool value)
 {
     start_member(emit, key);
     (void)fputs(value ? "true" : "false", emit->stream);
+}
+
+void json_emit_double(struct json_emit *emit, const char *key, double number)
+{
+    char text[40];
+    start_member(emit, key);
+    if (!isfinite(number)) {
+        (void)fputs("null", emit->stream);
+        return;
+    }
+    int digits = 1;
+    do {
+        (void)snprintf(text, sizeof text, "%.*g", digits, number);
+    } while (digits++ < 17 && strtod(text, NULL) != number);
+    (void)fputs(text, emit->stream);
 }
 
 void json_emit_seconds(struct json_emit *emit, const char *key, uint64_t elapsed_ns)

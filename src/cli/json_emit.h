@@ -32,6 +32,9 @@ void json_emit_text(struct json_emit *emit, const char *key, const char *text);
 void json_emit_number(struct json_emit *emit, const char *key, uint64_t number);
 void json_emit_bool(struct json_emit *emit, const char *key, bool value);
 
+/* The shortest of at most 17 digits that reads back as the same double; null for what is not finite. */
+void json_emit_double(struct json_emit *emit, const char *key, double number);
+
 /* Nanoseconds as decimal seconds. */
 void json_emit_seconds(struct json_emit *emit, const char *key, uint64_t elapsed_ns);
 

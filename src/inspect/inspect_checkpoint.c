@@ -43,7 +43,7 @@ enum llavamed_status llavamed_inspect(const struct llavamed_inspect_settings *se
     const uint64_t started_ns = clock_monotonic_ns();
     const struct source_options options = {
         .role = "checkpoint",
-        .check_crc = settings->digests,
+        .check_crc = settings->digests || settings->stats,
         .crc_alone = true,
         .stop_signal = settings->stop_signal,
         .observer = observer,
@@ -61,10 +61,10 @@ enum llavamed_status llavamed_inspect(const struct llavamed_inspect_settings *se
         inspect_identify(source, result);
         status = inspect_remark(source, result, error);
     }
-    if (status == LLAVAMED_OK && settings->digests) {
+    if (status == LLAVAMED_OK && (settings->digests || settings->stats)) {
         struct llavamed_inspect_settings own = *settings;
         own.n_threads = settings->n_threads != 0 ? settings->n_threads : cpus_usable();
-        status = inspect_digest(source, &own, observer, result, error);
+        status = inspect_elements(source, &own, observer, result, error);
     }
     if (source != NULL) {
         result->read_bytes = source_bytes_read(source);

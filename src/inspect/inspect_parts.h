@@ -20,11 +20,11 @@ enum llavamed_status inspect_remark(const struct source *source, struct llavamed
                                     struct llavamed_error *error) LLAVAMED_CHECK;
 
 /*
- * Digests of all tensors, which result->tensors holds by then, and of the model. Of the settings n_threads is the
- * number wanted, not 0. After a failure there is none. What tensor_pass_run() gives.
+ * Digests and statistics of all tensors, which result->tensors holds by then, as the settings ask for them. Of these
+ * n_threads is the number wanted, not 0. After a failure there are none. What tensor_pass_run() gives.
  */
-enum llavamed_status inspect_digest(struct source *source, const struct llavamed_inspect_settings *settings,
-                                    const struct llavamed_observer *observer, struct llavamed_inspect_result *result,
-                                    struct llavamed_error *error) LLAVAMED_CHECK;
+enum llavamed_status inspect_elements(struct source *source, const struct llavamed_inspect_settings *settings,
+                                      const struct llavamed_observer *observer, struct llavamed_inspect_result *result,
+                                      struct llavamed_error *error) LLAVAMED_CHECK;
 
 #endif

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What llavamed-inspect lists of random tensors, and their digests, against torch's bytes hashed by hashlib.
+"""What llavamed-inspect lists of random tensors: digests against torch's bytes hashed by hashlib, statistics against
+torch's.
 
 Each case is one set of tensors, saved by the real libraries in every form: safetensors, one and in shards; torch files,
 in the zip and the legacy form, plain, tangled (parameters, slices, shared storages) and transposed in storage; zip
@@ -7,13 +8,14 @@ archives of such directories, stored and deflated. All of them must have the nam
 digest of the model that are computed here from the tensors in memory, by the definition in docs/digests.md; and the
 lines of --digests, and the Python program of that document, must say the same.
 
-Usage: inspect_digests.py --program PATH [--seed N] [--cases N]
+Usage: inspect_tensors.py --program PATH [--seed N] [--cases N]
 Ends with "N passed, N failed".
 """
 
 import argparse
 import hashlib
 import json
+import math
 import os
 import re
 import subprocess
@@ -79,6 +81,36 @@ def sources(maker, tensors, scratch):
             yield name, f"{scratch}/{name}.bin", {key: tensor.detach() for key, tensor in changed.items()}
 
 
+def statistics(tensor):
+    """What --stats tells exactly, and what sums of doubles may round in another way; None where it tells nothing."""
+    if tensor.dtype not in models.FLOATS:
+        return None, None
+    tensor = tensor.detach().contiguous().view(-1)
+    least = torch.finfo(tensor.dtype).smallest_normal
+    finite = tensor[tensor.isfinite()].double()
+    some = finite.numel() > 0
+    subnormal = (tensor.double().abs() < least) & (tensor != 0)
+    return ({"zeros": int((tensor == 0).sum()), "subnormals": int(subnormal.sum()), "nan": int(tensor.isnan().sum()),
+             "infinite": int(tensor.isinf().sum()), "min": float(finite.min()) if some else None,
+             "max": float(finite.max()) if some else None},
+            (float(finite.mean()), float(finite.square().mean().sqrt()), float(finite.abs().mean())) if some else None)
+
+
+def compare_statistics(name, got, tensor):
+    exact, rounded = statistics(tensor)
+    if exact is None:
+        assert got is None, (name, got)
+        return
+    assert {key: got[key] for key in exact} == exact, (name, got, exact)
+    if rounded is None:
+        assert got["mean"] is None and got["rms"] is None
+        return
+    mean, rms, size = rounded
+    if rms < 1e150 and math.isfinite(rms):
+        assert abs(got["mean"] - mean) <= 1e-12 * size, (name, got, rounded)
+        assert abs(got["rms"] - rms) <= 1e-12 * rms, (name, got, rounded)
+
+
 def inspect(program, arguments):
     result = subprocess.run([program, *arguments], stdin=subprocess.DEVNULL, capture_output=True, timeout=300,
                             check=False)
@@ -89,11 +121,13 @@ def inspect(program, arguments):
 def compare(program, rng, source, tensors):
     rows, model = expected(tensors)
     options = ["-q", "-j", str(rng.choice([1, 2, 5])), "--max-memory", rng.choice(["64KiB", "300000", "256MiB"])]
-    document = json.loads(inspect(program, [source, "--digests", "--json", *options]))
+    document = json.loads(inspect(program, [source, "--digests", "--stats", "--json", *options]))
     got = {row["name"]: (row["dtype"], row["shape"], row["sha256"]) for row in document["tensors"]}
     assert len(document["tensors"]) == len(got)
     for name in rows.keys() | got.keys():
         assert got.get(name) == rows.get(name), f"{name!r}: got {got.get(name)}, want {rows.get(name)}"
+    for row in document["tensors"]:
+        compare_statistics(row["name"], row["stats"], tensors[row["name"]])
     assert document["model_sha256"] == model, f"model: got {document['model_sha256']}, want {model}"
     lines = inspect(program, [source, "--digests", *options]).splitlines()
     assert lines[-1] == f"sha256  {model}  (model)", lines[-1]
