@@ -39,6 +39,7 @@
     X(CRC_MISMATCH, 1)          /* a stored CRC-32 differs from that of the bytes read */                              \
     X(HASH_MISMATCH, 1)         /* a file's hash differs from a recorded one */                                        \
     X(NOT_INTACT, 1)            /* llavamed_verify(): something in the directory is wrong; the findings say what */    \
+    X(TENSORS_DIFFER, 1)        /* llavamed_diff(): the two checkpoints do not hold the same tensors */                \
     X(USAGE, 2)                 /* a setting that makes no sense */                                                    \
     X(NOT_SUPPORTED_YET, 2)     /* an option or form that a later version will know */                                 \
     X(MEMORY_TOO_SMALL, 2)      /* max_memory below the least that works */                                            \

@@ -2,6 +2,7 @@
 /* llavamed-inspect: what a checkpoint holds. Arguments in, one library call, a report out. */
 #include <string.h>
 
+#include "cli/diff_report.h"
 #include "cli/display.h"
 #include "cli/inspect_args.h"
 #include "cli/inspect_report.h"
@@ -45,16 +46,82 @@ static int report_end(const struct inspect_args *args, const struct llavamed_ins
     return exit_status;
 }
 
+/* The same of --diff. */
+static int report_diff(const struct inspect_args *args, const struct diff_report *report)
+{
+    int exit_status = llavamed_exit_status(report->error);
+    bool is_compared = report->error->status == LLAVAMED_OK || report->error->status == LLAVAMED_STATUS_TENSORS_DIFFER;
+    if (exit_status != 0) {
+        messages_error(stderr, report->error);
+    }
+    if (args->json) {
+        diff_report_json(stdout, report);
+        return program_finish_stdout(exit_status);
+    }
+    if (is_compared && !args->quiet) {
+        diff_report_table(stdout, report, args->tensors);
+        return program_finish_stdout(exit_status);
+    }
+    return exit_status;
+}
+
+static int run_diff(const struct inspect_args *args, const struct llavamed_observer *observer, struct display *display)
+{
+    const struct llavamed_diff_settings settings = {
+        .source = args->settings.source,
+        .other = args->other,
+        .max_memory_bytes = args->settings.max_memory_bytes,
+        .n_threads = args->settings.n_threads,
+        .stop_signal = args->settings.stop_signal,
+    };
+    struct llavamed_diff_result result = {0};
+    struct llavamed_error error = {0};
+    if (llavamed_diff(&settings, observer, &result, &error) == LLAVAMED_OK) {
+        memset(&error, 0, sizeof error);
+    }
+    display_clear(display);
+    const struct diff_report report = {&settings, &result, &error, program_peak_rss_bytes()};
+    int exit_status = report_diff(args, &report);
+    llavamed_diff_result_free(&result);
+    return exit_status;
+}
+
+static int run_inspect(const struct inspect_args *args, const struct llavamed_observer *observer,
+                       struct display *display)
+{
+    struct llavamed_inspect_result result = {0};
+    struct llavamed_error error = {0};
+    if (llavamed_inspect(&args->settings, observer, &result, &error) == LLAVAMED_OK) {
+        memset(&error, 0, sizeof error);
+    }
+    display_clear(display);
+    int exit_status = report_end(args, &result, &error);
+    llavamed_inspect_result_free(&result);
+    return exit_status;
+}
+
+/* The arguments were not understood. */
+static int refuse(const struct inspect_args *args, const struct llavamed_error *error)
+{
+    const struct llavamed_inspect_result nothing = {0};
+    if (!args->diffs) {
+        return report_end(args, &nothing, error);
+    }
+    const struct llavamed_diff_settings settings = {.source = args->settings.source, .other = args->other};
+    const struct llavamed_diff_result no_diff = {0};
+    const struct diff_report report = {&settings, &no_diff, error, program_peak_rss_bytes()};
+    return report_diff(args, &report);
+}
+
 int main(int argc, char *argv[])
 {
     if (!program_occupy_descriptors()) {
         return 6;
     }
     struct inspect_args args;
-    struct llavamed_inspect_result result = {0};
     struct llavamed_error error = {0};
     if (inspect_args_parse(argc, argv, &args, &error) != LLAVAMED_OK) {
-        return report_end(&args, &result, &error);
+        return refuse(&args, &error);
     }
     switch (args.action) {
     case OPTIONS_HELP:
@@ -70,11 +137,5 @@ int main(int argc, char *argv[])
     display_init(&display, args.progress, args.quiet, false);
     const struct llavamed_observer observer = display_observer(&display);
     args.settings.stop_signal = program_catch_signals();
-    if (llavamed_inspect(&args.settings, &observer, &result, &error) == LLAVAMED_OK) {
-        memset(&error, 0, sizeof error);
-    }
-    display_clear(&display);
-    int exit_status = report_end(&args, &result, &error);
-    llavamed_inspect_result_free(&result);
-    return exit_status;
+    return args.other == NULL ? run_inspect(&args, &observer, &display) : run_diff(&args, &observer, &display);
 }

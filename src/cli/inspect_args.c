@@ -9,6 +9,7 @@ enum inspect_option {
     INSPECT_OPTION_TENSORS,
     INSPECT_OPTION_DIGESTS,
     INSPECT_OPTION_STATS,
+    INSPECT_OPTION_DIFF,
     INSPECT_OPTION_THREADS,
     INSPECT_OPTION_MAX_MEMORY,
     INSPECT_OPTION_PROGRESS,
@@ -34,12 +35,16 @@ static const struct option_row inspect_rows[INSPECT_OPTION_COUNT] = {
     {.id = INSPECT_OPTION_STATS,
      .name = "stats",
      .help = "read all and print minimum, maximum, mean, RMS and counts per tensor, instead of the table"},
+    {.id = INSPECT_OPTION_DIFF,
+     .name = "diff",
+     .value = "OTHER",
+     .help = "read all of SOURCE and OTHER and print which tensors differ, and by how much"},
     {.id = INSPECT_OPTION_THREADS,
      .short_name = 'j',
      .name = "threads",
      .value = "N",
-     .help = "workers for that [0: one per usable core]"},
-    {.id = INSPECT_OPTION_MAX_MEMORY, .name = "max-memory", .value = "SIZE", .help = "buffers for that [256MiB]"},
+     .help = "workers for these [0: one per usable core]"},
+    {.id = INSPECT_OPTION_MAX_MEMORY, .name = "max-memory", .value = "SIZE", .help = "buffers for these [256MiB]"},
     {.id = INSPECT_OPTION_PROGRESS,
      .name = "progress",
      .value = "auto|always|never",
@@ -57,14 +62,15 @@ static const struct option_row inspect_rows[INSPECT_OPTION_COUNT] = {
 const struct option_table inspect_options = {
     .rows = inspect_rows,
     .n_rows = INSPECT_OPTION_COUNT,
-    .before = "Usage: llavamed-inspect SOURCE [options]\n\n"
-              "Lists what a checkpoint holds, from its headers, or digests\n"
-              "or statistics of its tensors.\n\n",
+    .before = "Usage: llavamed-inspect SOURCE [options]\n"
+              "       llavamed-inspect SOURCE --diff OTHER [options]\n\n"
+              "Lists what a checkpoint holds, from its headers, or digests or\n"
+              "statistics of its tensors; compares it with another.\n\n",
     .after = "\nA SOURCE is a directory in Hugging Face form or in Meta's, a .zip of the first,\n"
              "a weights file, or ORG/NAME[@REVISION] in the local Hugging Face cache.\n"
              "A SIZE is in bytes or has a unit: KB MB GB TB (decimal), KiB MiB GiB TiB.\n"
-             "Exit status: 0 done, 1 a checksum differs, 2 usage, 3 input, 6 stopped\n"
-             "part-way, 70 bug, 128+N signal N.\n",
+             "Exit status: 0 done, 1 a checksum or --diff differs, 2 usage, 3 input,\n"
+             "6 stopped part-way, 70 bug, 128+N signal N.\n",
 };
 
 static enum llavamed_status take_inspect_option(void *context, const struct option_given *given,
@@ -80,6 +86,9 @@ static enum llavamed_status take_inspect_option(void *context, const struct opti
         break;
     case INSPECT_OPTION_STATS:
         args->settings.stats = true;
+        break;
+    case INSPECT_OPTION_DIFF:
+        args->other = given->value;
         break;
     case INSPECT_OPTION_THREADS:
         return option_take_threads(given, &args->settings.n_threads, error);
@@ -126,6 +135,10 @@ static enum llavamed_status check_inspect_args(const struct inspect_args *args, 
     if (args->quiet && args->progress == DISPLAY_PROGRESS_ALWAYS) {
         return cli_fail(error, LLAVAMED_STATUS_USAGE, "-q contradicts --progress always");
     }
+    if (args->other != NULL && (settings->digests || settings->stats)) {
+        return cli_fail(error, LLAVAMED_STATUS_USAGE, "--diff contradicts %s",
+                        settings->digests ? "--digests" : "--stats");
+    }
     if (!args->json && args->tensors + settings->digests + settings->stats > 1) {
         (void)cli_fail(error, LLAVAMED_STATUS_USAGE, "only one of --tensors, --digests and --stats can be printed");
         cli_hint(error, "--json has all that is asked for");
@@ -144,6 +157,7 @@ enum llavamed_status inspect_args_parse(int argc, char *const argv[], struct ins
     if (status == LLAVAMED_OK && args->action == OPTIONS_RUN) {
         status = check_inspect_args(args, error);
     }
+    args->diffs = args->other != NULL || options_count(&inspect_options, argc, argv, INSPECT_OPTION_DIFF) > 0;
     args->json = args->json || options_count(&inspect_options, argc, argv, INSPECT_OPTION_JSON) > 0;
     return status;
 }

@@ -70,7 +70,10 @@ static enum crew_turn take_locked(void *state, unsigned worker)
 static uint64_t chunk_of(const struct pass_run *run, size_t tensor)
 {
     uint64_t element_bytes = dtype_bytes(run->set->tensors[tensor].dtype);
-    uint64_t grain = run->n_streams > 0 ? 1 : source_grain(run->pass->source, tensor);
+    const struct tensor_pass *pass = run->pass;
+    uint64_t grain = pass->grain != NULL    ? pass->grain(pass->state, tensor)
+                     : run->n_streams > 0 ? 1
+                                          : source_grain(pass->source, tensor);
     uint64_t most = run->share_bytes / element_bytes;
     uint64_t usual = min_u64(CHUNK_BYTES_USUAL / element_bytes, most);
     if (grain > most) {

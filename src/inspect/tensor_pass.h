@@ -20,6 +20,8 @@ struct tensor_pass {
     const char *check;                        /* as in struct llavamed_progress; static */
 
     void *state; /* given to every call */
+    /* May be NULL: source_grain() of the tensor. Else what is to be read at once, as that has it. On any thread. */
+    uint64_t (*grain)(void *state, size_t tensor);
     /*
      * On the worker's thread. For each tensor begin() once, feed() for all its elements in order, some at a time and
      * none for a tensor that has none, and end(). A worker has one tensor at a time. After a failure there is no end().

@@ -1,10 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The order of the sums, which docs/llavamed-inspect.md promises. Elements are taken in blocks of BLOCK_ELEMS from the
- * first on; the last one may be shorter. Within a block element i is added to sum i mod 8, so that a machine can do
- * several at a time; these are added as ((0 + 1) + (2 + 3)) + ((4 + 5) + (6 + 7)). The sums of the blocks are added in
- * order, with what rounding takes kept apart (Neumaier, ZAMM 54, 1974) and added at the end. What is not finite counts
- * as 0 in a sum. Squares of F16, BF16 and F32 are exact in a double. -ffp-contract=off keeps products and sums apart.
+ * What is not finite counts as 0 in a sum. Squares of F16, BF16 and F32 are exact in a double; -ffp-contract=off keeps
+ * products and sums apart.
  */
 #include "inspect/tensor_stats.h"
 
@@ -12,8 +9,6 @@
 #include <string.h>
 
 #include "core/checked.h"
-
-#define BLOCK_ELEMS 4096
 
 bool tensor_stats_fits(enum dtype dtype)
 {
@@ -105,19 +100,19 @@ static void add_value(struct tensor_stats *stats, size_t lane, double value)
 /* Whole groups of eight, all finite, which begin at a lane of 0: what nearly all elements are in. */
 static void add_groups(struct tensor_stats *stats, const float *values, size_t n_groups)
 {
-    float low[TENSOR_STATS_LANES];
-    float high[TENSOR_STATS_LANES];
-    double sum[TENSOR_STATS_LANES];
-    double squares[TENSOR_STATS_LANES];
+    float low[ORDERED_SUM_LANES];
+    float high[ORDERED_SUM_LANES];
+    double sum[ORDERED_SUM_LANES];
+    double squares[ORDERED_SUM_LANES];
     memcpy(sum, stats->sum.lanes, sizeof sum);
     memcpy(squares, stats->squares.lanes, sizeof squares);
-    for (size_t k = 0; k < TENSOR_STATS_LANES; k++) {
+    for (size_t k = 0; k < ORDERED_SUM_LANES; k++) {
         low[k] = INFINITY;
         high[k] = -INFINITY;
     }
     for (size_t i = 0; i < n_groups; i++) {
-        for (size_t k = 0; k < TENSOR_STATS_LANES; k++) {
-            float value = values[i * TENSOR_STATS_LANES + k];
+        for (size_t k = 0; k < ORDERED_SUM_LANES; k++) {
+            float value = values[i * ORDERED_SUM_LANES + k];
             low[k] = value < low[k] ? value : low[k];
             high[k] = value > high[k] ? value : high[k];
             sum[k] += (double)value;
@@ -126,21 +121,10 @@ static void add_groups(struct tensor_stats *stats, const float *values, size_t n
     }
     memcpy(stats->sum.lanes, sum, sizeof sum);
     memcpy(stats->squares.lanes, squares, sizeof squares);
-    for (size_t k = 0; k < TENSOR_STATS_LANES && n_groups > 0; k++) {
+    for (size_t k = 0; k < ORDERED_SUM_LANES && n_groups > 0; k++) {
         stats->found.min = (double)low[k] < stats->found.min ? (double)low[k] : stats->found.min;
         stats->found.max = (double)high[k] > stats->found.max ? (double)high[k] : stats->found.max;
     }
-}
-
-static void end_block(struct stats_sum *sum)
-{
-    const double *s = sum->lanes;
-    double block = ((s[0] + s[1]) + (s[2] + s[3])) + ((s[4] + s[5]) + (s[6] + s[7]));
-    double total = sum->total + block;
-    double lost = fabs(sum->total) >= fabs(block) ? (sum->total - total) + block : (block - total) + sum->total;
-    sum->total = total;
-    sum->lost += lost;
-    memset(sum->lanes, 0, sizeof sum->lanes);
 }
 
 /* Elements of one block: `values` are the same as floats, unless they are doubles. */
@@ -148,10 +132,10 @@ static void add_elements(struct tensor_stats *stats, const uint8_t *elems, const
                          bool all_finite)
 {
     size_t i = 0;
-    if (values != NULL && all_finite && stats->n_in_block % TENSOR_STATS_LANES == 0) {
-        size_t n_groups = n_elems / TENSOR_STATS_LANES;
+    if (values != NULL && all_finite && stats->n_in_block % ORDERED_SUM_LANES == 0) {
+        size_t n_groups = n_elems / ORDERED_SUM_LANES;
         add_groups(stats, values, n_groups);
-        i = n_groups * TENSOR_STATS_LANES;
+        i = n_groups * ORDERED_SUM_LANES;
     }
     for (; i < n_elems; i++) {
         double value;
@@ -160,12 +144,12 @@ static void add_elements(struct tensor_stats *stats, const uint8_t *elems, const
         } else {
             memcpy(&value, elems + i * sizeof value, sizeof value);
         }
-        add_value(stats, (stats->n_in_block + i) % TENSOR_STATS_LANES, value);
+        add_value(stats, (stats->n_in_block + i) % ORDERED_SUM_LANES, value);
     }
     stats->n_in_block += n_elems;
-    if (stats->n_in_block == BLOCK_ELEMS) {
-        end_block(&stats->sum);
-        end_block(&stats->squares);
+    if (stats->n_in_block == ORDERED_SUM_BLOCK) {
+        ordered_sum_end_block(&stats->sum);
+        ordered_sum_end_block(&stats->squares);
         stats->n_in_block = 0;
     }
 }
@@ -176,10 +160,10 @@ void tensor_stats_feed(struct tensor_stats *stats, const void *elems, size_t n_e
     const size_t element_bytes = sizes[stats->type];
     const uint8_t *next = elems;
     struct llavamed_inspect_stats *found = &stats->found;
-    float values[BLOCK_ELEMS];
+    float values[ORDERED_SUM_BLOCK];
     stats->n_elems += n_elems;
     while (n_elems > 0) {
-        size_t n = (size_t)min_u64(n_elems, BLOCK_ELEMS - stats->n_in_block);
+        size_t n = (size_t)min_u64(n_elems, ORDERED_SUM_BLOCK - stats->n_in_block);
         uint64_t n_odd = found->n_nan + found->n_infinite;
         uint64_t n_overflow = 0;
         switch (stats->type) {
@@ -212,8 +196,6 @@ struct llavamed_inspect_stats tensor_stats_end(struct tensor_stats *stats)
 {
     struct llavamed_inspect_stats found = stats->found;
     uint64_t n_finite = stats->n_elems - found.n_nan - found.n_infinite;
-    end_block(&stats->sum);
-    end_block(&stats->squares);
     found.is_known = true;
     found.n_finite = n_finite;
     if (n_finite == 0) {
@@ -221,7 +203,7 @@ struct llavamed_inspect_stats tensor_stats_end(struct tensor_stats *stats)
         found.max = 0;
         return found;
     }
-    found.mean = (stats->sum.total + stats->sum.lost) / (double)n_finite;
-    found.rms = sqrt((stats->squares.total + stats->squares.lost) / (double)n_finite);
+    found.mean = ordered_sum_end(&stats->sum) / (double)n_finite;
+    found.rms = sqrt(ordered_sum_end(&stats->squares) / (double)n_finite);
     return found;
 }

@@ -1,30 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Statistics of one tensor's elements, told in order. They are a function of the elements alone, to the last bit,
- * however many come at a time and on any machine: sums are of doubles, in the order that tensor_stats.c tells.
+ * however many come at a time and on any machine: sums are of doubles, in the order of ordered_sum.h.
  */
 #ifndef INSPECT_TENSOR_STATS_H
 #define INSPECT_TENSOR_STATS_H
 
+#include "inspect/ordered_sum.h"
 #include "kernel/kernel.h"
 #include "llavamed.h"
-
-#define TENSOR_STATS_LANES 8
-
-/* A sum and what rounding took from it. */
-struct stats_sum {
-    double lanes[TENSOR_STATS_LANES]; /* of the block that is not full */
-    double total;
-    double lost;
-};
 
 struct tensor_stats {
     enum kernel_type type;
     const struct kernel_set *kernels; /* borrowed */
     size_t n_in_block;
     uint64_t n_elems;
-    struct stats_sum sum;
-    struct stats_sum squares;
+    struct ordered_sum sum;
+    struct ordered_sum squares;
     struct llavamed_inspect_stats found; /* but for mean and rms */
 };
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What llavamed-inspect lists of random tensors: digests against torch's bytes hashed by hashlib, statistics against
-torch's.
+"""What llavamed-inspect lists of random tensors: digests against torch's bytes hashed by hashlib, statistics and
+differences against torch's.
 
 Each case is one set of tensors, saved by the real libraries in every form: safetensors, one and in shards; torch files,
 in the zip and the legacy form, plain, tangled (parameters, slices, shared storages) and transposed in storage; zip
@@ -135,6 +135,37 @@ def compare(program, rng, source, tensors):
         assert lines[:-1] == [f"sha256  {rows[name][2]}  {name}" for name in sorted(rows)], lines[:3]
 
 
+def compare_difference(program, scratch, source, tensors):
+    """--diff with the same tensors, the lowest bit of each float of 32 bits or less flipped."""
+    flipped, changed = {}, set()
+    for name, tensor in tensors.items():
+        flipped[name] = tensor.detach().clone(memory_format=torch.contiguous_format)
+        if tensor.dtype in (torch.float16, torch.bfloat16, torch.float32) and tensor.numel():
+            checkpoints.bits(flipped[name]).bitwise_xor_(1)
+            changed.add(name)
+    safetensors.torch.save_file(flipped, f"{scratch}/flipped.safetensors")
+    result = subprocess.run([program, source, "--diff", f"{scratch}/flipped.safetensors", "--json", "-q"],
+                            stdin=subprocess.DEVNULL, capture_output=True, timeout=300, check=False)
+    document = json.loads(result.stdout)
+    assert result.returncode == (1 if changed else 0), result.stderr
+    assert {row["name"] for row in document["tensors"]} == set(tensors)
+    for row in document["tensors"]:
+        name, got = row["name"], row["elements"]
+        if name not in changed:
+            assert row["kind"] == "equal" and got["different"] == 0, row
+            continue
+        a, b = tensors[name].detach().reshape(-1), flipped[name].reshape(-1)
+        nan = int((a.isnan() | b.isnan()).sum())
+        apart = (a.double() - b.double()).abs()
+        apart = apart[apart.isfinite()]
+        want = {"kind": "bits", "different": a.numel(), "first": 0, "nan": nan,
+                "max": float(apart.max()) if apart.numel() else 0.0,
+                "ulps": [{"up_to": 1, "elements": a.numel() - nan}] if nan < a.numel() else []}
+        assert {**{key: got[key] for key in want if key != "kind"}, "kind": row["kind"]} == want, (row, want)
+        rms = float(apart.square().mean().sqrt()) if apart.numel() else 0.0
+        assert abs(got["rms"] - rms) <= 1e-12 * rms, (row, rms)
+
+
 def compare_document(rng, tensors, scratch):
     """The Python program in docs/digests.md."""
     with open(os.path.join(HERE, "../../docs/digests.md"), encoding="utf-8") as file:
@@ -158,6 +189,7 @@ def run_case(program, seed):
         for what, source, held in sources(maker, tensors, scratch):
             try:
                 compare(program, maker.random, source, held)
+                compare_difference(program, scratch, source, held)
                 n_passed += 1
             except Exception:
                 n_failed += 1

@@ -53,7 +53,7 @@ files=$(LINT_ROOT=. "$here/files.sh" c | grep -E '^(src|include)/') || exit 2
     /^[ ]*#[ ]*include[ ]*"/ {
         split($0, quoted, "\"")
         header = quoted[2]
-        ok = header == "llavamed.h"
+        ok = header == "llavamed.h" || header == "llavamed_diff.h"
         n_allowed = split(allowed[folder], prefix, " ")
         for (i = 1; i <= n_allowed; i++) {
             ok = ok || index(header, prefix[i]) == 1
