@@ -20,10 +20,9 @@
 #include "core/checked.h"
 #include "core/crew.h"
 #include "integrity/crc32.h"
-#include "merge/pipeline_parts.h"
+#include "merge/pipeline_shard.h"
 #include "merge/pipeline_stream.h"
 #include "merge/schedule.h"
-#include "merge/shard_segments.h"
 #include "merge/tile_keep.h"
 #include "merge/tile_share.h"
 
@@ -41,12 +40,9 @@ enum lane_state { LANE_IDLE, LANE_STARTING, LANE_RUNNING, LANE_FINISHED };
 
 struct lane {
     enum lane_state state;
-    struct pipeline_frame *frame;
     const struct schedule_shard *planned;
     size_t n_left; /* steps of which not every tile is claimed */
-    struct output_file *file;
-    struct sha256_stream *sha256;
-    struct shard_segments segments;
+    struct pipeline_shard out;
     bool busy; /* a worker hashes, starts or finishes it */
     struct slot *first;
     struct slot *last;
@@ -98,52 +94,6 @@ static struct lane *lane_of(const struct pipeline *pipeline, const struct schedu
 {
     size_t shard = pipeline->frames[part->plan].job->plan->tensors[part->tensor].shard;
     return &pipeline->lanes[pipeline->lane_of[pipeline->first_shard[part->plan] + shard]];
-}
-
-/* ---- Starting and finishing a shard ------------------------------------------------------------------------- */
-
-/* Writes and hashes what stands before data `until` of the lane's shard and is not written yet. */
-static enum llavamed_status lane_segments(struct lane *lane, size_t until, struct llavamed_error *error)
-{
-    uint64_t n_bytes = 0;
-    enum llavamed_status status =
-        shard_segments_write(&lane->segments, until, lane->file, lane->sha256, &n_bytes, error);
-    atomic_fetch_add(&lane->frame->written_bytes, n_bytes);
-    atomic_fetch_add(&lane->frame->hashed_bytes, n_bytes);
-    return status;
-}
-
-static enum llavamed_status lane_start(struct lane *lane, struct llavamed_error *error)
-{
-    const struct pipeline_frame *frame = lane->frame;
-    size_t shard = lane->planned->shard;
-    enum llavamed_status status = pipeline_create_shard(lane->frame, shard, &lane->file, error);
-    if (status == LLAVAMED_OK) {
-        status = sha256_create(&lane->sha256, error);
-    }
-    if (status == LLAVAMED_OK) {
-        status =
-            shard_segments_init(&lane->segments, &frame->job->plan->shards[shard], frame->outcome->tensors, error);
-    }
-    return status == LLAVAMED_OK ? lane_segments(lane, 0, error) : status;
-}
-
-static enum llavamed_status lane_finish(struct lane *lane, struct llavamed_error *error)
-{
-    const struct pipeline_frame *frame = lane->frame;
-    size_t shard = lane->planned->shard;
-    enum llavamed_status status = lane_segments(lane, frame->job->plan->shards[shard].layout.n_data, error);
-    shard_segments_deinit(&lane->segments);
-    if (status == LLAVAMED_OK) {
-        status = sha256_finish(lane->sha256, frame->outcome->shard_sha256[shard], error);
-    }
-    sha256_free(lane->sha256);
-    lane->sha256 = NULL;
-    if (status == LLAVAMED_OK) {
-        status = pipeline_finish_shard(lane->frame, lane->file, error);
-        lane->file = NULL;
-    }
-    return status;
 }
 
 /* ---- Convoys ------------------------------------------------------------------------------------------------- */
@@ -207,9 +157,9 @@ static size_t find_places_locked(struct pipeline *pipeline, const struct convoy 
         if (lane->state != LANE_RUNNING) {
             return 0;
         }
-        pipeline->places[n] = (struct tile_place){lane->frame->job, part->tensor, part->position};
-        worker->shares[n].job = lane->frame->job;
-        worker->shares[n].file = lane->file;
+        pipeline->places[n] = (struct tile_place){lane->out.frame->job, part->tensor, part->position};
+        worker->shares[n].job = lane->out.frame->job;
+        worker->shares[n].file = lane->out.file;
         pipeline->tiles[n].tensor = (size_t)(lane - pipeline->lanes); /* until the tile is cut */
         n++;
     }
@@ -345,21 +295,8 @@ static enum llavamed_status do_tiles(struct worker *worker, struct llavamed_erro
     enum llavamed_status status = tile_make_all(worker->shares, worker->n_slots, &room, error);
     for (size_t i = 0; status == LLAVAMED_OK && i < worker->n_slots; i++) {
         const struct tile_share *share = &worker->shares[i];
-        struct pipeline_frame *frame = worker->slots[i]->lane->frame;
+        struct pipeline_frame *frame = worker->slots[i]->lane->out.frame;
         atomic_fetch_add(share->reused ? &frame->reused_bytes : &frame->written_bytes, share->tile->n_bytes);
-    }
-    return status;
-}
-
-static enum llavamed_status do_hash(const struct worker *worker, struct llavamed_error *error)
-{
-    const struct slot *slot = worker->slots[0];
-    enum llavamed_status status = lane_segments(worker->lane, slot->tile.position, error);
-    if (status == LLAVAMED_OK) {
-        status = sha256_update(worker->lane->sha256, slot->bytes, slot->tile.n_bytes, error);
-    }
-    if (status == LLAVAMED_OK) {
-        atomic_fetch_add(&worker->lane->frame->hashed_bytes, slot->tile.n_bytes);
     }
     return status;
 }
@@ -370,11 +307,11 @@ static enum llavamed_status work(void *state, unsigned number, struct llavamed_e
     struct worker *worker = &pipeline->workers[number];
     switch (worker->kind) {
     case WORK_START:
-        return lane_start(worker->lane, error);
+        return pipeline_shard_start(&worker->lane->out, error);
     case WORK_FINISH:
-        return lane_finish(worker->lane, error);
+        return pipeline_shard_finish(&worker->lane->out, error);
     case WORK_HASH:
-        return do_hash(worker, error);
+        return pipeline_shard_hash(&worker->lane->out, &worker->slots[0]->tile, worker->slots[0]->bytes, error);
     case WORK_TILES:
         break;
     }
@@ -384,7 +321,7 @@ static enum llavamed_status work(void *state, unsigned number, struct llavamed_e
 /* Adds a hashed tile to its tensor's record. Tiles come here in file order, which joining the CRC-32 needs. */
 static void account_tile_locked(const struct slot *slot)
 {
-    struct pipeline_tensor *total = &slot->lane->frame->outcome->tensors[slot->tile.tensor];
+    struct pipeline_tensor *total = &slot->lane->out.frame->outcome->tensors[slot->tile.tensor];
     total->crc32 = crc32_join(total->crc32, slot->tally.crc32, slot->tile.n_bytes);
     pipeline_add_tile(total, &slot->tile, slot->bytes, &slot->tally);
 }
@@ -453,7 +390,7 @@ static void tell(void *state, size_t item, size_t n_told)
 {
     const struct pipeline *pipeline = state;
     const struct lane *lane = &pipeline->lanes[item];
-    pipeline_tell_shard(lane->frame, lane->planned->shard, n_told, pipeline->schedule.n_shards);
+    pipeline_tell_shard(lane->out.frame, lane->planned->shard, n_told, pipeline->schedule.n_shards);
 }
 
 /* ---- All of it ----------------------------------------------------------------------------------------------- */
@@ -490,7 +427,10 @@ static enum llavamed_status make_lanes(struct pipeline *pipeline, struct llavame
     for (size_t i = 0; i < n_shards; i++) {
         const struct schedule_shard *planned = &pipeline->schedule.shards[i];
         pipeline->lanes[i] = (struct lane){
-            .frame = &pipeline->frames[planned->plan], .planned = planned, .n_left = planned->n_steps};
+            .planned = planned,
+            .n_left = planned->n_steps,
+            .out = {.frame = &pipeline->frames[planned->plan], .shard = planned->shard},
+        };
         pipeline->lane_of[pipeline->first_shard[planned->plan] + planned->shard] = i;
     }
     return LLAVAMED_OK;
@@ -551,9 +491,7 @@ static enum llavamed_status allocate(struct pipeline *pipeline, struct llavamed_
 static void pipeline_deinit(struct pipeline *pipeline)
 {
     for (size_t i = 0; pipeline->lanes != NULL && i < pipeline->schedule.n_shards; i++) {
-        output_file_close(pipeline->lanes[i].file);
-        sha256_free(pipeline->lanes[i].sha256);
-        shard_segments_deinit(&pipeline->lanes[i].segments);
+        pipeline_shard_deinit(&pipeline->lanes[i].out);
     }
     if (pipeline->workers != NULL) {
         free(pipeline->workers[0].slots);
