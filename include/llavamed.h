@@ -188,6 +188,8 @@ struct llavamed_settings {
     bool allow_unknown_base;           /* PAIR_WRONG_BASE and PAIR_FULL_DELTA become warnings */
     bool no_resume;                    /* start over where an interrupted run could be continued */
     bool force;                        /* replace an OUT that this library wrote, or that is empty */
+    bool digests;                      /* also the digests of docs/digests.md, of the result: a second hash of each
+                                          of its bytes. They are in the result and in the manifest */
     bool dry_run;                      /* stop after the plan; result is filled, nothing is created */
     const volatile int *stop_signal;   /* NULL, or polled: non-zero ends the run as INTERRUPTED with that number;
                                           handlers and other threads store into it atomically (__atomic_store_n) */
@@ -234,6 +236,11 @@ struct llavamed_action_report {
     uint64_t out_bytes; /* 0 for "drop" */
 };
 
+struct llavamed_tensor_digest {
+    char *name;      /* owned: UTF-8, not made printable */
+    char sha256[65]; /* lower-case hex */
+};
+
 /*
  * What workers spend their time with, with names for --json. One that is read on another thread's behalf is with the
  * thread that does it; each moment is in one phase alone.
@@ -243,7 +250,7 @@ struct llavamed_action_report {
     X(INFLATE, "inflate")         /* of compressed archives */                                                         \
     X(ADD, "add")                 /* converting and adding elements */                                                 \
     X(CRC32, "crc32")             /* of tiles, and of what is read where the input records one */                      \
-    X(SHA256, "sha256")           /* of the shards */                                                                  \
+    X(SHA256, "sha256")           /* of the shards, and with digests of their tensors */                               \
     X(WRITE, "write")             /* handing bytes to the system */                                                    \
     X(SYNC, "sync")               /* starting write-back and waiting for it, fsync */                                  \
     X(WAIT_HASH, "wait_hash")     /* all buffers taken, by tiles that wait for the hash of their shard too */          \
@@ -299,6 +306,9 @@ struct llavamed_result {
     uint64_t n_nan;      /* elements of the result */
     uint64_t n_infinite;
     uint64_t n_rounded;  /* sums that the result's dtype cannot hold exactly */
+    struct llavamed_tensor_digest *digests; /* owned, in the manifest's order; with settings.digests, once merged */
+    size_t n_digests;
+    char model_sha256[65]; /* the digest of the model; empty without them */
     char *manifest_sha256; /* hex, owned; NULL unless published */
     char *started_over;  /* owned; NULL, or why what an interrupted run had written was of no use */
     char **warnings;     /* owned */

@@ -31,6 +31,8 @@ static bool *flag_of(struct apply_args *args, enum apply_option id)
         return &args->settings.force;
     case APPLY_OPTION_NO_RESUME:
         return &args->settings.no_resume;
+    case APPLY_OPTION_DIGESTS:
+        return &args->settings.digests;
     case APPLY_OPTION_DRY_RUN:
         return &args->settings.dry_run;
     case APPLY_OPTION_QUIET:

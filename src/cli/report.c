@@ -39,6 +39,15 @@ static void emit_result(struct json_emit *emit, const struct llavamed_result *re
     json_emit_number(emit, "infinite", result->n_infinite);
     json_emit_number(emit, "rounded", result->n_rounded);
     json_emit_end(emit, '}');
+    json_emit_begin(emit, "digests", '[');
+    for (size_t i = 0; i < result->n_digests; i++) {
+        json_emit_begin(emit, NULL, '{');
+        json_emit_text(emit, "name", result->digests[i].name);
+        json_emit_text(emit, "sha256", result->digests[i].sha256);
+        json_emit_end(emit, '}');
+    }
+    json_emit_end(emit, ']');
+    json_emit_text(emit, "model_sha256", json_text_or_null(result->model_sha256));
     json_emit_text(emit, "manifest_sha256", result->manifest_sha256);
     json_emit_end(emit, '}');
 }
@@ -201,6 +210,16 @@ static void print_counts(FILE *stream, const struct llavamed_result *result, boo
     }
 }
 
+/* As llavamed-inspect --digests prints it. */
+static void print_digest(FILE *stream, const struct llavamed_result *result)
+{
+    char line[128];
+    if (result->model_sha256[0] != '\0') {
+        cli_format(line, sizeof line, "sha256  %s  (model)", result->model_sha256);
+        messages_line(stream, "digest", line);
+    }
+}
+
 static void print_next(FILE *stream, const char *out)
 {
     char line[LLAVAMED_MESSAGE_BYTES];
@@ -236,6 +255,7 @@ void report_print_summary(FILE *stream, const struct report *report, bool verbos
     cli_format(line, sizeof line, "%.600s: %zu tensors in %zu %s, %s", report->settings->out, result->n_tensors,
                result->n_shards, result->n_shards == 1 ? "shard" : "shards", costs);
     messages_line(stream, "done", line);
+    print_digest(stream, result);
     print_next(stream, report->settings->out);
 }
 
@@ -254,6 +274,7 @@ void report_print_summary_all(FILE *stream, const struct report_all *report, boo
         cli_format(line, sizeof line, "%.600s: %zu tensors in %zu %s, %s", output->out, result->n_tensors,
                    result->n_shards, result->n_shards == 1 ? "shard" : "shards", written);
         messages_line(stream, "done", line);
+        print_digest(stream, result);
         print_next(stream, output->out);
     }
     if (report->error->status == LLAVAMED_OK) {

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/sort.h"
+
 /* A dtype's name, and 20 digits and a comma for each dimension. */
 #define HEAD_BYTES (64 + 21 * TENSOR_DIGEST_RANK_MAX)
 
@@ -30,6 +32,18 @@ enum llavamed_status tensor_digest_begin(const char *dtype, const uint64_t *shap
         sha256_free(stream);
     }
     return status;
+}
+
+static int compare_names(const void *a, const void *b)
+{
+    const struct tensor_digest *tensor_a = a;
+    const struct tensor_digest *tensor_b = b;
+    return strcmp(tensor_a->name, tensor_b->name);
+}
+
+void tensor_digests_sort(struct tensor_digest *tensors, size_t n)
+{
+    sort_array(tensors, n, sizeof *tensors, compare_names);
 }
 
 static enum llavamed_status add_tensors(struct sha256_stream *stream, const struct tensor_digest *tensors, size_t n,

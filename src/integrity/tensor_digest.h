@@ -26,6 +26,9 @@ struct tensor_digest {
     const char *hex; /* lower case */
 };
 
+/* In ascending order of the bytes of the names. */
+void tensor_digests_sort(struct tensor_digest *tensors, size_t n);
+
 /* Of tensors in ascending order of the bytes of their names (strcmp()), none twice. */
 enum llavamed_status model_digest_of(const struct tensor_digest *tensors, size_t n, char hex[SHA256_HEX_BYTES],
                                      struct llavamed_error *error) LLAVAMED_CHECK;

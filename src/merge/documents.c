@@ -22,7 +22,7 @@
 /* Fixed texts, the card and the frame of the manifest, generously. */
 #define FIXED_TEXT_BYTES 65536
 /* A tensor's line in the manifest beside its names, and its shape. */
-#define TENSOR_LINE_BYTES 768
+#define TENSOR_LINE_BYTES 896
 
 struct copied_file {
     const struct source_small_file *file; /* borrowed */

@@ -145,6 +145,9 @@ static void append_head(struct buffer *out, const struct plan *plan, const struc
                   (unsigned long long)totals.n_infinite, (unsigned long long)totals.n_rounded,
                   (unsigned long long)totals.n_overflow);
     append_exact(out, totals.n_added, &totals.added);
+    if (job->outcome->tensor_sha256 != NULL) {
+        buffer_printf(out, ", \"model_sha256\": \"%s\"", job->outcome->model_sha256);
+    }
     buffer_append_text(out, "},\n");
 }
 
@@ -170,9 +173,10 @@ static void append_files(struct buffer *out, const struct plan *plan, const stru
 }
 
 static void append_tensor(struct buffer *out, const struct plan *plan, size_t index,
-                          const struct pipeline_tensor *found)
+                          const struct pipeline_outcome *outcome)
 {
     const struct plan_tensor *tensor = &plan->tensors[index];
+    const struct pipeline_tensor *found = &outcome->tensors[index];
     char shape[TENSOR_SHAPE_TEXT_BYTES];
     buffer_append_text(out, "    {\"name\": ");
     json_append_ascii(out, tensor->out.name);
@@ -181,6 +185,9 @@ static void append_tensor(struct buffer *out, const struct plan *plan, size_t in
         dtype_name(tensor->out.dtype), tensor_shape_text(&tensor->out, shape));
     json_append_ascii(out, plan->shards[tensor->shard].name);
     buffer_printf(out, ", \"crc32\": \"%08x\"", (unsigned)found->crc32);
+    if (outcome->tensor_sha256 != NULL) {
+        buffer_printf(out, ", \"sha256\": \"%s\"", outcome->tensor_sha256[index]);
+    }
     append_count(out, "nan", found->counts.n_nan);
     append_count(out, "infinite", found->counts.n_infinite);
     append_count(out, "rounded", found->counts.n_rounded);
@@ -210,7 +217,7 @@ enum llavamed_status manifest_write(struct document_file *document, const struct
     buffer_append_text(out, "  \"tensors\": [");
     for (size_t i = 0; i < plan->n_tensors; i++) {
         buffer_append_text(out, comma(i));
-        append_tensor(out, plan, i, &job->outcome->tensors[i]);
+        append_tensor(out, plan, i, job->outcome);
         if (i % 1024 == 1023) {
             enum llavamed_status status = document_flush(document, error);
             if (status != LLAVAMED_OK) {

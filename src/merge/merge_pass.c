@@ -182,6 +182,7 @@ static struct pipeline_job job_of(struct merge_run *run)
         .observer = &run->watch,
         .journal = run->journal,
         .continues = run->continues,
+        .digests = run->settings->digests,
     };
 }
 
@@ -256,11 +257,14 @@ static enum llavamed_status make_shards(struct merge_batch *batch, size_t pass, 
     if (status == LLAVAMED_OK) {
         status = pipeline_run_jobs(jobs, n, outcomes, error);
     }
-    for (size_t i = batch->n_runs; status == LLAVAMED_OK && i > 0; i--) {
+    bool are_made = status == LLAVAMED_OK;
+    for (size_t i = batch->n_runs; are_made && i > 0; i--) {
         struct merge_run *run = &batch->runs[i - 1];
         if (run->pass == pass) {
             run->outcome = outcomes[--n];
-            result_note_outcome(run->result, &run->plan, &run->outcome);
+            if (status == LLAVAMED_OK) {
+                status = result_note_outcome(run->result, &run->plan, &run->outcome, error);
+            }
             batch->bytes_before += run->plan.file_bytes;
             batch->shards_before += run->plan.n_shards;
             if (run->is_first) {

@@ -11,6 +11,7 @@
 #include "merge/journal.h"
 #include "merge/pipeline_parts.h"
 #include "merge/pipeline_stream.h"
+#include "merge/shard_digests.h"
 #include "merge/tile_fit.h"
 
 #define TILE_BYTES_MIN 65536
@@ -82,6 +83,7 @@ void pipeline_outcome_deinit(struct pipeline_outcome *outcome)
 {
     free(outcome->tensors);
     free(outcome->shard_sha256);
+    free(outcome->tensor_sha256);
     memset(outcome, 0, sizeof *outcome);
 }
 
@@ -170,8 +172,12 @@ static enum llavamed_status frame_init(struct pipeline_frame *frame, struct llav
     struct pipeline_outcome *outcome = frame->outcome;
     outcome->tensors = calloc(plan->n_tensors + 1, sizeof *outcome->tensors);
     outcome->shard_sha256 = calloc(plan->n_shards + 1, sizeof *outcome->shard_sha256);
-    return outcome->tensors != NULL && outcome->shard_sha256 != NULL
-               ? LLAVAMED_OK
+    if (frame->job->digests) {
+        outcome->tensor_sha256 = calloc(plan->n_tensors + 1, sizeof *outcome->tensor_sha256);
+    }
+    bool all = outcome->tensors != NULL && outcome->shard_sha256 != NULL &&
+               (outcome->tensor_sha256 != NULL || !frame->job->digests);
+    return all ? LLAVAMED_OK
                : llavamed_fail_memory(error, plan->n_tensors * sizeof *outcome->tensors, "what becomes of tensors");
 }
 
@@ -216,6 +222,10 @@ static enum llavamed_status run_frames(struct pipeline_frame *frames, size_t n_f
     free(pool);
     for (size_t i = 0; status == LLAVAMED_OK && i < n_frames; i++) {
         status = check_unspoiled(frames[i].job, error);
+        if (status == LLAVAMED_OK && frames[i].job->digests) {
+            struct pipeline_outcome *outcome = frames[i].outcome;
+            status = shard_digests_of_model(frames[i].job->plan, outcome->tensor_sha256, outcome->model_sha256, error);
+        }
     }
     for (size_t i = 0; i < n_frames; i++) {
         struct pipeline_outcome *outcome = frames[i].outcome;

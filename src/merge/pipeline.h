@@ -55,6 +55,8 @@ struct pipeline_tensor {
 struct pipeline_outcome {
     struct pipeline_tensor *tensors;        /* owned, as plan->tensors */
     char (*shard_sha256)[SHA256_HEX_BYTES]; /* owned, as plan->shards */
+    char (*tensor_sha256)[SHA256_HEX_BYTES]; /* owned, as plan->tensors: their digests; NULL unless asked for */
+    char model_sha256[SHA256_HEX_BYTES];     /* the digest of the model; empty then */
     uint64_t written_bytes;
     uint64_t reused_bytes; /* of tiles that an interrupted run had written */
     uint64_t elapsed_ns;
@@ -71,6 +73,7 @@ struct pipeline_job {
     const struct run_guard *guard; /* may be NULL: asked before a shard is created and a tile is written */
     struct journal *journal; /* may be NULL: notes what is written, and knows what an interrupted run has written */
     bool continues;          /* shards of an interrupted run may be there */
+    bool digests;            /* of the tensors and of the model are wanted: a second hash of every byte */
     const struct kernel_set *kernels;
     struct pipeline_geometry geometry;
     const volatile int *stop_signal;          /* may be NULL */

@@ -23,6 +23,9 @@ enum llavamed_status pipeline_shard_start(struct pipeline_shard *shard, struct l
     if (status == LLAVAMED_OK) {
         status = shard_segments_init(&shard->segments, &plan->shards[shard->shard], outcome->tensors, error);
     }
+    if (status == LLAVAMED_OK) {
+        status = shard_digests_init(&shard->digests, plan, shard->shard, outcome->tensor_sha256, error);
+    }
     return status == LLAVAMED_OK ? write_segments(shard, 0, error) : status;
 }
 
@@ -32,6 +35,9 @@ enum llavamed_status pipeline_shard_hash(struct pipeline_shard *shard, const str
     enum llavamed_status status = write_segments(shard, tile->position, error);
     if (status == LLAVAMED_OK) {
         status = sha256_update(shard->sha256, bytes, tile->n_bytes, error);
+    }
+    if (status == LLAVAMED_OK) {
+        status = shard_digests_feed(&shard->digests, tile->tensor, bytes, tile->n_bytes, error);
     }
     if (status == LLAVAMED_OK) {
         atomic_fetch_add(&shard->frame->hashed_bytes, tile->n_bytes);
@@ -61,6 +67,7 @@ void pipeline_shard_deinit(struct pipeline_shard *shard)
     output_file_close(shard->file);
     sha256_free(shard->sha256);
     shard_segments_deinit(&shard->segments);
+    shard_digests_deinit(&shard->digests);
     shard->file = NULL;
     shard->sha256 = NULL;
 }

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A shard that is hashed while it is written: its segments, and its SHA-256 from its data in file order; for
- * pipeline_lanes.c alone. One thread at a time.
+ * A shard that is hashed while it is written: its segments, its SHA-256 and the digests of its tensors, from its data
+ * in file order; for pipeline_lanes.c alone. One thread at a time.
  */
 #ifndef MERGE_PIPELINE_SHARD_H
 #define MERGE_PIPELINE_SHARD_H
 
 #include "merge/pipeline_parts.h"
+#include "merge/shard_digests.h"
 #include "merge/shard_segments.h"
 
 struct pipeline_shard {
@@ -15,6 +16,7 @@ struct pipeline_shard {
     struct output_file *file; /* owned, as what follows; from start to finish */
     struct sha256_stream *sha256;
     struct shard_segments segments;
+    struct shard_digests digests;
 };
 
 /* Creates the file and writes what stands before its data. `frame` and `shard` are set, the rest is zero. */

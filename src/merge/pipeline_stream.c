@@ -329,7 +329,7 @@ static enum llavamed_status close_shard(struct run *run, size_t index, struct ll
         shard->file = NULL;
     }
     return status == LLAVAMED_OK
-               ? read_back_open(job->directory, job->plan, index, run->frame->outcome->tensors, &shard->back, error)
+               ? read_back_open(job->directory, job->plan, index, run->frame->outcome, &shard->back, error)
                : status;
 }
 

@@ -9,6 +9,7 @@
 #include "integrity/crc32.h"
 #include "io/directory.h"
 #include "io/input_file.h"
+#include "merge/shard_digests.h"
 #include "merge/shard_segments.h"
 
 struct read_back {
@@ -23,6 +24,7 @@ struct read_back {
     size_t position; /* of the data, in file order; of the data behind the segment */
     uint64_t left;
     struct shard_segments segments;
+    struct shard_digests digests;
     size_t segment_bytes; /* of the segment at which it is */
     uint32_t crc32;       /* of the data's bytes so far */
 };
@@ -44,7 +46,7 @@ static void begin_segment(struct read_back *back)
 }
 
 enum llavamed_status read_back_open(const char *directory, const struct plan *plan, size_t shard,
-                                    const struct pipeline_tensor *written, struct read_back **out,
+                                    struct pipeline_outcome *outcome, struct read_back **out,
                                     struct llavamed_error *error)
 {
     struct read_back *made = calloc(1, sizeof *made);
@@ -54,7 +56,7 @@ enum llavamed_status read_back_open(const char *directory, const struct plan *pl
         status = llavamed_fail_memory(error, sizeof *made, "reading a shard back");
         goto out;
     }
-    *made = (struct read_back){.plan = plan, .shard = &plan->shards[shard], .written = written};
+    *made = (struct read_back){.plan = plan, .shard = &plan->shards[shard], .written = outcome->tensors};
     status = input_file_open(path, &made->file, error);
     if (status == LLAVAMED_STATUS_INPUT_UNREADABLE || status == LLAVAMED_STATUS_INPUT_MISSING) {
         /* It is no input: this run has written it a moment ago. */
@@ -68,7 +70,10 @@ enum llavamed_status read_back_open(const char *directory, const struct plan *pl
         status = fail_different(made, "it has another size", error);
     }
     if (status == LLAVAMED_OK) {
-        status = shard_segments_init(&made->segments, made->shard, written, error);
+        status = shard_segments_init(&made->segments, made->shard, made->written, error);
+    }
+    if (status == LLAVAMED_OK) {
+        status = shard_digests_init(&made->digests, plan, shard, outcome->tensor_sha256, error);
     }
     if (status == LLAVAMED_OK) {
         begin_segment(made);
@@ -88,8 +93,15 @@ void read_back_close(struct read_back *back)
         input_file_close(back->file);
         sha256_free(back->sha256);
         shard_segments_deinit(&back->segments);
+        shard_digests_deinit(&back->digests);
         free(back);
     }
+}
+
+/* The tensor whose data it is at. */
+static size_t tensor_of(const struct read_back *back)
+{
+    return back->shard->tensors[back->shard->layout.order[back->position]];
 }
 
 static enum llavamed_status judge_tensor(const struct read_back *back, size_t tensor, struct llavamed_error *error)
@@ -107,7 +119,7 @@ static enum llavamed_status judge_tensor(const struct read_back *back, size_t te
 /* The part is read: goes on to the next one. There is none behind the last segment. */
 static enum llavamed_status end_part(struct read_back *back, struct llavamed_error *error)
 {
-    size_t tensor = back->shard->tensors[back->shard->layout.order[back->position]];
+    size_t tensor = tensor_of(back);
     if (!back->in_data) {
         back->in_data = true;
         back->crc32 = 0;
@@ -120,25 +132,27 @@ static enum llavamed_status end_part(struct read_back *back, struct llavamed_err
     return status;
 }
 
-/* Compares segments, and adds to the CRC-32 of data. */
+/* Compares segments, and adds to the CRC-32 and the digest of data. */
 static enum llavamed_status judge(struct read_back *back, const uint8_t *bytes, size_t n_bytes,
                                   struct llavamed_error *error)
 {
+    enum llavamed_status status = LLAVAMED_OK;
     size_t done = 0;
     for (;;) {
         size_t n = (size_t)min_u64(back->left, n_bytes - done);
         if (back->in_data) {
             back->crc32 = crc32_update(back->crc32, bytes + done, n);
+            status = shard_digests_feed(&back->digests, tensor_of(back), bytes + done, n, error);
         } else if (memcmp(bytes + done, back->segments.bytes + (back->segment_bytes - back->left), n) != 0) {
             return fail_different(back, "its headers differ", error);
         }
         done += n;
         back->left -= n;
         bool at_end = !back->in_data && back->position == back->shard->layout.n_data;
-        if (back->left > 0 || at_end) {
-            return LLAVAMED_OK;
+        if (status != LLAVAMED_OK || back->left > 0 || at_end) {
+            return status;
         }
-        enum llavamed_status status = end_part(back, error);
+        status = end_part(back, error);
         if (status != LLAVAMED_OK) {
             return status;
         }

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Reading a shard back from storage, piece by piece: its SHA-256, and whether it holds what was written. */
+/*
+ * Reading a shard back from storage, piece by piece: its SHA-256, the digests of its tensors, and whether it holds what
+ * was written.
+ */
 #ifndef MERGE_READ_BACK_H
 #define MERGE_READ_BACK_H
 
@@ -9,11 +12,12 @@ struct read_back; /* opaque; belongs to one thread at a time */
 
 /*
  * Opens a shard of the plan that is complete and on storage; its cached pages are dropped, as far as the system does.
- * `written` holds the CRC-32 of every tensor of the plan, known by now for those of this shard. Both are borrowed
- * until read_back_close(). HASH_MISMATCH for a file of another size, and what opening gives.
+ * `outcome` holds the CRC-32 of every tensor of the plan, known by now for those of this shard, and gets their digests
+ * where it has room for them. Both are borrowed until read_back_close(). HASH_MISMATCH for a file of another size, and
+ * what opening gives.
  */
 enum llavamed_status read_back_open(const char *directory, const struct plan *plan, size_t shard,
-                                    const struct pipeline_tensor *written, struct read_back **out,
+                                    struct pipeline_outcome *outcome, struct read_back **out,
                                     struct llavamed_error *error) LLAVAMED_CHECK;
 void read_back_close(struct read_back *back); /* NULL is fine */
 

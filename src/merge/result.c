@@ -19,8 +19,12 @@ void llavamed_result_free(struct llavamed_result *result)
     for (size_t i = 0; i < result->n_warnings; i++) {
         free(result->warnings[i]);
     }
+    for (size_t i = 0; i < result->n_digests; i++) {
+        free(result->digests[i].name);
+    }
     free(result->shards);
     free(result->actions);
+    free(result->digests);
     free(result->manifest_sha256);
     free(result->started_over);
     free(result->warnings);
@@ -80,8 +84,31 @@ enum llavamed_status result_note_plan(struct llavamed_result *result, const stru
     return LLAVAMED_OK;
 }
 
-void result_note_outcome(struct llavamed_result *result, const struct plan *plan,
-                         const struct pipeline_outcome *outcome)
+static enum llavamed_status note_digests(struct llavamed_result *result, const struct plan *plan,
+                                         const struct pipeline_outcome *outcome, struct llavamed_error *error)
+{
+    if (outcome->tensor_sha256 == NULL) {
+        return LLAVAMED_OK;
+    }
+    result->digests = calloc(plan->n_tensors + 1, sizeof *result->digests);
+    if (result->digests == NULL) {
+        return llavamed_fail_memory(error, plan->n_tensors * sizeof *result->digests, "the list of digests");
+    }
+    for (size_t i = 0; i < plan->n_tensors; i++) {
+        struct llavamed_tensor_digest *digest = &result->digests[i];
+        digest->name = strdup(plan->tensors[i].out.name);
+        if (digest->name == NULL) {
+            return llavamed_fail_memory(error, strlen(plan->tensors[i].out.name), "a tensor's name");
+        }
+        result->n_digests = i + 1;
+        memcpy(digest->sha256, outcome->tensor_sha256[i], sizeof digest->sha256);
+    }
+    memcpy(result->model_sha256, outcome->model_sha256, sizeof result->model_sha256);
+    return LLAVAMED_OK;
+}
+
+enum llavamed_status result_note_outcome(struct llavamed_result *result, const struct plan *plan,
+                                         const struct pipeline_outcome *outcome, struct llavamed_error *error)
 {
     for (size_t i = 0; i < result->n_shards; i++) {
         memcpy(result->shards[i].sha256, outcome->shard_sha256[i], SHA256_HEX_BYTES);
@@ -96,6 +123,7 @@ void result_note_outcome(struct llavamed_result *result, const struct plan *plan
     result->reused_bytes = outcome->reused_bytes;
     result->merge_ns = outcome->elapsed_ns;
     result->counters = outcome->counters;
+    return note_digests(result, plan, outcome, error);
 }
 
 enum llavamed_status result_add_warning(struct llavamed_result *result, const char *text, struct llavamed_error *error)

@@ -10,9 +10,13 @@
 enum llavamed_status result_note_plan(struct llavamed_result *result, const struct plan *plan,
                                       struct llavamed_error *error) LLAVAMED_CHECK;
 
-/* Digests of the shards and the sums of all counts. The result must hold this plan already. */
-void result_note_outcome(struct llavamed_result *result, const struct plan *plan,
-                         const struct pipeline_outcome *outcome);
+/*
+ * Hashes of the shards, digests of tensors where there are any, and the sums of all counts. The result must hold this
+ * plan already. NO_MEMORY.
+ */
+enum llavamed_status result_note_outcome(struct llavamed_result *result, const struct plan *plan,
+                                         const struct pipeline_outcome *outcome,
+                                         struct llavamed_error *error) LLAVAMED_CHECK;
 
 /* Adds a copy of `text` to the warnings. NO_MEMORY. */
 enum llavamed_status result_add_warning(struct llavamed_result *result, const char *text, struct llavamed_error *error)

@@ -66,19 +66,20 @@ static void defaults(void)
     EXPECT_U64(args.settings.n_threads, 0);
     EXPECT_U64(args.progress, DISPLAY_PROGRESS_AUTO);
     EXPECT(!args.settings.force && !args.settings.dry_run && !args.quiet && !args.verbose && !args.json);
+    EXPECT(!args.settings.digests);
 }
 
 static void every_option(void)
 {
     EXPECT_U64(
         parse_run("--dtype=bfloat16 --inv-freq drop --max-shard-size 10GB --verify none --force --no-resume -n -j 3 "
-                  "--max-memory=1GiB --cpu avx2 --progress never -v --json --format safetensors"),
+                  "--max-memory=1GiB --cpu avx2 --progress never -v --json --format safetensors --digests"),
         LLAVAMED_OK);
     EXPECT_U64(args.settings.dtype, LLAVAMED_RESULT_DTYPE_BFLOAT16);
     EXPECT_U64(args.settings.inv_freq, LLAVAMED_INV_FREQ_DROP);
     EXPECT_U64(args.settings.max_shard_bytes, 10000000000);
     EXPECT_U64(args.settings.verify, LLAVAMED_VERIFY_NONE);
-    EXPECT(args.settings.force && args.settings.dry_run && args.verbose && args.json);
+    EXPECT(args.settings.force && args.settings.dry_run && args.verbose && args.json && args.settings.digests);
     EXPECT_U64(args.settings.n_threads, 3);
     EXPECT_U64(args.settings.max_memory_bytes, 1073741824);
     EXPECT_U64(args.settings.cpu, LLAVAMED_CPU_AVX2);
@@ -217,7 +218,6 @@ static void refusals(void)
         {"--max-memory 12XB", LLAVAMED_STATUS_USAGE, "--max-memory: not a size above 0 that fits 64 bits (got '12XB')",
          NULL},
         {"--sums", LLAVAMED_STATUS_USAGE, "--sums: value missing (want FILE)", NULL},
-        {"--digests", LLAVAMED_STATUS_NOT_SUPPORTED_YET, "--digests is not supported yet", NULL},
         {"--against=x", LLAVAMED_STATUS_NOT_SUPPORTED_YET, "--against is not supported yet", NULL},
     };
     for (size_t i = 0; i < sizeof refusals_expected / sizeof refusals_expected[0]; i++) {

@@ -248,6 +248,46 @@ static void manifest_says_what_was_done(void)
     temp_dir_remove(&dir);
 }
 
+/* With them the manifest is the same but for the digests; they are all that is more. */
+static void manifest_with_digests(void)
+{
+    static char tensor_sha256[5][SHA256_HEX_BYTES];
+    struct pipeline_outcome without = outcome;
+    struct small_list list;
+    struct documents *documents = NULL;
+    struct documents_result result = {0};
+    temp_dir_make(&dir);
+    list_real_delta(&list);
+    EXPECT(prepare(&list, &plan, &documents) == LLAVAMED_OK);
+    EXPECT(write_all(documents, "without", &result));
+    outcome.tensor_sha256 = tensor_sha256;
+    for (size_t i = 0; i < 5; i++) {
+        memset(tensor_sha256[i], "abcde"[i], SHA256_HEX_BYTES - 1);
+    }
+    memset(outcome.model_sha256, '7', SHA256_HEX_BYTES - 1);
+    EXPECT(write_all(documents, "with", &result));
+    outcome = without;
+    char *text = temp_read(temp_path(&dir, "with/llavamed-manifest.json"), NULL);
+    char *before = temp_read(temp_path(&dir, "without/llavamed-manifest.json"), NULL);
+    for (size_t i = 0; i < 6; i++) {
+        char part[SHA256_HEX_BYTES + 32];
+        (void)snprintf(part, sizeof part, i == 5 ? ", \"model_sha256\": \"" : ", \"sha256\": \"");
+        size_t used = strlen(part);
+        memset(part + used, "abcde7"[i], SHA256_HEX_BYTES - 1);
+        memcpy(part + used + SHA256_HEX_BYTES - 1, "\"", 2);
+        char *at = text == NULL ? NULL : strstr(text, part);
+        expect_contains(text, part);
+        if (at != NULL) {
+            memmove(at, at + strlen(part), strlen(at + strlen(part)) + 1);
+        }
+    }
+    EXPECT_TEXT(text, before);
+    free(text);
+    free(before);
+    documents_free(documents);
+    temp_dir_remove(&dir);
+}
+
 static void card_and_index(void)
 {
     struct small_list list;
@@ -416,6 +456,7 @@ int main(void)
 {
     CASE(everything_is_written_and_summed);
     CASE(manifest_says_what_was_done);
+    CASE(manifest_with_digests);
     CASE(card_and_index);
     CASE(config_is_edited_only_for_another_dtype);
     CASE(only_wanted_files_are_taken);

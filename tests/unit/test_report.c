@@ -42,6 +42,9 @@ static char warning_1[] = "a \"quoted\" name";
 static char *warnings[] = {warning_1};
 static char started_over[] = "the base changed";
 static char manifest_sha256[] = "00ff";
+static char tensor_name_1[] = "w\x7f";
+static char tensor_name_2[] = "b";
+static struct llavamed_tensor_digest digests[] = {{tensor_name_1, "12ab"}, {tensor_name_2, "34cd"}};
 static struct llavamed_shard_report shards[] = {
     {shard_name_1, 4939005952, 101, "abcd"},
     {shard_name_2, 3598909440, 192, ""},
@@ -68,6 +71,9 @@ static struct llavamed_result full_result = {
     .n_nan = 1,
     .n_infinite = 2,
     .n_rounded = 3,
+    .digests = digests,
+    .n_digests = 2,
+    .model_sha256 = "56ef",
     .manifest_sha256 = manifest_sha256,
     .started_over = started_over,
     .warnings = warnings,
@@ -126,6 +132,17 @@ static const char json_wanted[] =
     "      \"infinite\": 2,\n"
     "      \"rounded\": 3\n"
     "    },\n"
+    "    \"digests\": [\n"
+    "      {\n"
+    "        \"name\": \"w\\u007f\",\n"
+    "        \"sha256\": \"12ab\"\n"
+    "      },\n"
+    "      {\n"
+    "        \"name\": \"b\",\n"
+    "        \"sha256\": \"34cd\"\n"
+    "      }\n"
+    "    ],\n"
+    "    \"model_sha256\": \"56ef\",\n"
     "    \"manifest_sha256\": \"00ff\"\n"
     "  },\n"
     "  \"timings\": {\n"
@@ -258,6 +275,7 @@ static void summary(void)
     EXPECT_TEXT(printed, "llavamed-apply: warning: the result holds 1 NaN and 2 infinite values\n"
                          "llavamed-apply: done: it's: 293 tensors in 2 shards, 8.54 GB, 12.3 s, 694 MB/s, "
                          "peak memory 286 MiB\n"
+                         "llavamed-apply: digest: sha256  56ef  (model)\n"
                          "llavamed-apply: next: cd 'it'\\''s' && sha256sum -c SHA256SUMS\n");
     release();
 
@@ -273,6 +291,7 @@ static void summary(void)
     EXPECT_TEXT(printed, "llavamed-apply: note: 3 sums were rounded to the result's dtype\n"
                          "llavamed-apply: done: /models/out: 293 tensors in 1 shard, 8.54 GB, 12.3 s, 694 MB/s, "
                          "peak memory 286 MiB\n"
+                         "llavamed-apply: digest: sha256  56ef  (model)\n"
                          "llavamed-apply: next: cd /models/out && sha256sum -c SHA256SUMS\n");
     release();
 }

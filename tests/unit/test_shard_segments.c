@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Segments of shards written between data that is written in any order, and shards read back (merge/read_back.h) with
- * a bit turned in each of their parts.
+ * Segments of shards written between data that is written in any order, and shards read back (merge/read_back.h), with
+ * the digests of their tensors, and with a bit turned in each of their parts.
  */
 #include "merge/shard_segments.h"
 
@@ -24,6 +24,7 @@ struct written {
     struct tensor_set set;
     struct plan plan;
     struct pipeline_tensor tensors[TENSORS_MAX];
+    char tensor_sha256[TENSORS_MAX][SHA256_HEX_BYTES];
     uint8_t *data[TENSORS_MAX];
     char path[4096];
     char sha256[SHA256_HEX_BYTES];
@@ -83,13 +84,15 @@ static uint64_t write_shard(struct written *written, size_t step)
 }
 
 /* From front to back as the pipelines read it, a SHA-256 at the end; `buffer_bytes` at a time. */
-static enum llavamed_status read_shard(const struct written *written, size_t buffer_bytes,
-                                       char sha256[SHA256_HEX_BYTES], struct llavamed_error *error)
+static enum llavamed_status read_shard(struct written *written, size_t buffer_bytes, char sha256[SHA256_HEX_BYTES],
+                                       struct llavamed_error *error)
 {
+    struct pipeline_outcome outcome = {.tensors = written->tensors, .tensor_sha256 = written->tensor_sha256};
+    memset(written->tensor_sha256, 0, sizeof written->tensor_sha256);
     static uint8_t buffer[65536];
     struct read_back *back = NULL;
     size_t n_read = 1;
-    enum llavamed_status status = read_back_open(written->dir.path, &written->plan, 0, written->tensors, &back, error);
+    enum llavamed_status status = read_back_open(written->dir.path, &written->plan, 0, &outcome, &back, error);
     while (status == LLAVAMED_OK && n_read > 0) {
         status = read_back_next(back, buffer, buffer_bytes, &n_read, error);
     }
@@ -162,6 +165,21 @@ static void read_as_input(void)
     written_free(written);
 }
 
+/* By the definition: the line, then the elements, hashed at once. */
+static void expect_digests(const struct written *written)
+{
+    static char text[65536];
+    for (size_t i = 0; i < written->plan.n_tensors; i++) {
+        const struct tensor *tensor = &written->plan.tensors[i].out;
+        char want[SHA256_HEX_BYTES] = "";
+        int n = snprintf(text, sizeof text, "%s [%llu]\n", dtype_name(tensor->dtype),
+                         (unsigned long long)tensor->shape[0]);
+        memcpy(text + n, written->data[i], (size_t)tensor->n_bytes);
+        EXPECT(sha256_of(text, (size_t)n + (size_t)tensor->n_bytes, want, NULL) == LLAVAMED_OK);
+        EXPECT_TEXT(written->tensor_sha256[i], want);
+    }
+}
+
 static void read_back_whole(void)
 {
     static const size_t buffers[] = {1, 7, 63, 64, 65, 1000, 4096, 65536};
@@ -175,6 +193,7 @@ static void read_back_whole(void)
                     printf("    %s\n", error.message);
                 }
                 EXPECT_TEXT(sha256, written->sha256);
+                expect_digests(written);
             }
             written_free(written);
         }

@@ -72,9 +72,27 @@ static void models(void)
     EXPECT_TEXT(hex, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"); /* of nothing */
 }
 
+/* By bytes, not by letters: '.' < 'A' < 'a' < a byte above 0x7f; a name before one that goes on. */
+static void order(void)
+{
+    static const char *const sorted[] = {"", "a", "a.b", "aA", "aa", "a\xc3\xa4", "b", "\xf0\x9f\x98\x80"};
+    static const size_t shuffled[] = {6, 2, 7, 0, 5, 4, 1, 3};
+    struct tensor_digest rows[8];
+    for (size_t i = 0; i < 8; i++) {
+        rows[i] = (struct tensor_digest){sorted[shuffled[i]], goldens[shuffled[i] % 6].hex};
+    }
+    tensor_digests_sort(rows, 8);
+    for (size_t i = 0; i < 8; i++) {
+        EXPECT_TEXT(rows[i].name, sorted[i]);
+        EXPECT(rows[i].hex == goldens[i % 6].hex);
+    }
+    tensor_digests_sort(rows, 0);
+}
+
 int main(void)
 {
     CASE(tensors);
+    CASE(order);
     CASE(the_longest_head);
     CASE(models);
     return harness_end();
