@@ -65,10 +65,33 @@ struct pipeline_outcome {
 
 void pipeline_outcome_deinit(struct pipeline_outcome *outcome);
 
+/* Elements of a result. */
+struct pipeline_piece {
+    size_t tensor; /* index into plan->tensors */
+    uint64_t first_elem;
+    uint64_t n_elems;
+    const void *bytes; /* row-major, little-endian, in the result's dtype */
+    size_t n_bytes;
+    void *room; /* of the taker's for the call, as long as `bytes` */
+};
+
+/* Who takes results in place of files. */
+struct pipeline_sink {
+    void *state;
+    /*
+     * Every element of every tensor of the plan comes once, in pieces, in any order and on any worker, several at a
+     * time. What fails ends the run.
+     */
+    enum llavamed_status (*take)(void *state, const struct pipeline_piece *piece, struct llavamed_error *error);
+};
+
 struct pipeline_job {
     const struct plan *plan;
     struct source *base;
     struct source *delta;
+    /* NULL; or takes all results: no file is made, nothing is hashed. A job with one has neither directory nor guard
+       nor journal, and is alone in its run. */
+    const struct pipeline_sink *sink;
     const char *directory; /* where the shards are created, under their final names */
     const struct run_guard *guard; /* may be NULL: asked before a shard is created and a tile is written */
     struct journal *journal; /* may be NULL: notes what is written, and knows what an interrupted run has written */
@@ -81,8 +104,8 @@ struct pipeline_job {
 };
 
 /*
- * Creates, fills, hashes and fsyncs every shard; as pipeline_stream.h tells when a source is read from front to back
- * (HASH_MISMATCH: what was read back is not what was written). Blocks. On failure the files stay as they are (the
+ * Creates, fills, hashes and fsyncs every shard, unless there is a sink; as pipeline_stream.h tells when a source is
+ * read from front to back (HASH_MISMATCH: what was read back is not what was written). Blocks. On failure the files stay as they are (the
  * caller abandons the directory). INTERRUPTED when *stop_signal becomes non-zero. After success source_finish() of both
  * sources is still to be called: until then the CRC-32s of the inputs are unchecked.
  */

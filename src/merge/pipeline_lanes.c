@@ -305,6 +305,9 @@ static enum llavamed_status work(void *state, unsigned number, struct llavamed_e
 {
     struct pipeline *pipeline = state;
     struct worker *worker = &pipeline->workers[number];
+    if (worker->kind != WORK_TILES && worker->lane->out.frame->job->sink != NULL) {
+        return LLAVAMED_OK; /* no file: a lane is but an order of tiles */
+    }
     switch (worker->kind) {
     case WORK_START:
         return pipeline_shard_start(&worker->lane->out, error);
@@ -324,6 +327,7 @@ static void account_tile_locked(const struct slot *slot)
     struct pipeline_tensor *total = &slot->lane->out.frame->outcome->tensors[slot->tile.tensor];
     total->crc32 = crc32_join(total->crc32, slot->tally.crc32, slot->tile.n_bytes);
     pipeline_add_tile(total, &slot->tile, slot->bytes, &slot->tally);
+    atomic_fetch_add(&slot->lane->out.frame->hashed_bytes, slot->tile.n_bytes);
 }
 
 static void hash_done_locked(struct pipeline *pipeline, const struct worker *worker)

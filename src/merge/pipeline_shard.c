@@ -36,13 +36,8 @@ enum llavamed_status pipeline_shard_hash(struct pipeline_shard *shard, const str
     if (status == LLAVAMED_OK) {
         status = sha256_update(shard->sha256, bytes, tile->n_bytes, error);
     }
-    if (status == LLAVAMED_OK) {
-        status = shard_digests_feed(&shard->digests, tile->tensor, bytes, tile->n_bytes, error);
-    }
-    if (status == LLAVAMED_OK) {
-        atomic_fetch_add(&shard->frame->hashed_bytes, tile->n_bytes);
-    }
-    return status;
+    return status == LLAVAMED_OK ? shard_digests_feed(&shard->digests, tile->tensor, bytes, tile->n_bytes, error)
+                                 : status;
 }
 
 enum llavamed_status pipeline_shard_finish(struct pipeline_shard *shard, struct llavamed_error *error)

@@ -15,7 +15,6 @@
 #include <unistd.h>
 
 #include "core/checked.h"
-#include "integrity/crc32.h"
 #include "core/crew.h"
 #include "merge/pipeline_parts.h"
 #include "merge/read_back.h"
@@ -273,16 +272,12 @@ static enum llavamed_status compute(struct run *run, struct worker *worker, stru
     worker->notes.base.n_notes = 0;
     worker->notes.delta.n_notes = 0;
     enum llavamed_status status = tile_compute(frame->job, tile, &worker->scratch, worker->out, &worker->tally, error);
-    if (status != LLAVAMED_OK) {
-        return status;
-    }
-    worker->tally.crc32 = crc32_update(0, worker->out, tile->n_bytes);
-    status = run_guard_check(frame->job->guard, error);
     if (status == LLAVAMED_OK) {
-        status = output_file_write(file, tile->file_offset, worker->out, tile->n_bytes, error);
+        status = tile_deliver(frame->job, tile, file, worker->out, &worker->scratch, &worker->tally, error);
     }
     if (status == LLAVAMED_OK) {
         atomic_fetch_add(&frame->written_bytes, tile->n_bytes);
+        atomic_fetch_add(&frame->hashed_bytes, frame->job->sink != NULL ? tile->n_bytes : 0);
         status = tile_written(frame->job, tile, &worker->tally, &worker->notes, error);
     }
     return status;
@@ -363,7 +358,7 @@ static enum llavamed_status work(void *state, unsigned number, struct llavamed_e
     case TASK_COMPUTE:
         return compute(run, worker, error);
     case TASK_CLOSE:
-        return close_shard(run, worker->shard, error);
+        return run->frame->job->sink != NULL ? LLAVAMED_OK : close_shard(run, worker->shard, error);
     case TASK_READ_BACK:
         break;
     }
@@ -415,9 +410,9 @@ static void done_locked(void *state, unsigned number, struct crew *crew)
     struct shard *shard = &run->shards[worker->shard];
     shard->busy = false;
     run->n_reading_back--;
-    if (worker->kind == TASK_CLOSE) {
+    if (worker->kind == TASK_CLOSE && run->frame->job->sink == NULL) {
         shard->state = SHARD_READING;
-    } else if (worker->ended) {
+    } else if (worker->kind == TASK_CLOSE || worker->ended) {
         shard->state = SHARD_DONE;
         run->n_done++;
         crew_announce_locked(crew, worker->shard);
@@ -499,7 +494,7 @@ static enum llavamed_status run_init(struct run *run, struct llavamed_error *err
     }
     place_tensors(run);
     enum llavamed_status status = LLAVAMED_OK;
-    for (size_t i = 0; status == LLAVAMED_OK && i < job->plan->n_shards; i++) {
+    for (size_t i = 0; status == LLAVAMED_OK && job->sink == NULL && i < job->plan->n_shards; i++) {
         struct shard *shard = &run->shards[i];
         status = pipeline_create_shard(run->frame, i, &shard->file, error);
         if (status == LLAVAMED_OK) {

@@ -65,6 +65,26 @@ bool tile_reuse(const struct pipeline_job *job, const struct tile *tile, struct 
     return true;
 }
 
+enum llavamed_status tile_deliver(const struct pipeline_job *job, const struct tile *tile, struct output_file *file,
+                                  const void *out, const struct tile_scratch *scratch, struct pipeline_tensor *tally,
+                                  struct llavamed_error *error)
+{
+    if (job->sink != NULL) {
+        const struct pipeline_piece piece = {
+            .tensor = tile->tensor,
+            .first_elem = tile->first_elem,
+            .n_elems = tile->n_elems,
+            .bytes = out,
+            .n_bytes = tile->n_bytes,
+            .room = scratch->source,
+        };
+        return job->sink->take(job->sink->state, &piece, error);
+    }
+    tally->crc32 = crc32_update(0, out, tile->n_bytes);
+    enum llavamed_status status = run_guard_check(job->guard, error);
+    return status == LLAVAMED_OK ? output_file_write(file, tile->file_offset, out, tile->n_bytes, error) : status;
+}
+
 static void append_notes(struct journal_note *to, uint32_t *n_notes, uint32_t role, const struct source_notes *from)
 {
     for (size_t i = 0; i < from->n_notes && *n_notes < JOURNAL_NOTES_MAX; i++) {

@@ -33,6 +33,14 @@ void tile_kept_notes(const struct journal_entry *entry, struct tile_notes *notes
 bool tile_reuse(const struct pipeline_job *job, const struct tile *tile, struct output_file *file, void *out,
                 struct pipeline_tensor *tally);
 
+/*
+ * Hands on a tile that was computed: to the job's sink, or, with its CRC-32 in *tally, into its shard. The scratch is
+ * free by then.
+ */
+enum llavamed_status tile_deliver(const struct pipeline_job *job, const struct tile *tile, struct output_file *file,
+                                  const void *out, const struct tile_scratch *scratch, struct pipeline_tensor *tally,
+                                  struct llavamed_error *error) LLAVAMED_CHECK;
+
 /* Appends a tile that was computed and written to the journal, where there is one. */
 enum llavamed_status tile_append(const struct pipeline_job *job, const struct tile *tile,
                                  const struct pipeline_tensor *tally, const struct tile_notes *notes,

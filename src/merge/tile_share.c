@@ -2,7 +2,6 @@
 #include "merge/tile_share.h"
 
 #include "core/checked.h"
-#include "integrity/crc32.h"
 #include "merge/journal.h"
 
 static enum llavamed_status compute(const struct tile_share *share, const struct tile_room *room,
@@ -10,14 +9,9 @@ static enum llavamed_status compute(const struct tile_share *share, const struct
 {
     enum llavamed_status status =
         tile_compute(share->job, share->tile, room->scratch, share->out, share->tally, error);
-    if (status != LLAVAMED_OK) {
-        return status;
-    }
-    share->tally->crc32 = crc32_update(0, share->out, share->tile->n_bytes);
-    status = run_guard_check(share->job->guard, error);
-    return status == LLAVAMED_OK
-               ? output_file_write(share->file, share->tile->file_offset, share->out, share->tile->n_bytes, error)
-               : status;
+    return status == LLAVAMED_OK ? tile_deliver(share->job, share->tile, share->file, share->out, room->scratch,
+                                                share->tally, error)
+                                 : status;
 }
 
 static enum llavamed_status make_one(struct tile_share *share, const struct tile_room *room,
