@@ -370,6 +370,11 @@ bench-peers: all tools
 bench-fanout: all tools
 	@BUILD=$(BUILD) tests/bench/fanout.sh
 
+## bench-verify: llavamed-verify against hashing the same files
+.PHONY: bench-verify
+bench-verify: all tools
+	@BUILD=$(BUILD) tests/bench/verify.sh
+
 ## bench-startup: planning a 65B checkpoint and one of 100,000 tensors, --help: system calls and time
 .PHONY: bench-startup
 bench-startup: all
