@@ -60,7 +60,10 @@ static void fold_case(struct sums_parser *parser, char *line, size_t line_bytes,
     parser->has_lower = parser->has_lower || lower;
     parser->has_upper = parser->has_upper || upper;
     if (!was_mixed && parser->has_lower && parser->has_upper) {
-        complain(parser, number, "upper-case digits of a SHA-256 among lower-case ones", hex);
+        char shown[SHA256_HEX_BYTES];
+        memcpy(shown, hex, HEX_CHARS);
+        shown[HEX_CHARS] = '\0';
+        complain(parser, number, "upper-case digits of a SHA-256 in a list of lower-case ones", shown);
     }
 }
 
