@@ -216,9 +216,9 @@ static enum llavamed_status run_all(struct merge_batch *batch, struct llavamed_e
     return status == LLAVAMED_OK && !dry_run ? work(batch, error) : status;
 }
 
-static enum llavamed_status batch_init(struct merge_batch *batch, const struct llavamed_settings *settings,
-                                       const struct llavamed_observer *observer, struct llavamed_output *outputs,
-                                       struct llavamed_error *error)
+enum llavamed_status merge_batch_init(struct merge_batch *batch, const struct llavamed_settings *settings,
+                                      const struct llavamed_observer *observer, struct llavamed_output *outputs,
+                                      struct llavamed_error *error)
 {
     batch->runs = calloc(batch->n_runs, sizeof *batch->runs);
     batch->settings = calloc(batch->n_runs, sizeof *batch->settings);
@@ -242,7 +242,7 @@ static enum llavamed_status batch_init(struct merge_batch *batch, const struct l
     return LLAVAMED_OK;
 }
 
-static void batch_deinit(struct merge_batch *batch)
+void merge_batch_deinit(struct merge_batch *batch)
 {
     for (size_t i = 0; batch->runs != NULL && batch->settings != NULL && i < batch->n_runs; i++) {
         struct merge_run *run = &batch->runs[i];
@@ -280,11 +280,11 @@ enum llavamed_status llavamed_merge_all(const struct llavamed_settings *settings
         return llavamed_fail(error, LLAVAMED_STATUS_USAGE, "wrong number of outputs (got %zu, want 1 to %d)", n_outputs,
                              LLAVAMED_OUTPUTS_MAX);
     }
-    enum llavamed_status status = batch_init(&batch, settings, observer, outputs, error);
+    enum llavamed_status status = merge_batch_init(&batch, settings, observer, outputs, error);
     if (status == LLAVAMED_OK) {
         status = run_all(&batch, error);
     }
-    batch_deinit(&batch);
+    merge_batch_deinit(&batch);
     if (status == LLAVAMED_OK) {
         memset(error, 0, sizeof *error);
     }

@@ -174,8 +174,9 @@ static struct pipeline_job job_of(struct merge_run *run)
         .plan = &run->plan,
         .base = run->base,
         .delta = run->delta,
-        .directory = output_dir_partial(run->dir),
-        .guard = output_dir_guard(run->dir),
+        .sink = run->batch->sink,
+        .directory = run->dir == NULL ? NULL : output_dir_partial(run->dir),
+        .guard = run->dir == NULL ? NULL : output_dir_guard(run->dir),
         .kernels = run->kernels,
         .geometry = run->geometry,
         .stop_signal = run->settings->stop_signal,
@@ -200,7 +201,7 @@ static void forget_samples_of(const struct source *source)
 /* The samples of the content test would make reading the rest dearer: on two cores by a third of its system time. */
 static void forget_samples(const struct merge_run *run)
 {
-    if (merge_is_streamed(run)) {
+    if (merge_is_streamed(run) || run->batch->derives) {
         return;
     }
     if (run->is_first) {
@@ -281,10 +282,11 @@ static enum llavamed_status check_output(struct merge_run *run, void *scratch, s
                                          struct llavamed_error *error)
 {
     enum llavamed_status status = source_finish(run->delta, scratch, scratch_bytes, error);
-    if (status == LLAVAMED_OK && merge_is_streamed(run)) {
+    bool makes = !run->batch->derives;
+    if (status == LLAVAMED_OK && makes && merge_is_streamed(run)) {
         status = merge_judge_content(run, error);
     }
-    for (size_t i = 0; status == LLAVAMED_OK && i < run->plan.n_tensors; i++) {
+    for (size_t i = 0; status == LLAVAMED_OK && makes && i < run->plan.n_tensors; i++) {
         status = warn_of_tensor(run, i, error);
     }
     run->is_whole = status == LLAVAMED_OK;

@@ -5,11 +5,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "core/checked.h"
 #include "core/clock.h"
 #include "core/cpus.h"
+#include "core/memory.h"
 #include "core/warnings.h"
 #include "io/directory.h"
 #include "merge/base_signs.h"
@@ -24,12 +24,13 @@
 
 /* ---- Settings ----------------------------------------------------------------------------------------------- */
 
-static enum llavamed_status check_settings(const struct llavamed_settings *settings, struct llavamed_error *error)
+static enum llavamed_status check_settings(const struct merge_run *run, struct llavamed_error *error)
 {
-    const char *missing = settings->base == NULL    ? "base"
-                          : settings->delta == NULL ? "delta"
-                          : settings->out == NULL   ? "out"
-                                                    : NULL;
+    const struct llavamed_settings *settings = run->settings;
+    const char *missing = settings->base == NULL                         ? "base"
+                          : settings->delta == NULL                      ? "delta"
+                          : settings->out == NULL && !run->batch->derives ? "out"
+                                                                         : NULL;
     if (missing != NULL) {
         return llavamed_fail(error, LLAVAMED_STATUS_USAGE, "no %s is given", missing);
     }
@@ -77,7 +78,7 @@ static enum llavamed_status prepare_machine(const struct merge_batch *batch, str
     struct pipeline_geometry geometry;
     enum llavamed_status status = LLAVAMED_OK;
     for (size_t i = 0; status == LLAVAMED_OK && i < batch->n_runs; i++) {
-        status = check_settings(batch->runs[i].settings, error);
+        status = check_settings(&batch->runs[i], error);
     }
     if (status == LLAVAMED_OK) {
         status = choose_kernels(settings->cpu, &kernels, error);
@@ -201,16 +202,6 @@ static enum llavamed_status identify_recorded(struct merge_run *run, struct llav
     return status;
 }
 
-/* Memory that nobody uses, not even as a cache. */
-static uint64_t free_memory_bytes(void)
-{
-    long n_pages = sysconf(_SC_AVPHYS_PAGES);
-    long page_bytes = sysconf(_SC_PAGESIZE);
-    uint64_t n_bytes;
-    bool known = n_pages > 0 && page_bytes > 0 && checked_mul_u64((uint64_t)n_pages, (uint64_t)page_bytes, &n_bytes);
-    return known ? n_bytes : 0;
-}
-
 /* A dry run that ends well has not looked whether the files are what is recorded of them. */
 static void note_unchecked(struct merge_run *run)
 {
@@ -243,7 +234,7 @@ enum llavamed_status merge_verify_inputs(struct merge_run *run, struct llavamed_
     job.options.n_bytes = n_bytes;
     /* The merge reads them again, and gives back the pages of what was not cached before: they may wait for it where
        nobody else's have to go. */
-    job.options.keep_cached = n_bytes <= free_memory_bytes();
+    job.options.keep_cached = n_bytes <= memory_free_bytes();
     merge_note(run, "checking the hashes of %zu input files (%llu bytes)", n_files, (unsigned long long)n_bytes);
     enum llavamed_status status = input_hashes_verify(run->hashes, &job, error);
     if (status == LLAVAMED_OK) {
@@ -443,7 +434,8 @@ static enum llavamed_status blame_damage(struct merge_run *run, struct llavamed_
 
 static enum llavamed_status plan_output(struct merge_run *run, struct llavamed_error *error)
 {
-    enum llavamed_status status = open_output_dir(run, error);
+    bool derives = run->batch->derives;
+    enum llavamed_status status = derives ? LLAVAMED_OK : open_output_dir(run, error);
     if (status == LLAVAMED_OK) {
         status = identify_recorded(run, error);
     }
@@ -454,7 +446,7 @@ static enum llavamed_status plan_output(struct merge_run *run, struct llavamed_e
     if (status == LLAVAMED_OK) {
         status = make_plan(run, error);
     }
-    return status == LLAVAMED_OK ? prepare_documents(run, error) : status;
+    return status == LLAVAMED_OK && !derives ? prepare_documents(run, error) : status;
 }
 
 static enum llavamed_status judge(struct merge_run *run, struct llavamed_error *error)
@@ -510,10 +502,14 @@ enum llavamed_status merge_prepare(struct merge_batch *batch, struct llavamed_er
     }
     memset(error, 0, sizeof *error);
     (void)for_each(batch, merge_open_sources, error);
-    merge_check_apart(batch, error);
-    (void)for_each(batch, plan_output, error);
-    (void)for_each(batch, check_space, error);
-    status = for_each(batch, judge, error);
+    if (!batch->derives) {
+        merge_check_apart(batch, error);
+    }
+    status = for_each(batch, plan_output, error);
+    if (!batch->derives) {
+        (void)for_each(batch, check_space, error);
+        status = for_each(batch, judge, error);
+    }
     if (status == LLAVAMED_OK) {
         status = merge_assign_passes(batch, error);
     }

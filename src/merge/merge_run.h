@@ -58,7 +58,15 @@ struct merge_batch {
     size_t shards_before;
     size_t shards_total;
     const struct merge_run *blamed; /* the one that failed, where it is known */
+    bool derives;                   /* makes no output: derivation.h; a single run, without `dir` and `documents` */
+    const struct pipeline_sink *sink; /* then takes the elements */
 };
+
+/* Makes the runs, of which batch->n_runs tells how many: one for each output. All is borrowed. NO_MEMORY. */
+enum llavamed_status merge_batch_init(struct merge_batch *batch, const struct llavamed_settings *settings,
+                                      const struct llavamed_observer *observer, struct llavamed_output *outputs,
+                                      struct llavamed_error *error) LLAVAMED_CHECK;
+void merge_batch_deinit(struct merge_batch *batch);
 
 /* The plan's options that the settings mean, defaults filled in. */
 struct plan_options merge_plan_options(const struct llavamed_settings *settings);
