@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/apply_options.h"
 
-#include "cli/display.h"
+#include "cli/option_choices.h"
 
 static const struct option_choice format_choices[] = {
     {"safetensors", LLAVAMED_FORMAT_SAFETENSORS},
@@ -15,39 +15,10 @@ static const struct option_choice torch_profile_choices[] = {
     {NULL, 0},
 };
 
-static const struct option_choice dtype_choices[] = {
-    {"delta", LLAVAMED_RESULT_DTYPE_DELTA},
-    {"float16", LLAVAMED_RESULT_DTYPE_FLOAT16},
-    {"bfloat16", LLAVAMED_RESULT_DTYPE_BFLOAT16},
-    {"float32", LLAVAMED_RESULT_DTYPE_FLOAT32},
-    {NULL, 0},
-};
-
-static const struct option_choice inv_freq_choices[] = {
-    {"keep", LLAVAMED_INV_FREQ_KEEP},
-    {"drop", LLAVAMED_INV_FREQ_DROP},
-    {NULL, 0},
-};
-
 static const struct option_choice verify_choices[] = {
     {"auto", LLAVAMED_VERIFY_AUTO},
     {"full", LLAVAMED_VERIFY_FULL},
     {"none", LLAVAMED_VERIFY_NONE},
-    {NULL, 0},
-};
-
-static const struct option_choice cpu_choices[] = {
-    {"ref", LLAVAMED_CPU_REF},
-    {"avx2", LLAVAMED_CPU_AVX2},
-    {"avx512", LLAVAMED_CPU_AVX512},
-    {"neon", LLAVAMED_CPU_NEON},
-    {NULL, 0},
-};
-
-static const struct option_choice progress_choices[] = {
-    {"auto", DISPLAY_PROGRESS_AUTO},
-    {"always", DISPLAY_PROGRESS_ALWAYS},
-    {"never", DISPLAY_PROGRESS_NEVER},
     {NULL, 0},
 };
 
@@ -82,12 +53,12 @@ static const struct option_row apply_rows[APPLY_OPTION_COUNT] = {
     {.id = APPLY_OPTION_DTYPE,
      .name = "dtype",
      .value = "delta|float16|bfloat16|float32",
-     .choices = dtype_choices,
+     .choices = option_dtype_choices,
      .help = "dtype of the result [delta: that of each delta tensor]"},
     {.id = APPLY_OPTION_INV_FREQ,
      .name = "inv-freq",
      .value = "keep|drop",
-     .choices = inv_freq_choices,
+     .choices = option_inv_freq_choices,
      .help = "rotary buffers of the delta: kept or left out [keep]"},
     {.id = APPLY_OPTION_MAX_SHARD_SIZE,
      .name = "max-shard-size",
@@ -121,12 +92,12 @@ static const struct option_row apply_rows[APPLY_OPTION_COUNT] = {
     {.id = APPLY_OPTION_CPU,
      .name = "cpu",
      .value = "ref|avx2|avx512|neon",
-     .choices = cpu_choices,
+     .choices = option_cpu_choices,
      .help = "kernels to use [the best this machine has]"},
     {.id = APPLY_OPTION_PROGRESS,
      .name = "progress",
      .value = "auto|always|never",
-     .choices = progress_choices,
+     .choices = option_progress_choices,
      .help = "meter: auto on a terminal, else a line per shard"},
     {.id = APPLY_OPTION_QUIET, .short_name = 'q', .name = "quiet", .help = "print errors alone"},
     {.id = APPLY_OPTION_VERBOSE, .short_name = 'v', .name = "verbose", .help = "also print the choices made"},
