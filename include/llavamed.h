@@ -361,7 +361,16 @@ struct llavamed_verify_settings {
     const char *dir;                 /* what llavamed_merge() published, or any directory with a SHA256SUMS */
     const char *sums;                /* NULL, or a list that says in place of DIR/SHA256SUMS what belongs there */
     bool ignore_extra;               /* files that no record names are told as notes, and not read */
-    unsigned n_threads;              /* files that are read at a time; 0 (default): one per usable core */
+    const char *base;                /* NULL; or, with delta, a SOURCE each: the tensors must be those of the merge */
+    const char *delta;
+    const char *against;             /* NULL; or, without these, a SOURCE whose tensors they must be */
+    bool has_dtype;                  /* else the dtype of the merge is what the manifest records, or else DELTA */
+    enum llavamed_result_dtype dtype;
+    bool has_inv_freq;               /* else as the manifest records, or else KEEP */
+    enum llavamed_inv_freq inv_freq;
+    enum llavamed_cpu cpu;           /* default BEST */
+    unsigned n_threads;              /* files that are read at a time, workers that merge; 0 (default): one per usable
+                                        core */
     uint64_t max_memory_bytes;       /* buffers for what is read; default 256 MiB. Headers and records come on top */
     const volatile int *stop_signal; /* as in struct llavamed_settings */
 };
@@ -393,7 +402,10 @@ void llavamed_verify_settings_init(struct llavamed_verify_settings *settings);
     X(TENSOR_FORM)       /* another dtype or shape than recorded */                                                    \
     X(TENSOR_CRC)        /* its bytes have another CRC-32 than recorded */                                             \
     X(TENSOR_CUT)        /* its bytes end with the file, too early */                                                  \
-    X(TENSOR_UNCHECKED)  /* lies in its file in a way that its CRC-32 cannot be told from */
+    X(TENSOR_UNCHECKED)  /* lies in its file in a way that its CRC-32 cannot be told from; or is of a dtype of less    \
+                            than a byte, and cannot be compared with that of another checkpoint */                     \
+    X(TENSOR_DIFFERS)    /* an element is not that of BASE + DELTA, or of the other checkpoint */                      \
+    X(NOT_COMPARED)      /* the directory cannot be read as a checkpoint, so that nothing was compared */
 
 enum llavamed_finding_code {
 #define LLAVAMED_FINDING_ENUM(name) LLAVAMED_FINDING_##name,
@@ -404,6 +416,7 @@ enum llavamed_finding_code {
 /* "FILE_HASH". Static storage. */
 const char *llavamed_finding_name(enum llavamed_finding_code code);
 
+/* A finding of a comparison that is of no file is of ".". */
 #define LLAVAMED_FINDINGS_MAX 10000
 
 struct llavamed_finding {
@@ -432,6 +445,11 @@ struct llavamed_verify_result {
     struct llavamed_verified_file *files; /* owned: those that are there, plain ones, sorted by name */
     size_t n_files;
     size_t n_tensors;         /* of which the bytes were held against a recorded CRC-32 */
+    bool was_compared;        /* with BASE + DELTA or with another checkpoint, to the end */
+    size_t n_compared;        /* tensors of which every element was compared so */
+    size_t n_equal;           /* those of them that are the same, bit for bit */
+    enum llavamed_result_dtype dtype;    /* with BASE + DELTA: of the merge that was compared with */
+    enum llavamed_inv_freq inv_freq;
     uint64_t read_bytes;
     uint64_t buffer_bytes;
     uint64_t total_ns;
@@ -446,6 +464,13 @@ void llavamed_verify_result_free(struct llavamed_verify_result *result);
  * should be there is, nothing else is, and all of it says the same. Each byte is read once; files are read in parallel,
  * the largest first. What there is no record for is said in `notes`. Links are not followed, sub-directories not
  * entered: nothing but plain files belongs there. Nothing is written.
+ *
+ * With base and delta the merge is computed again, from the same plan and in the same way, and every tensor of the
+ * directory is compared with it: the same names, dtypes, shapes and bits, in whatever shards and format. With `against`
+ * it is compared so with another checkpoint. Then a directory without records is no finding but a note, and its
+ * weights files are read once more. What is wrong with base and delta is an error, not a finding: the statuses of
+ * llavamed_merge(), its PAIR_WRONG_BASE and PAIR_FULL_DELTA aside; USAGE for a dtype or inv_freq that contradicts the
+ * manifest. They are looked at before anything is read, and their checksums are known at the end.
  *
  * All that is wrong is found, not the first of it alone. NOT_INTACT when anything is. When all that is wrong is that
  * files could not be read to their end, IO or INPUT_CHANGED: nothing is proven then. INPUT_MISSING, INPUT_UNREADABLE,

@@ -17,6 +17,26 @@ static enum llavamed_status take_verify_option(void *context, const struct optio
     case VERIFY_OPTION_IGNORE_EXTRA:
         args->settings.ignore_extra = true;
         break;
+    case VERIFY_OPTION_BASE:
+        args->settings.base = given->value;
+        break;
+    case VERIFY_OPTION_DELTA:
+        args->settings.delta = given->value;
+        break;
+    case VERIFY_OPTION_AGAINST:
+        args->settings.against = given->value;
+        break;
+    case VERIFY_OPTION_DTYPE:
+        args->settings.dtype = (enum llavamed_result_dtype)given->chosen;
+        args->settings.has_dtype = true;
+        break;
+    case VERIFY_OPTION_INV_FREQ:
+        args->settings.inv_freq = (enum llavamed_inv_freq)given->chosen;
+        args->settings.has_inv_freq = true;
+        break;
+    case VERIFY_OPTION_CPU:
+        args->settings.cpu = (enum llavamed_cpu)given->chosen;
+        break;
     case VERIFY_OPTION_THREADS:
         return option_take_threads(given, &args->settings.n_threads, error);
     case VERIFY_OPTION_MAX_MEMORY:
@@ -55,12 +75,44 @@ static enum llavamed_status take_directory(void *context, const char *text, stru
     return LLAVAMED_OK;
 }
 
+/* Both sides of a merge, and its options with them alone. */
+static enum llavamed_status check_comparison(const struct llavamed_verify_settings *settings,
+                                             struct llavamed_error *error)
+{
+    bool merges = settings->base != NULL || settings->delta != NULL;
+    if (merges && settings->against != NULL) {
+        (void)cli_fail(error, LLAVAMED_STATUS_USAGE, "--against contradicts %s",
+                       settings->base != NULL ? "--base" : "--delta");
+        cli_hint(error, "one comparison at a time");
+        return LLAVAMED_STATUS_USAGE;
+    }
+    if (merges && (settings->base == NULL || settings->delta == NULL)) {
+        const char *missing = settings->base == NULL ? "--base" : "--delta";
+        (void)cli_fail(error, LLAVAMED_STATUS_USAGE, "%s missing (--base and --delta go together)", missing);
+        cli_hint(error, "llavamed-verify DIR --base SOURCE --delta SOURCE");
+        return LLAVAMED_STATUS_USAGE;
+    }
+    const char *option = settings->has_dtype                       ? "--dtype"
+                         : settings->has_inv_freq                  ? "--inv-freq"
+                         : settings->cpu != LLAVAMED_CPU_BEST      ? "--cpu"
+                                                                   : NULL;
+    if (!merges && option != NULL) {
+        return cli_fail(error, LLAVAMED_STATUS_USAGE, "%s is an option of the merge (want --base and --delta with it)",
+                        option);
+    }
+    return LLAVAMED_OK;
+}
+
 static enum llavamed_status check_together(const struct verify_args *args, struct llavamed_error *error)
 {
     if (args->settings.dir == NULL) {
         (void)cli_fail(error, LLAVAMED_STATUS_USAGE, "argument missing (want DIR)");
         cli_hint(error, "llavamed-verify DIR; --help lists the options");
         return LLAVAMED_STATUS_USAGE;
+    }
+    enum llavamed_status status = check_comparison(&args->settings, error);
+    if (status != LLAVAMED_OK) {
+        return status;
     }
     if (args->quiet && (args->verbose || args->progress == DISPLAY_PROGRESS_ALWAYS)) {
         return cli_fail(error, LLAVAMED_STATUS_USAGE, "-q contradicts %s", args->verbose ? "-v" : "--progress always");

@@ -54,6 +54,18 @@ static void emit_findings(struct json_emit *emit, const struct llavamed_verify_r
 
 /* ---- The whole --------------------------------------------------------------------------------------------- */
 
+/* ", is BASE + DELTA in all 291 tensors", or nothing. */
+static void describe_comparison(const struct verify_report *report, char *text, size_t capacity)
+{
+    size_t n = report->result->n_equal;
+    text[0] = '\0';
+    if (report->result->was_compared) {
+        cli_format(text, capacity, ", is %.300s in all %zu %s",
+                   report->settings->against != NULL ? report->settings->against : "BASE + DELTA", n,
+                   n == 1 ? "tensor" : "tensors");
+    }
+}
+
 void verify_report_print_summary(FILE *stream, const struct verify_report *report)
 {
     const struct llavamed_verify_result *result = report->result;
@@ -61,15 +73,45 @@ void verify_report_print_summary(FILE *stream, const struct verify_report *repor
     char seconds[CLI_FIGURE_BYTES];
     char rate[CLI_FIGURE_BYTES];
     char memory[CLI_FIGURE_BYTES];
+    char same[400];
     char line[LLAVAMED_MESSAGE_BYTES];
     cli_format_bytes(read, result->read_bytes);
     cli_format_seconds(seconds, result->total_ns);
     cli_format_rate(rate, result->read_bytes, result->total_ns);
     cli_format_memory(memory, report->peak_rss_bytes);
-    cli_format(line, sizeof line, "%.600s: intact, %zu %s, %zu %s checked, %s, %s, %s, peak memory %s",
-               report->settings->dir, result->n_files, result->n_files == 1 ? "file" : "files", result->n_tensors,
-               result->n_tensors == 1 ? "tensor" : "tensors", read, seconds, rate, memory);
+    describe_comparison(report, same, sizeof same);
+    cli_format(line, sizeof line, "%.300s: intact%s, %zu %s, %zu %s checked, %s, %s, %s, peak memory %s",
+               report->settings->dir, same, result->n_files, result->n_files == 1 ? "file" : "files",
+               result->n_tensors, result->n_tensors == 1 ? "tensor" : "tensors", read, seconds, rate, memory);
     messages_line(stream, "done", line);
+}
+
+static const char *const dtype_words[] = {
+    [LLAVAMED_RESULT_DTYPE_DELTA] = "delta",
+    [LLAVAMED_RESULT_DTYPE_FLOAT16] = "float16",
+    [LLAVAMED_RESULT_DTYPE_BFLOAT16] = "bfloat16",
+    [LLAVAMED_RESULT_DTYPE_FLOAT32] = "float32",
+};
+
+static void emit_comparison(struct json_emit *emit, const struct verify_report *report)
+{
+    const struct llavamed_verify_settings *settings = report->settings;
+    const struct llavamed_verify_result *result = report->result;
+    bool merges = settings->base != NULL;
+    if (!merges && settings->against == NULL) {
+        json_emit_text(emit, "compared", NULL);
+        return;
+    }
+    json_emit_begin(emit, "compared", '{');
+    json_emit_text(emit, "base", settings->base);
+    json_emit_text(emit, "delta", settings->delta);
+    json_emit_text(emit, "against", settings->against);
+    json_emit_text(emit, "dtype", merges ? dtype_words[result->dtype] : NULL);
+    json_emit_text(emit, "inv_freq", !merges ? NULL : result->inv_freq == LLAVAMED_INV_FREQ_DROP ? "drop" : "keep");
+    json_emit_bool(emit, "complete", result->was_compared);
+    json_emit_number(emit, "tensors", result->n_compared);
+    json_emit_number(emit, "equal", result->n_equal);
+    json_emit_end(emit, '}');
 }
 
 static void emit_files(struct json_emit *emit, const struct llavamed_verify_result *result)
@@ -117,6 +159,7 @@ void verify_report_print_json(FILE *stream, const struct verify_report *report)
     json_emit_text(&emit, "sums", report->settings->sums);
     emit_verdict(&emit, error);
     emit_findings(&emit, report->result);
+    emit_comparison(&emit, report);
     emit_files(&emit, report->result);
     json_emit_begin(&emit, "timings", '{');
     json_emit_seconds(&emit, "total_seconds", report->result->total_ns);

@@ -26,6 +26,7 @@ void verify_report_print_summary(FILE *stream, const struct verify_report *repor
  *     status (exit status), code (llavamed_status_name), message, hint
  *     dir, sums, intact: true, false, or null when that was not found out
  *     n_findings, findings[] {code (llavamed_finding_name), file, tensor, offset, what}
+ *     compared {base, delta, against, dtype, inv_freq, complete, tensors, equal}: null when nothing was asked for
  *     files[] {name, bytes, tensors, sha256}, tensors_checked, notes[]
  *     timings {total_seconds}, bytes {read}, memory {buffers, peak_rss}, threads, version
  *

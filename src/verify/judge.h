@@ -16,6 +16,7 @@ struct judge {
     const struct file_table *table;
     struct records *records; /* its tensors are marked */
     bool ignore_extra;
+    bool is_compared; /* with something else, too: then it needs no records */
     struct findings *findings;
     struct warnings *notes;    /* what is not checked for want of records */
     struct warnings *ignored;  /* extra files, with ignore_extra */

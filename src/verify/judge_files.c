@@ -398,7 +398,10 @@ static void judge_records(const struct file_judge *self)
     const struct table_file *sums = file_table_find(self->judge->table, SUMS_FILE_NAME);
     bool has_sums = sums != NULL && sums->kind != FILE_KIND_ABSENT;
     char words[256];
-    if (self->authority == CLAIMANTS) {
+    if (self->authority == CLAIMANTS && self->judge->is_compared) {
+        warnings_add(self->judge->notes, "neither " SUMS_FILE_NAME " nor " MANIFEST_FILE_NAME
+                                         " records what the directory should hold: its tensors alone were compared");
+    } else if (self->authority == CLAIMANTS) {
         add(self, LLAVAMED_FINDING_NO_RECORDS, SUMS_FILE_NAME,
             "nothing that can be read records what the directory should hold: neither " SUMS_FILE_NAME
             " nor " MANIFEST_FILE_NAME);

@@ -128,7 +128,9 @@ static enum llavamed_status read_on(struct file_reading *reading, struct file_re
     enum llavamed_status status = LLAVAMED_OK;
     while (status == LLAVAMED_OK && reader->offset < end) {
         size_t n = (size_t)min_u64(reading->chunk_bytes, end - reader->offset);
-        status = input_file_read(reader->input, reader->offset, reader->chunk, n, error);
+        status = reading->job->keep_cached
+                     ? input_file_read_near(reader->input, reader->offset, reader->chunk, n, error)
+                     : input_file_read(reader->input, reader->offset, reader->chunk, n, error);
         if (status == LLAVAMED_OK && reader->file->is_summed) {
             shard_view_feed(reader->file->view, reader->chunk, n);
         }

@@ -13,6 +13,7 @@ struct read_files {
     struct file_table *table;
     unsigned n_threads;        /* 0: one per usable core; never more than files */
     uint64_t max_memory_bytes; /* of all chunks */
+    bool keep_cached;          /* pages stay in the cache: the files will be read again at once */
     const volatile int *stop_signal;
     const struct llavamed_observer *observer; /* may be NULL */
     uint64_t read_bytes;                      /* in and out: grows */

@@ -268,6 +268,29 @@ static enum llavamed_status read_tensors(const struct manifest_reader *reader, c
     return status == LLAVAMED_OK ? sort_tensors(reader) : status;
 }
 
+/* ---- Options ---- */
+
+static enum llavamed_status read_options(const struct manifest_reader *reader, const struct json_value *options)
+{
+    struct recorded_output *made = reader->made;
+    const char *dtype = options == NULL ? NULL : text_member(options, "dtype");
+    const char *inv_freq = options == NULL ? NULL : text_member(options, "inv_freq");
+    for (int i = LLAVAMED_RESULT_DTYPE_DELTA; dtype != NULL && i <= LLAVAMED_RESULT_DTYPE_FLOAT32; i++) {
+        if (strcmp(dtype, manifest_dtype_option((enum llavamed_result_dtype)i)) == 0) {
+            made->dtype = (enum llavamed_result_dtype)i;
+            made->has_dtype = true;
+        }
+    }
+    for (int i = LLAVAMED_INV_FREQ_KEEP; inv_freq != NULL && i <= LLAVAMED_INV_FREQ_DROP; i++) {
+        if (strcmp(inv_freq, manifest_inv_freq_option((enum llavamed_inv_freq)i)) == 0) {
+            made->inv_freq = (enum llavamed_inv_freq)i;
+            made->has_inv_freq = true;
+        }
+    }
+    bool is_unknown = (dtype != NULL && !made->has_dtype) || (inv_freq != NULL && !made->has_inv_freq);
+    return is_unknown ? fail_manifest(reader, "an option with an unknown value") : LLAVAMED_OK;
+}
+
 /* ---- The whole ---- */
 
 static const struct json_value *array_member(const struct json_value *root, const char *key)
@@ -300,6 +323,9 @@ static enum llavamed_status read_root(const struct manifest_reader *reader, cons
     enum llavamed_status status = check_version(reader, root);
     if (status == LLAVAMED_OK && (shards == NULL || documents == NULL || tensors == NULL)) {
         status = fail_manifest(reader, "its list of shards, documents or tensors is missing");
+    }
+    if (status == LLAVAMED_OK) {
+        status = read_options(reader, json_member(root, "options"));
     }
     if (status == LLAVAMED_OK) {
         status = read_files(reader, shards, documents);

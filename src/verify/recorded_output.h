@@ -24,6 +24,10 @@ struct recorded_tensor {
 };
 
 struct recorded_output {
+    bool has_dtype; /* the options of the merge that determine its elements are recorded */
+    enum llavamed_result_dtype dtype;
+    bool has_inv_freq;
+    enum llavamed_inv_freq inv_freq;
     struct recorded_file *files; /* owned, sorted by name, none twice */
     size_t n_files;
     struct recorded_tensor *tensors; /* owned, in the manifest's order */

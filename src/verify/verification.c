@@ -3,8 +3,10 @@
 #include <string.h>
 
 #include "core/clock.h"
-#include "io/directory.h"
+#include "core/memory.h"
 #include "core/warnings.h"
+#include "io/directory.h"
+#include "verify/compared.h"
 #include "verify/judge.h"
 #include "verify/read_files.h"
 
@@ -19,6 +21,7 @@ struct verification {
     struct findings findings;
     struct warnings notes;
     struct warnings ignored;
+    struct compared compared;
 };
 
 void llavamed_verify_settings_init(struct llavamed_verify_settings *settings)
@@ -87,6 +90,16 @@ static void choose_files(struct verification *run)
     }
 }
 
+/* Once more, to be compared: then they may wait for it in the cache where nobody else's pages have to go. */
+static bool is_kept_for_comparison(const struct verification *run)
+{
+    uint64_t n_bytes = 0;
+    for (size_t i = 0; i < run->table.n_files; i++) {
+        n_bytes += run->table.files[i].is_shard ? run->table.files[i].n_bytes : 0;
+    }
+    return run->compared.held != NULL && n_bytes <= memory_free_bytes();
+}
+
 static enum llavamed_status read_all(struct verification *run, struct llavamed_error *error)
 {
     const struct llavamed_verify_settings *settings = run->settings;
@@ -95,6 +108,7 @@ static enum llavamed_status read_all(struct verification *run, struct llavamed_e
         .table = &run->table,
         .n_threads = settings->n_threads,
         .max_memory_bytes = settings->max_memory_bytes,
+        .keep_cached = is_kept_for_comparison(run),
         .stop_signal = settings->stop_signal,
         .observer = run->observer,
         .read_bytes = run->result->read_bytes,
@@ -106,6 +120,21 @@ static enum llavamed_status read_all(struct verification *run, struct llavamed_e
     return status;
 }
 
+/* Bad inputs are refused before the directory is read. */
+static enum llavamed_status open_compared(struct verification *run, struct llavamed_error *error)
+{
+    run->compared = (struct compared){
+        .settings = run->settings,
+        .observer = run->observer,
+        .table = &run->table,
+        .manifest = &run->records.manifest,
+        .findings = &run->findings,
+        .notes = &run->notes,
+        .result = run->result,
+    };
+    return compared_is_wanted(run->settings) ? compared_open(&run->compared, error) : LLAVAMED_OK;
+}
+
 /* ---- After reading ---- */
 
 static enum llavamed_status judge_all(struct verification *run, struct llavamed_error *error)
@@ -114,6 +143,7 @@ static enum llavamed_status judge_all(struct verification *run, struct llavamed_
         .table = &run->table,
         .records = &run->records,
         .ignore_extra = run->settings->ignore_extra,
+        .is_compared = compared_is_wanted(run->settings),
         .findings = &run->findings,
         .notes = &run->notes,
         .ignored = &run->ignored,
@@ -226,6 +256,8 @@ static enum llavamed_status conclude(const struct verification *run, struct llav
 static enum llavamed_status run_all(struct verification *run, struct llavamed_error *error)
 {
     const struct llavamed_verify_settings *settings = run->settings;
+    struct llavamed_error comparing = {0};
+    enum llavamed_status compared = LLAVAMED_OK;
     enum llavamed_status status = check_directory(settings->dir, error);
     if (status == LLAVAMED_OK) {
         status = file_table_list(settings->dir, &run->table, error);
@@ -238,6 +270,9 @@ static enum llavamed_status run_all(struct verification *run, struct llavamed_er
         status = records_claim(&run->records, &run->table, error);
     }
     if (status == LLAVAMED_OK) {
+        status = open_compared(run, error);
+    }
+    if (status == LLAVAMED_OK) {
         choose_files(run);
         status = read_all(run, error);
     }
@@ -245,11 +280,16 @@ static enum llavamed_status run_all(struct verification *run, struct llavamed_er
         status = judge_all(run, error);
     }
     if (status == LLAVAMED_OK) {
+        compared = compared_run(&run->compared, &comparing); /* what was found before is told all the same */
         status = fill_notes(run, error);
     }
     if (status == LLAVAMED_OK) {
         fill_findings(run);
         status = fill_files(run, error);
+    }
+    if (status == LLAVAMED_OK && compared != LLAVAMED_OK) {
+        *error = comparing;
+        return compared;
     }
     return status == LLAVAMED_OK ? conclude(run, error) : status;
 }
@@ -265,6 +305,7 @@ enum llavamed_status llavamed_verify(const struct llavamed_verify_settings *sett
                                       ? llavamed_fail(error, LLAVAMED_STATUS_USAGE, "no directory is given")
                                       : run_all(&run, error);
     result->total_ns = clock_monotonic_ns() - started_ns;
+    compared_deinit(&run.compared);
     file_table_deinit(&run.table);
     records_deinit(&run.records);
     findings_deinit(&run.findings);

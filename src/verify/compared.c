@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "verify/compared.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "merge/manifest.h"
+#include "verify/compare_tensors.h"
+
+/* Findings that are of no file. */
+#define NO_FILE "."
+
+bool compared_is_wanted(const struct llavamed_verify_settings *settings)
+{
+    return settings->base != NULL || settings->delta != NULL || settings->against != NULL;
+}
+
+void compared_deinit(struct compared *compared)
+{
+    derivation_close(compared->derivation);
+    source_close(compared->held);
+    compared->derivation = NULL;
+    compared->held = NULL;
+}
+
+/* ---- What is told ---- */
+
+static void tell_progress(void *context, const struct llavamed_progress *progress)
+{
+    const struct compared *compared = context;
+    const struct llavamed_observer *observer = compared->observer;
+    if (observer != NULL && observer->progress != NULL) {
+        struct llavamed_progress told = *progress;
+        if (told.check == NULL) {
+            told.check = compared->settings->against == NULL ? "BASE + DELTA, computed again" : "the other checkpoint";
+        }
+        observer->progress(observer->context, &told);
+    }
+}
+
+static void tell_note(void *context, const char *text)
+{
+    const struct compared *compared = context;
+    if (compared->observer != NULL && compared->observer->note != NULL) {
+        compared->observer->note(compared->observer->context, text);
+    }
+}
+
+/* Kept with what the directory's own records give rise to. */
+static void keep_warning(void *context, const char *text)
+{
+    const struct compared *compared = context;
+    warnings_add(compared->notes, "%s", text);
+}
+
+/* ---- Opening ---- */
+
+static enum llavamed_status fail_contradiction(const char *option, const char *given, const char *recorded,
+                                               struct llavamed_error *error)
+{
+    enum llavamed_status status = llavamed_fail(
+        error, LLAVAMED_STATUS_USAGE, "--%s contradicts " MANIFEST_FILE_NAME " of the directory (got %s, want %s)",
+        option, given, recorded);
+    llavamed_hint(error, "leave --%s out: what the directory records is taken", option);
+    return status;
+}
+
+static enum llavamed_status choose_options(struct compared *compared, struct llavamed_error *error)
+{
+    const struct llavamed_verify_settings *settings = compared->settings;
+    const struct recorded_output *manifest = compared->manifest;
+    if (settings->has_dtype && manifest->has_dtype && settings->dtype != manifest->dtype) {
+        return fail_contradiction("dtype", manifest_dtype_option(settings->dtype),
+                                  manifest_dtype_option(manifest->dtype), error);
+    }
+    if (settings->has_inv_freq && manifest->has_inv_freq && settings->inv_freq != manifest->inv_freq) {
+        return fail_contradiction("inv-freq", manifest_inv_freq_option(settings->inv_freq),
+                                  manifest_inv_freq_option(manifest->inv_freq), error);
+    }
+    struct llavamed_settings *merge = &compared->merge;
+    merge->dtype = settings->has_dtype ? settings->dtype : manifest->dtype;
+    merge->inv_freq = settings->has_inv_freq ? settings->inv_freq : manifest->inv_freq;
+    compared->result->dtype = merge->dtype;
+    compared->result->inv_freq = merge->inv_freq;
+    return LLAVAMED_OK;
+}
+
+static void set_up(struct compared *compared)
+{
+    const struct llavamed_verify_settings *settings = compared->settings;
+    struct llavamed_settings *merge = &compared->merge;
+    llavamed_settings_init(merge);
+    merge->base = settings->base;
+    merge->delta = settings->against != NULL ? settings->against : settings->delta;
+    merge->cpu = settings->cpu;
+    merge->n_threads = settings->n_threads;
+    merge->max_memory_bytes = settings->max_memory_bytes;
+    merge->stop_signal = settings->stop_signal;
+    compared->watch = (struct llavamed_observer){
+        .context = compared, .progress = tell_progress, .warning = keep_warning, .note = tell_note};
+}
+
+/* The directory. Each byte's checksums are those of its own records, and checked there. */
+static enum llavamed_status open_held(struct compared *compared, struct llavamed_error *error)
+{
+    const char *dir = compared->settings->dir;
+    const struct source_options options = {.role = "directory", .stop_signal = compared->settings->stop_signal};
+    struct llavamed_error failure = {0};
+    if (source_open(dir, &options, &compared->held, &failure) == LLAVAMED_OK) {
+        return LLAVAMED_OK;
+    }
+    if (llavamed_exit_status(&failure) > 3) { /* not that of what is in it */
+        *error = failure;
+        return failure.status;
+    }
+    const struct finding_place place = {.file = NO_FILE};
+    findings_add(compared->findings, LLAVAMED_FINDING_NOT_COMPARED, &place, "its tensors were not compared: %s",
+                 failure.message);
+    return LLAVAMED_OK;
+}
+
+enum llavamed_status compared_open(struct compared *compared, struct llavamed_error *error)
+{
+    const struct llavamed_verify_settings *settings = compared->settings;
+    set_up(compared);
+    bool is_copy = settings->against != NULL;
+    if (is_copy && (settings->base != NULL || settings->delta != NULL)) {
+        return llavamed_fail(error, LLAVAMED_STATUS_USAGE, "--against contradicts --base and --delta");
+    }
+    enum llavamed_status status = is_copy ? LLAVAMED_OK : choose_options(compared, error);
+    if (status == LLAVAMED_OK && !is_copy) {
+        status = derivation_open_merge(&compared->merge, &compared->watch, &compared->derivation, error);
+    }
+    if (status == LLAVAMED_OK) {
+        status = open_held(compared, error);
+    }
+    if (status == LLAVAMED_OK && is_copy && compared->held != NULL) {
+        status = derivation_open_copy(&compared->merge, "checkpoint", compared->held, &compared->watch,
+                                      &compared->derivation, error);
+    }
+    return status;
+}
+
+/* ---- What was found ---- */
+
+static const char *wanted_name(const struct compared *compared)
+{
+    return derivation_is_merge(compared->derivation) ? "BASE + DELTA" : compared->settings->against;
+}
+
+/* The file of the directory that holds a tensor, and where; "." when no header that was read names it. */
+static struct finding_place place_of(const struct compared *compared, const struct tensor *tensor, uint64_t elem)
+{
+    for (size_t i = 0; i < compared->table->n_files; i++) {
+        const struct table_file *file = &compared->table->files[i];
+        size_t at = file->view == NULL ? TENSOR_NOT_FOUND : tensor_set_find(&file->view->set, tensor->name);
+        if (at != TENSOR_NOT_FOUND) {
+            const struct shard_place *place = &file->view->places[at];
+            uint64_t within = elem * dtype_bytes(tensor->dtype);
+            return (struct finding_place){.file = file->name,
+                                          .tensor = tensor->name,
+                                          .offset = place->is_contiguous ? place->offset + within : 0};
+        }
+    }
+    return (struct finding_place){.file = NO_FILE, .tensor = tensor->name};
+}
+
+static void add_form(struct compared *compared, const struct tensor *got, const struct tensor *want)
+{
+    char got_shape[TENSOR_SHAPE_TEXT_BYTES];
+    char want_shape[TENSOR_SHAPE_TEXT_BYTES];
+    const struct finding_place place = place_of(compared, got, 0);
+    findings_add(compared->findings, LLAVAMED_FINDING_TENSOR_FORM, &place,
+                 "is not as in %.300s (got %s %s, want %s %s)", wanted_name(compared), dtype_name(got->dtype),
+                 tensor_shape_text(got, got_shape), dtype_name(want->dtype), tensor_shape_text(want, want_shape));
+}
+
+static void add_missing(struct compared *compared, const struct tensor *want)
+{
+    const struct finding_place place = {.file = NO_FILE, .tensor = want->name};
+    findings_add(compared->findings, LLAVAMED_FINDING_TENSOR_MISSING, &place, "is not there, but in %.300s",
+                 wanted_name(compared));
+}
+
+static void add_difference(struct compared *compared, const struct tensor *tensor, const struct compared_tensor *row)
+{
+    char index[TENSOR_SHAPE_TEXT_BYTES];
+    char got[ELEMENT_TEXT_BYTES];
+    char want[ELEMENT_TEXT_BYTES];
+    const struct finding_place place = place_of(compared, tensor, row->first);
+    element_index_text(tensor, row->first, index);
+    element_text(tensor->dtype, row->got, got);
+    element_text(tensor->dtype, row->want, want);
+    findings_add(compared->findings, LLAVAMED_FINDING_TENSOR_DIFFERS, &place,
+                 "differs from %.300s in %llu of %llu elements, first in %s, element %llu (got %s, want %s)",
+                 wanted_name(compared), (unsigned long long)row->n_different, (unsigned long long)tensor->n_elems,
+                 index, (unsigned long long)row->first, got, want);
+}
+
+/* Of another checkpoint: what is of a dtype smaller than a byte has no part in the plan. */
+static void judge_small(struct compared *compared, bool *is_wanted)
+{
+    const struct tensor_set *held = source_tensors(compared->held);
+    const struct tensor_set *wanted = derivation_tensors(compared->derivation);
+    for (size_t i = 0; i < wanted->n_tensors; i++) {
+        const struct tensor *want = &wanted->tensors[i];
+        if (dtype_bytes(want->dtype) > 0) {
+            continue;
+        }
+        size_t at = tensor_set_find(held, want->name);
+        if (at == TENSOR_NOT_FOUND) {
+            add_missing(compared, want);
+            continue;
+        }
+        const struct tensor *got = &held->tensors[at];
+        is_wanted[at] = true;
+        if (got->dtype != want->dtype || !tensor_same_shape(got, want)) {
+            add_form(compared, got, want);
+            continue;
+        }
+        const struct finding_place place = place_of(compared, got, 0);
+        findings_add(compared->findings, LLAVAMED_FINDING_TENSOR_UNCHECKED, &place,
+                     "is of a dtype of less than a byte (%s), which cannot be compared", dtype_name(got->dtype));
+    }
+}
+
+static void judge_comparison(struct compared *compared, struct tensor_comparison *comparison)
+{
+    const struct plan *plan = comparison->plan;
+    const struct tensor_set *held = source_tensors(compared->held);
+    for (size_t i = 0; i < plan->n_tensors; i++) {
+        const struct compared_tensor *row = &comparison->rows[i];
+        const struct tensor *want = &plan->tensors[i].out;
+        compared->result->n_compared += row->is_compared;
+        compared->result->n_equal += row->is_compared && row->n_different == 0;
+        if (row->held == TENSOR_NOT_FOUND) {
+            add_missing(compared, want);
+        } else if (!row->is_compared) {
+            add_form(compared, &held->tensors[row->held], want);
+        } else if (row->n_different > 0) {
+            add_difference(compared, want, row);
+        }
+    }
+    if (!derivation_is_merge(compared->derivation)) {
+        judge_small(compared, comparison->is_wanted);
+    }
+    for (size_t i = 0; i < held->n_tensors; i++) {
+        if (!comparison->is_wanted[i]) {
+            const struct finding_place place = place_of(compared, &held->tensors[i], 0);
+            findings_add(compared->findings, LLAVAMED_FINDING_TENSOR_EXTRA, &place, "is there, but not in %.300s",
+                         wanted_name(compared));
+        }
+    }
+}
+
+enum llavamed_status compared_run(struct compared *compared, struct llavamed_error *error)
+{
+    struct tensor_comparison comparison;
+    if (compared->held == NULL) {
+        return LLAVAMED_OK;
+    }
+    enum llavamed_status status =
+        tensor_comparison_init(&comparison, derivation_plan(compared->derivation), compared->held, error);
+    if (status != LLAVAMED_OK) {
+        return status;
+    }
+    const struct pipeline_sink sink = tensor_comparison_sink(&comparison);
+    status = derivation_run(compared->derivation, &sink, error);
+    if (status == LLAVAMED_OK) { /* nothing is left to be read: whether its files are still what they were */
+        uint8_t scratch[4096];
+        status = source_finish(compared->held, scratch, sizeof scratch, error);
+    }
+    if (status == LLAVAMED_OK) {
+        judge_comparison(compared, &comparison);
+        compared->result->was_compared = true;
+        status = findings_status(compared->findings, error);
+    }
+    compared->result->read_bytes += derivation_bytes_read(compared->derivation) + source_bytes_read(compared->held);
+    tensor_comparison_deinit(&comparison);
+    return status;
+}
