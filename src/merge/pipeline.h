@@ -105,9 +105,9 @@ struct pipeline_job {
 
 /*
  * Creates, fills, hashes and fsyncs every shard, unless there is a sink; as pipeline_stream.h tells when a source is
- * read from front to back (HASH_MISMATCH: what was read back is not what was written). Blocks. On failure the files stay as they are (the
- * caller abandons the directory). INTERRUPTED when *stop_signal becomes non-zero. After success source_finish() of both
- * sources is still to be called: until then the CRC-32s of the inputs are unchecked.
+ * read from front to back (HASH_MISMATCH: what was read back is not what was written). Blocks. On failure the files
+ * stay as they are (the caller abandons the directory). INTERRUPTED when *stop_signal becomes non-zero. After success
+ * source_finish() of both sources is still to be called: until then the CRC-32s of the inputs are unchecked.
  */
 enum llavamed_status pipeline_run(const struct pipeline_job *job, struct pipeline_outcome *outcome,
                                   struct llavamed_error *error) LLAVAMED_CHECK;
