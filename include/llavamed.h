@@ -401,9 +401,10 @@ void llavamed_verify_settings_init(struct llavamed_verify_settings *settings);
     X(TENSOR_PLACE)      /* in another file than recorded */                                                           \
     X(TENSOR_FORM)       /* another dtype or shape than recorded */                                                    \
     X(TENSOR_CRC)        /* its bytes have another CRC-32 than recorded */                                             \
+    X(TENSOR_DIGEST)     /* its bytes have another digest than recorded */                                             \
     X(TENSOR_CUT)        /* its bytes end with the file, too early */                                                  \
-    X(TENSOR_UNCHECKED)  /* lies in its file in a way that its CRC-32 cannot be told from; or is of a dtype of less    \
-                            than a byte, and cannot be compared with that of another checkpoint */                     \
+    X(TENSOR_UNCHECKED)  /* lies in its file in a way that its CRC-32 and its digest cannot be told from; or is of a   \
+                            dtype of less than a byte, and cannot be compared with that of another checkpoint */       \
     X(TENSOR_DIFFERS)    /* an element is not that of BASE + DELTA, or of the other checkpoint */                      \
     X(NOT_COMPARED)      /* the directory cannot be read as a checkpoint, so that nothing was compared */
 
@@ -445,6 +446,7 @@ struct llavamed_verify_result {
     struct llavamed_verified_file *files; /* owned: those that are there, plain ones, sorted by name */
     size_t n_files;
     size_t n_tensors;         /* of which the bytes were held against a recorded CRC-32 */
+    size_t n_digests;         /* and of these against a recorded digest */
     bool was_compared;        /* with BASE + DELTA or with another checkpoint, to the end */
     size_t n_compared;        /* tensors of which every element was compared so */
     size_t n_equal;           /* those of them that are the same, bit for bit */
@@ -460,10 +462,11 @@ void llavamed_verify_result_free(struct llavamed_verify_result *result);
 
 /*
  * Holds a directory against its own records: SHA256SUMS, llavamed-manifest.json, the shard index, the headers of its
- * weights files, the CRC-32 that the manifest has of each tensor and torch files of their records. Every file that
- * should be there is, nothing else is, and all of it says the same. Each byte is read once; files are read in parallel,
- * the largest first. What there is no record for is said in `notes`. Links are not followed, sub-directories not
- * entered: nothing but plain files belongs there. Nothing is written.
+ * weights files, the CRC-32 that the manifest has of each tensor and torch files of their records; where the manifest
+ * has digests of tensors and of the model (docs/digests.md), these too, at the cost of a second hash of each byte.
+ * Every file that should be there is, nothing else is, and all of it says the same. Each byte is read once; files are
+ * read in parallel, the largest first. What there is no record for is said in `notes`. Links are not followed,
+ * sub-directories not entered: nothing but plain files belongs there. Nothing is written.
  *
  * With base and delta the merge is computed again, from the same plan and in the same way, and every tensor of the
  * directory is compared with it: the same names, dtypes, shapes and bits, in whatever shards and format. With `against`

@@ -128,6 +128,7 @@ static void emit_files(struct json_emit *emit, const struct llavamed_verify_resu
     }
     json_emit_end(emit, ']');
     json_emit_number(emit, "tensors_checked", result->n_tensors);
+    json_emit_number(emit, "digests_checked", result->n_digests);
     json_emit_begin(emit, "notes", '[');
     for (size_t i = 0; i < result->n_notes; i++) {
         json_emit_text(emit, NULL, result->notes[i]);

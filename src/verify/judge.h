@@ -21,6 +21,7 @@ struct judge {
     struct warnings *notes;    /* what is not checked for want of records */
     struct warnings *ignored;  /* extra files, with ignore_extra */
     size_t n_tensors_checked;  /* out: whose CRC-32 was held against a recorded one */
+    size_t n_digests_checked;  /* out: and whose digest was */
 };
 
 /* Whether nothing but the directory's own listing says that the file should be there. */
@@ -31,5 +32,8 @@ enum llavamed_status judge_files(struct judge *judge, struct llavamed_error *err
 
 /* Of each tensor: where and as the manifest and the index have it, with its bytes. O(n log n). */
 void judge_tensors(struct judge *judge);
+
+/* After judge_tensors(): the manifest's digest of the model, by those of the tensors; that there are all or none. */
+enum llavamed_status judge_model(struct judge *judge, struct llavamed_error *error) LLAVAMED_CHECK;
 
 #endif

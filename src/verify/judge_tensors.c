@@ -38,6 +38,17 @@ static bool is_summed(const struct held_tensor *held)
     return held->file->is_summed && held->place->is_contiguous && held->place->is_read;
 }
 
+/* Both of them: of its bytes, and recorded. */
+static bool has_digests(const struct held_tensor *held, const struct recorded_tensor *recorded)
+{
+    return is_summed(held) && held->place->sha256[0] != '\0' && recorded->sha256[0] != '\0';
+}
+
+static bool is_digest_right(const struct held_tensor *held, const struct recorded_tensor *recorded)
+{
+    return strcmp(held->place->sha256, recorded->sha256) == 0;
+}
+
 static bool is_judged(const struct judge *judge, const struct table_file *file)
 {
     return judge->records->is_there[CLAIMANT_MANIFEST] && file->view != NULL && file->recorded != NULL &&
@@ -61,7 +72,9 @@ static void mark_tensors(const struct judge *judge, const struct table_file *fil
         if (recorded != NULL && is_in_place(judge, recorded, file)) {
             recorded->is_seen = true;
             recorded->is_wrong = !has_same_form(held.tensor, &recorded->tensor) ||
-                                 (is_summed(&held) && held.place->crc32 != recorded->crc32);
+                                 (is_summed(&held) && held.place->crc32 != recorded->crc32) ||
+                                 (has_digests(&held, recorded) && !is_digest_right(&held, recorded));
+            recorded->got_sha256 = has_digests(&held, recorded) ? held.place->sha256 : NULL;
         }
     }
 }
@@ -81,6 +94,30 @@ static const char *whose_bytes(const struct judge *judge, const struct held_tens
     return text;
 }
 
+static void judge_digest(struct judge *judge, const struct held_tensor *held, const struct recorded_tensor *recorded)
+{
+    if (!has_digests(held, recorded)) {
+        return;
+    }
+    judge->n_digests_checked++;
+    if (is_digest_right(held, recorded)) {
+        return;
+    }
+    const struct finding_place place = blame(held->file, MANIFEST_FILE_NAME, held->tensor->name, held->place->offset);
+    const struct recorded_tensor *other =
+        recorded_output_find_digest(&judge->records->manifest, held->place->sha256, recorded);
+    char where[300] = "its digest is not the recorded one";
+    if (place.file != held->file->name) {
+        (void)snprintf(where, sizeof where,
+                       "the recorded digest is not that of its bytes in %.200s, which is as recorded",
+                       held->file->name);
+    }
+    bool is_lost = other != NULL && other->is_wrong;
+    findings_add(judge->findings, LLAVAMED_FINDING_TENSOR_DIGEST, &place, "%s (got %s, want %s)%s%.300s", where,
+                 held->place->sha256, recorded->sha256, is_lost ? "; it is recorded for " : "",
+                 is_lost ? other->tensor.name : "");
+}
+
 static void judge_bytes(struct judge *judge, const struct held_tensor *held, const struct recorded_tensor *recorded)
 {
     const char *name = held->tensor->name;
@@ -88,7 +125,8 @@ static void judge_bytes(struct judge *judge, const struct held_tensor *held, con
     const struct finding_place place = blame(held->file, MANIFEST_FILE_NAME, name, held->place->offset);
     if (!held->place->is_contiguous) {
         findings_add(judge->findings, LLAVAMED_FINDING_TENSOR_UNCHECKED, &place,
-                     "lies in %.255s as a view with strides, so that its CRC-32 is not known", held->file->name);
+                     "lies in %.255s as a view with strides, so that its CRC-32 %s not known", held->file->name,
+                     recorded->sha256[0] == '\0' ? "is" : "and its digest are");
         return;
     }
     if (held->file->is_summed && !held->place->is_read) {
@@ -113,6 +151,7 @@ static void judge_bytes(struct judge *judge, const struct held_tensor *held, con
                      (unsigned)held->place->crc32, (unsigned)recorded->crc32,
                      whose_bytes(judge, held, recorded, other, sizeof other));
     }
+    judge_digest(judge, held, recorded);
 }
 
 static void judge_tensor(struct judge *judge, const struct held_tensor *held)

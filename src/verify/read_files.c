@@ -82,7 +82,7 @@ static enum llavamed_status read_header(struct file_reading *reading, struct tab
             status = keep_failure(file, failed, &file->header_failure, &file->header_words, error);
         }
         if (status == LLAVAMED_OK) {
-            status = shard_view_start(file->view, input_file_bytes(input), error);
+            status = shard_view_start(file->view, input_file_bytes(input), reading->job->manifest, error);
         }
         file->is_summed = status == LLAVAMED_OK;
     } else {
@@ -149,12 +149,10 @@ static enum llavamed_status end_file(struct file_reader *reader, struct llavamed
     if (status == LLAVAMED_OK) {
         status = sha256_finish(reader->sha256, reader->file->sha256, error);
     }
-    if (status == LLAVAMED_OK) {
-        reader->file->is_read = true;
-        if (reader->file->is_summed) {
-            shard_view_finish(reader->file->view);
-        }
+    if (status == LLAVAMED_OK && reader->file->is_summed) {
+        status = shard_view_finish(reader->file->view, error);
     }
+    reader->file->is_read = status == LLAVAMED_OK;
     return status;
 }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Reads every wanted file of the table once, from front to back: SHA-256 of the file, CRC-32 of the tensors in it. A
- * file is read by one worker, several files at a time, the largest first, so that the last ones to end are small.
+ * Reads every wanted file of the table once, from front to back: SHA-256 of the file, CRC-32 of the tensors in it, and
+ * the digests of those that the manifest has a digest of. A file is read by one worker, several files at a time, the
+ * largest first, so that the last ones to end are small.
  */
 #ifndef VERIFY_READ_FILES_H
 #define VERIFY_READ_FILES_H
@@ -11,6 +12,7 @@
 struct read_files {
     const char *dir;
     struct file_table *table;
+    const struct recorded_output *manifest; /* empty when there is none */
     unsigned n_threads;        /* 0: one per usable core; never more than files */
     uint64_t max_memory_bytes; /* of all chunks */
     bool keep_cached;          /* pages stay in the cache: the files will be read again at once */

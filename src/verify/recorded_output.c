@@ -31,6 +31,7 @@ void recorded_output_deinit(struct recorded_output *recorded)
     free(recorded->tensors);
     free(recorded->by_name);
     free(recorded->by_crc);
+    free(recorded->by_digest);
     *recorded = (struct recorded_output){0};
 }
 
@@ -171,6 +172,8 @@ static enum llavamed_status read_tensor(const struct manifest_reader *reader, co
     const char *name = text_member(item, "name");
     const char *dtype_text = text_member(item, "dtype");
     const char *crc32 = text_member(item, "crc32");
+    const struct json_value *digest = json_member(item, "sha256");
+    const char *sha256 = digest == NULL ? "" : json_string(digest);
     const struct recorded_file *file = find_shard(reader->made, text_member(item, "shard"));
     uint64_t shape[TENSOR_RANK_MAX];
     unsigned rank = 0;
@@ -183,6 +186,8 @@ static enum llavamed_status read_tensor(const struct manifest_reader *reader, co
         missing = "shard";
     } else if (!is_hex(crc32, CRC32_HEX_CHARS)) {
         missing = "crc32";
+    } else if (digest != NULL && !is_hex(sha256, SHA256_HEX_BYTES - 1)) {
+        missing = "sha256";
     } else if (!read_shape(json_member(item, "shape"), shape, &rank)) {
         missing = "shape";
     } else if (dtype_text == NULL || !dtype_from_name(dtype_text, strlen(dtype_text), &dtype)) {
@@ -196,9 +201,11 @@ static enum llavamed_status read_tensor(const struct manifest_reader *reader, co
     struct recorded_tensor *tensor = &reader->made->tensors[reader->made->n_tensors];
     *tensor = (struct recorded_tensor){.file = (size_t)(file - reader->made->files),
                                        .crc32 = (uint32_t)strtoul(crc32, NULL, 16)};
+    memcpy(tensor->sha256, sha256, strlen(sha256) + 1);
     enum llavamed_status status =
         tensor_init(&tensor->tensor, reader->name, name, strlen(name), dtype, shape, rank, reader->error);
     reader->made->n_tensors += status == LLAVAMED_OK;
+    reader->made->n_digests += status == LLAVAMED_OK && digest != NULL;
     return status;
 }
 
@@ -225,20 +232,31 @@ static int compare_crcs(const void *a, const void *b)
     return order != 0 ? order : compare_names(a, b);
 }
 
+static int compare_digests(const void *a, const void *b)
+{
+    const struct recorded_tensor *const *tensor_a = a;
+    const struct recorded_tensor *const *tensor_b = b;
+    int order = strcmp((*tensor_a)->sha256, (*tensor_b)->sha256);
+    return order != 0 ? order : compare_names(a, b);
+}
+
 static enum llavamed_status sort_tensors(const struct manifest_reader *reader)
 {
     struct recorded_output *made = reader->made;
     made->by_name = calloc(made->n_tensors + 1, sizeof(void *));
     made->by_crc = calloc(made->n_tensors + 1, sizeof(void *));
-    if (made->by_name == NULL || made->by_crc == NULL) {
+    made->by_digest = calloc(made->n_tensors + 1, sizeof(void *));
+    if (made->by_name == NULL || made->by_crc == NULL || made->by_digest == NULL) {
         return llavamed_fail_memory(reader->error, made->n_tensors * sizeof(void *), "the manifest");
     }
     for (size_t i = 0; i < made->n_tensors; i++) {
         made->by_name[i] = &made->tensors[i];
         made->by_crc[i] = &made->tensors[i];
+        made->by_digest[i] = &made->tensors[i];
     }
     sort_array(made->by_name, made->n_tensors, sizeof(void *), compare_names);
     sort_array(made->by_crc, made->n_tensors, sizeof(void *), compare_crcs);
+    sort_array(made->by_digest, made->n_tensors, sizeof(void *), compare_digests);
     for (size_t i = 1; i < made->n_tensors; i++) {
         if (compare_names(&made->by_name[i - 1], &made->by_name[i]) == 0) {
             return llavamed_fail(reader->error, LLAVAMED_STATUS_TENSOR_DUPLICATE, "%s: tensor %.200s is there twice",
@@ -315,6 +333,21 @@ static enum llavamed_status check_version(const struct manifest_reader *reader, 
     return LLAVAMED_OK;
 }
 
+/* The digest of the model, which not every manifest has. */
+static enum llavamed_status read_result(const struct manifest_reader *reader, const struct json_value *result)
+{
+    bool is_object = result != NULL && json_kind_of(result) == JSON_OBJECT;
+    const struct json_value *digest = is_object ? json_member(result, "model_sha256") : NULL;
+    if (digest == NULL) {
+        return LLAVAMED_OK;
+    }
+    if (!is_hex(json_string(digest), SHA256_HEX_BYTES - 1)) {
+        return fail_manifest(reader, "its digest of the model is not one");
+    }
+    memcpy(reader->made->model_sha256, json_string(digest), SHA256_HEX_BYTES);
+    return LLAVAMED_OK;
+}
+
 static enum llavamed_status read_root(const struct manifest_reader *reader, const struct json_value *root)
 {
     const struct json_value *shards = array_member(root, "shards");
@@ -329,6 +362,9 @@ static enum llavamed_status read_root(const struct manifest_reader *reader, cons
     }
     if (status == LLAVAMED_OK) {
         status = read_files(reader, shards, documents);
+    }
+    if (status == LLAVAMED_OK) {
+        status = read_result(reader, json_member(root, "result"));
     }
     return status == LLAVAMED_OK ? read_tensors(reader, tensors) : status;
 }
@@ -368,6 +404,14 @@ struct recorded_tensor *recorded_output_find(const struct recorded_output *recor
     return NULL;
 }
 
+/* The one that is wrong, of two that are alike; never `than`. */
+static const struct recorded_tensor *prefer(const struct recorded_tensor *found, const struct recorded_tensor *tensor,
+                                            const struct recorded_tensor *than)
+{
+    bool is_better = found == NULL || (tensor->is_wrong && !found->is_wrong);
+    return tensor != than && is_better ? tensor : found;
+}
+
 const struct recorded_tensor *recorded_output_find_bytes(const struct recorded_output *recorded, uint32_t crc32,
                                                          uint64_t n_bytes, const struct recorded_tensor *than)
 {
@@ -385,9 +429,28 @@ const struct recorded_tensor *recorded_output_find_bytes(const struct recorded_o
         if (compare_bytes(tensor, crc32, n_bytes) != 0) {
             break;
         }
-        if (tensor != than && (found == NULL || (tensor->is_wrong && !found->is_wrong))) {
-            found = tensor;
+        found = prefer(found, tensor, than);
+    }
+    return found;
+}
+
+const struct recorded_tensor *recorded_output_find_digest(const struct recorded_output *recorded, const char *sha256,
+                                                          const struct recorded_tensor *than)
+{
+    size_t low = 0;
+    size_t high = recorded->n_tensors;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        bool is_before = strcmp(recorded->by_digest[middle]->sha256, sha256) < 0;
+        low = is_before ? middle + 1 : low;
+        high = is_before ? high : middle;
+    }
+    const struct recorded_tensor *found = NULL;
+    for (size_t i = low; i < recorded->n_tensors && i - low < ALIKE_MAX; i++) {
+        if (strcmp(recorded->by_digest[i]->sha256, sha256) != 0) {
+            break;
         }
+        found = prefer(found, recorded->by_digest[i], than);
     }
     return found;
 }

@@ -19,6 +19,8 @@ struct recorded_tensor {
     struct tensor tensor; /* owned */
     size_t file;          /* index into files: its shard */
     uint32_t crc32;
+    char sha256[SHA256_HEX_BYTES]; /* its digest; empty: none is recorded */
+    const char *got_sha256; /* set by who compares: that of its bytes, borrowed; NULL: it is not known */
     bool is_seen;  /* set by who compares: one of this name is where it should be */
     bool is_wrong; /* and its bytes, or it, are not as recorded */
 };
@@ -32,8 +34,11 @@ struct recorded_output {
     size_t n_files;
     struct recorded_tensor *tensors; /* owned, in the manifest's order */
     size_t n_tensors;
+    size_t n_digests; /* tensors that have one */
+    char model_sha256[SHA256_HEX_BYTES]; /* the digest of the model; empty: none is recorded */
     struct recorded_tensor **by_name; /* owned; none twice */
     struct recorded_tensor **by_crc;  /* owned; by CRC-32, then by bytes, then by name */
+    struct recorded_tensor **by_digest; /* owned; by digest, then by name; first those that have none */
 };
 
 void recorded_output_deinit(struct recorded_output *recorded);
@@ -55,5 +60,9 @@ struct recorded_tensor *recorded_output_find(const struct recorded_output *recor
  */
 const struct recorded_tensor *recorded_output_find_bytes(const struct recorded_output *recorded, uint32_t crc32,
                                                          uint64_t n_bytes, const struct recorded_tensor *than);
+
+/* The same for the digest. */
+const struct recorded_tensor *recorded_output_find_digest(const struct recorded_output *recorded, const char *sha256,
+                                                          const struct recorded_tensor *than);
 
 #endif

@@ -168,13 +168,20 @@ enum llavamed_status shard_view_read(struct input_file *file, uint64_t recorded_
 }
 
 /* Spans are numbered as the tensors, then the records. */
-enum llavamed_status shard_view_start(struct shard_view *view, uint64_t file_bytes, struct llavamed_error *error)
+enum llavamed_status shard_view_start(struct shard_view *view, uint64_t file_bytes,
+                                      const struct recorded_output *manifest, struct llavamed_error *error)
 {
     enum llavamed_status status = LLAVAMED_OK;
     size_t n_tensors = view->set.n_tensors;
     for (size_t i = 0; status == LLAVAMED_OK && i < n_tensors; i++) {
-        if (view->places[i].is_contiguous) {
-            status = span_crc_add(&view->crc, view->places[i].offset, view->set.tensors[i].n_bytes, i, error);
+        const struct tensor *tensor = &view->set.tensors[i];
+        const struct recorded_tensor *recorded = recorded_output_find(manifest, tensor->name);
+        bool is_contiguous = view->places[i].is_contiguous;
+        if (is_contiguous) {
+            status = span_crc_add(&view->crc, view->places[i].offset, tensor->n_bytes, i, error);
+        }
+        if (status == LLAVAMED_OK && is_contiguous && recorded != NULL && recorded->sha256[0] != '\0') {
+            span_crc_want_digest(&view->crc, tensor);
         }
     }
     for (size_t i = 0; status == LLAVAMED_OK && i < view->n_records; i++) {
@@ -183,14 +190,16 @@ enum llavamed_status shard_view_start(struct shard_view *view, uint64_t file_byt
     return status == LLAVAMED_OK ? span_crc_start(&view->crc, file_bytes, error) : status;
 }
 
-void shard_view_finish(struct shard_view *view)
+enum llavamed_status shard_view_finish(struct shard_view *view, struct llavamed_error *error)
 {
     span_crc_finish(&view->crc);
+    enum llavamed_status status = span_crc_status(&view->crc, error);
     for (size_t i = 0; i < view->crc.n_spans; i++) {
         const struct crc_span *span = &view->crc.spans[i];
         if (span->owner < view->set.n_tensors) {
             view->places[span->owner].crc32 = span->crc32;
             view->places[span->owner].is_read = span->is_done;
+            memcpy(view->places[span->owner].sha256, span->sha256, sizeof span->sha256);
         } else {
             struct shard_record *record = &view->records[span->owner - view->set.n_tensors];
             record->got = span->crc32;
@@ -198,4 +207,5 @@ void shard_view_finish(struct shard_view *view)
         }
     }
     span_crc_deinit(&view->crc);
+    return status;
 }

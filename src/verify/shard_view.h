@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A weights file as its own header or directory describes it: which tensors it holds, where their bytes are, and what a
- * torch file records of itself. Filled with the CRC-32 of those bytes while the file is read.
+ * torch file records of itself. Filled with the CRC-32 of those bytes, and with digests of tensors, while the file is
+ * read.
  */
 #ifndef VERIFY_SHARD_VIEW_H
 #define VERIFY_SHARD_VIEW_H
 
 #include "io/input_file.h"
 #include "tensor/tensor.h"
+#include "verify/recorded_output.h"
 #include "verify/span_crc.h"
 
 /* Where a tensor is, as the set has it. */
@@ -16,6 +18,7 @@ struct shard_place {
     bool is_contiguous; /* row-major without gaps: its bytes are one run of the file */
     bool is_read;       /* all of it */
     uint32_t crc32;     /* of its bytes, then */
+    char sha256[SHA256_HEX_BYTES]; /* its digest, then, where it was wanted; else empty */
 };
 
 /* A storage of a torch file in zip form. */
@@ -47,15 +50,19 @@ void shard_view_deinit(struct shard_view *view);
 enum llavamed_status shard_view_read(struct input_file *file, uint64_t recorded_bytes, struct shard_view *view,
                                      bool *is_cut, struct llavamed_error *error) LLAVAMED_CHECK;
 
-/* Before the file is read, from front to back, through shard_view_feed(). What span_crc_start() gives. */
+/*
+ * Before the file is read, from front to back, through shard_view_feed(). Digests are wanted of the tensors of which
+ * the manifest has some. What span_crc_start() gives.
+ */
 enum llavamed_status shard_view_start(struct shard_view *view, uint64_t file_bytes,
+                                      const struct recorded_output *manifest,
                                       struct llavamed_error *error) LLAVAMED_CHECK;
 static inline void shard_view_feed(struct shard_view *view, const uint8_t *bytes, size_t n_bytes)
 {
     span_crc_feed(&view->crc, bytes, n_bytes);
 }
 
-/* After its last byte: the sums are in `places` and `records`. */
-void shard_view_finish(struct shard_view *view);
+/* After its last byte: the sums are in `places` and `records`. NO_MEMORY. */
+enum llavamed_status shard_view_finish(struct shard_view *view, struct llavamed_error *error) LLAVAMED_CHECK;
 
 #endif

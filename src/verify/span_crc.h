@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The CRC-32 of many runs of one file, from a single reading of it from front to back. Runs may overlap (tensors of a
- * torch file that share a storage), so that the sum of their bytes, not that of the file, is what they cost: it is
- * bounded before anything is read. O(n log n) for the runs, then O(their bytes).
+ * The CRC-32 of many runs of one file, and the digests of those that are tensors, from a single reading of it from
+ * front to back. Runs may overlap (tensors of a torch file that share a storage), so that the sum of their bytes, not that of
+ * the file, is what they cost: it is bounded before anything is read. O(n log n) for the runs, then O(their bytes).
  */
 #ifndef VERIFY_SPAN_CRC_H
 #define VERIFY_SPAN_CRC_H
 
-#include "core/error.h"
+#include "integrity/digest.h"
+#include "tensor/tensor.h"
 
 struct crc_span {
     uint64_t begin; /* in the file */
@@ -16,6 +17,9 @@ struct crc_span {
     bool is_done;  /* all of its bytes were fed; crc32 is theirs */
     bool is_alike; /* the same bytes as the one before it */
     size_t owner;  /* the caller's number for it */
+    const struct tensor *tensor;   /* borrowed: the digest is wanted too, of its bytes as this tensor's; else NULL */
+    struct sha256_stream *stream;  /* owned: of that, while the reading is inside of it */
+    char sha256[SHA256_HEX_BYTES]; /* the digest, once it is done */
 };
 
 struct span_crc {
@@ -26,6 +30,7 @@ struct span_crc {
     size_t n_active;
     size_t next; /* the first that it has not come to */
     uint64_t offset;
+    bool failed; /* out of memory for a digest: sticky, check once with span_crc_status() */
 };
 
 void span_crc_deinit(struct span_crc *crc);
@@ -34,9 +39,13 @@ void span_crc_deinit(struct span_crc *crc);
 enum llavamed_status span_crc_add(struct span_crc *crc, uint64_t begin, uint64_t n_bytes, size_t owner,
                                   struct llavamed_error *error) LLAVAMED_CHECK;
 
+/* Of the run that was added last the digest is wanted too (integrity/tensor_digest.h); `tensor` is borrowed. */
+void span_crc_want_digest(struct span_crc *crc, const struct tensor *tensor);
+
 /*
  * After all of them, before the first byte. INPUT_LIMIT, with words that follow the name of the file, when the runs
- * repeat its bytes more often than strided_size_is_sane() allows; NO_MEMORY.
+ * repeat its bytes more often than strided_size_is_sane() allows; NO_MEMORY. Runs that are alike count once, but those
+ * whose digests are wanted each time: the same bytes have another digest as another tensor.
  */
 enum llavamed_status span_crc_start(struct span_crc *crc, uint64_t file_bytes,
                                     struct llavamed_error *error) LLAVAMED_CHECK;
@@ -46,5 +55,8 @@ void span_crc_feed(struct span_crc *crc, const uint8_t *bytes, size_t n_bytes);
 
 /* After the last: what is alike is alike. */
 void span_crc_finish(struct span_crc *crc);
+
+/* NO_MEMORY: digests that were wanted are not there. */
+enum llavamed_status span_crc_status(const struct span_crc *crc, struct llavamed_error *error) LLAVAMED_CHECK;
 
 #endif

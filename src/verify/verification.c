@@ -106,6 +106,7 @@ static enum llavamed_status read_all(struct verification *run, struct llavamed_e
     struct read_files job = {
         .dir = settings->dir,
         .table = &run->table,
+        .manifest = &run->records.manifest,
         .n_threads = settings->n_threads,
         .max_memory_bytes = settings->max_memory_bytes,
         .keep_cached = is_kept_for_comparison(run),
@@ -152,6 +153,10 @@ static enum llavamed_status judge_all(struct verification *run, struct llavamed_
     if (status == LLAVAMED_OK) {
         judge_tensors(&judge);
         run->result->n_tensors = judge.n_tensors_checked;
+        run->result->n_digests = judge.n_digests_checked;
+        status = judge_model(&judge, error);
+    }
+    if (status == LLAVAMED_OK) {
         status = findings_status(&run->findings, error);
     }
     if (status == LLAVAMED_OK) {
