@@ -36,7 +36,7 @@ static bool is_known_of_all(const struct recorded_output *manifest)
 static const char *find_without(const struct recorded_output *manifest)
 {
     for (size_t i = 0; i < manifest->n_tensors; i++) {
-        if (manifest->by_name[i]->sha256[0] == '\0') {
+        if (manifest->by_name[i]->sha256 == NULL) {
             return manifest->by_name[i]->tensor.name;
         }
     }

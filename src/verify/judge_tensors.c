@@ -41,7 +41,8 @@ static bool is_summed(const struct held_tensor *held)
 /* Both of them: of its bytes, and recorded. */
 static bool has_digests(const struct held_tensor *held, const struct recorded_tensor *recorded)
 {
-    return is_summed(held) && held->place->sha256[0] != '\0' && recorded->sha256[0] != '\0';
+    bool is_known = is_summed(held) && held->place->sha256 != NULL && held->place->sha256[0] != '\0';
+    return is_known && recorded->sha256 != NULL;
 }
 
 static bool is_digest_right(const struct held_tensor *held, const struct recorded_tensor *recorded)
@@ -126,7 +127,7 @@ static void judge_bytes(struct judge *judge, const struct held_tensor *held, con
     if (!held->place->is_contiguous) {
         findings_add(judge->findings, LLAVAMED_FINDING_TENSOR_UNCHECKED, &place,
                      "lies in %.255s as a view with strides, so that its CRC-32 %s not known", held->file->name,
-                     recorded->sha256[0] == '\0' ? "is" : "and its digest are");
+                     recorded->sha256 == NULL ? "is" : "and its digest are");
         return;
     }
     if (held->file->is_summed && !held->place->is_read) {

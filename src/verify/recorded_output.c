@@ -26,6 +26,7 @@ void recorded_output_deinit(struct recorded_output *recorded)
     }
     for (size_t i = 0; i < recorded->n_tensors; i++) {
         tensor_deinit(&recorded->tensors[i].tensor);
+        free(recorded->tensors[i].sha256);
     }
     free(recorded->files);
     free(recorded->tensors);
@@ -173,7 +174,7 @@ static enum llavamed_status read_tensor(const struct manifest_reader *reader, co
     const char *dtype_text = text_member(item, "dtype");
     const char *crc32 = text_member(item, "crc32");
     const struct json_value *digest = json_member(item, "sha256");
-    const char *sha256 = digest == NULL ? "" : json_string(digest);
+    const char *sha256 = digest == NULL ? NULL : json_string(digest);
     const struct recorded_file *file = find_shard(reader->made, text_member(item, "shard"));
     uint64_t shape[TENSOR_RANK_MAX];
     unsigned rank = 0;
@@ -201,12 +202,17 @@ static enum llavamed_status read_tensor(const struct manifest_reader *reader, co
     struct recorded_tensor *tensor = &reader->made->tensors[reader->made->n_tensors];
     *tensor = (struct recorded_tensor){.file = (size_t)(file - reader->made->files),
                                        .crc32 = (uint32_t)strtoul(crc32, NULL, 16)};
-    memcpy(tensor->sha256, sha256, strlen(sha256) + 1);
     enum llavamed_status status =
         tensor_init(&tensor->tensor, reader->name, name, strlen(name), dtype, shape, rank, reader->error);
-    reader->made->n_tensors += status == LLAVAMED_OK;
-    reader->made->n_digests += status == LLAVAMED_OK && digest != NULL;
-    return status;
+    if (status != LLAVAMED_OK) {
+        return status;
+    }
+    reader->made->n_tensors++;
+    tensor->sha256 = sha256 == NULL ? NULL : strdup(sha256);
+    reader->made->n_digests += tensor->sha256 != NULL;
+    return tensor->sha256 != NULL || sha256 == NULL
+               ? LLAVAMED_OK
+               : llavamed_fail_memory(reader->error, SHA256_HEX_BYTES, "the manifest");
 }
 
 static int compare_names(const void *a, const void *b)
@@ -245,18 +251,22 @@ static enum llavamed_status sort_tensors(const struct manifest_reader *reader)
     struct recorded_output *made = reader->made;
     made->by_name = calloc(made->n_tensors + 1, sizeof(void *));
     made->by_crc = calloc(made->n_tensors + 1, sizeof(void *));
-    made->by_digest = calloc(made->n_tensors + 1, sizeof(void *));
+    made->by_digest = calloc(made->n_digests + 1, sizeof(void *));
     if (made->by_name == NULL || made->by_crc == NULL || made->by_digest == NULL) {
         return llavamed_fail_memory(reader->error, made->n_tensors * sizeof(void *), "the manifest");
     }
     for (size_t i = 0; i < made->n_tensors; i++) {
         made->by_name[i] = &made->tensors[i];
         made->by_crc[i] = &made->tensors[i];
-        made->by_digest[i] = &made->tensors[i];
+    }
+    for (size_t i = 0, n = 0; i < made->n_tensors; i++) {
+        if (made->tensors[i].sha256 != NULL) {
+            made->by_digest[n++] = &made->tensors[i];
+        }
     }
     sort_array(made->by_name, made->n_tensors, sizeof(void *), compare_names);
     sort_array(made->by_crc, made->n_tensors, sizeof(void *), compare_crcs);
-    sort_array(made->by_digest, made->n_tensors, sizeof(void *), compare_digests);
+    sort_array(made->by_digest, made->n_digests, sizeof(void *), compare_digests);
     for (size_t i = 1; i < made->n_tensors; i++) {
         if (compare_names(&made->by_name[i - 1], &made->by_name[i]) == 0) {
             return llavamed_fail(reader->error, LLAVAMED_STATUS_TENSOR_DUPLICATE, "%s: tensor %.200s is there twice",
@@ -438,7 +448,7 @@ const struct recorded_tensor *recorded_output_find_digest(const struct recorded_
                                                           const struct recorded_tensor *than)
 {
     size_t low = 0;
-    size_t high = recorded->n_tensors;
+    size_t high = recorded->n_digests;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
         bool is_before = strcmp(recorded->by_digest[middle]->sha256, sha256) < 0;
@@ -446,7 +456,7 @@ const struct recorded_tensor *recorded_output_find_digest(const struct recorded_
         high = is_before ? high : middle;
     }
     const struct recorded_tensor *found = NULL;
-    for (size_t i = low; i < recorded->n_tensors && i - low < ALIKE_MAX; i++) {
+    for (size_t i = low; i < recorded->n_digests && i - low < ALIKE_MAX; i++) {
         if (strcmp(recorded->by_digest[i]->sha256, sha256) != 0) {
             break;
         }

@@ -19,7 +19,7 @@ struct recorded_tensor {
     struct tensor tensor; /* owned */
     size_t file;          /* index into files: its shard */
     uint32_t crc32;
-    char sha256[SHA256_HEX_BYTES]; /* its digest; empty: none is recorded */
+    char *sha256;           /* owned: its digest; NULL: none is recorded */
     const char *got_sha256; /* set by who compares: that of its bytes, borrowed; NULL: it is not known */
     bool is_seen;  /* set by who compares: one of this name is where it should be */
     bool is_wrong; /* and its bytes, or it, are not as recorded */
@@ -38,7 +38,7 @@ struct recorded_output {
     char model_sha256[SHA256_HEX_BYTES]; /* the digest of the model; empty: none is recorded */
     struct recorded_tensor **by_name; /* owned; none twice */
     struct recorded_tensor **by_crc;  /* owned; by CRC-32, then by bytes, then by name */
-    struct recorded_tensor **by_digest; /* owned; by digest, then by name; first those that have none */
+    struct recorded_tensor **by_digest; /* owned: those that have one, by digest, then by name */
 };
 
 void recorded_output_deinit(struct recorded_output *recorded);

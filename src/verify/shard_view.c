@@ -15,6 +15,7 @@ void shard_view_deinit(struct shard_view *view)
         free(view->records[i].key);
     }
     free(view->places);
+    free(view->digests);
     free(view->records);
     span_crc_deinit(&view->crc);
     *view = (struct shard_view){0};
@@ -167,21 +168,41 @@ enum llavamed_status shard_view_read(struct input_file *file, uint64_t recorded_
     return status;
 }
 
+/* The tensors of which the manifest has digests, and whose bytes are one run of the file. */
+static enum llavamed_status place_digests(struct shard_view *view, const struct recorded_output *manifest,
+                                          struct llavamed_error *error)
+{
+    size_t n_wanted = manifest->n_digests < view->set.n_tensors ? manifest->n_digests : view->set.n_tensors;
+    if (n_wanted == 0) {
+        return LLAVAMED_OK;
+    }
+    view->digests = calloc(n_wanted, sizeof *view->digests);
+    if (view->digests == NULL) {
+        return llavamed_fail_memory(error, n_wanted * sizeof *view->digests, "the digests of tensors");
+    }
+    size_t n = 0;
+    for (size_t i = 0; i < view->set.n_tensors; i++) {
+        const struct recorded_tensor *recorded = recorded_output_find(manifest, view->set.tensors[i].name);
+        if (recorded != NULL && recorded->sha256 != NULL && view->places[i].is_contiguous) {
+            view->places[i].sha256 = view->digests[n++];
+        }
+    }
+    return LLAVAMED_OK;
+}
+
 /* Spans are numbered as the tensors, then the records. */
 enum llavamed_status shard_view_start(struct shard_view *view, uint64_t file_bytes,
                                       const struct recorded_output *manifest, struct llavamed_error *error)
 {
-    enum llavamed_status status = LLAVAMED_OK;
+    enum llavamed_status status = place_digests(view, manifest, error);
     size_t n_tensors = view->set.n_tensors;
     for (size_t i = 0; status == LLAVAMED_OK && i < n_tensors; i++) {
         const struct tensor *tensor = &view->set.tensors[i];
-        const struct recorded_tensor *recorded = recorded_output_find(manifest, tensor->name);
-        bool is_contiguous = view->places[i].is_contiguous;
-        if (is_contiguous) {
+        if (view->places[i].is_contiguous) {
             status = span_crc_add(&view->crc, view->places[i].offset, tensor->n_bytes, i, error);
         }
-        if (status == LLAVAMED_OK && is_contiguous && recorded != NULL && recorded->sha256[0] != '\0') {
-            span_crc_want_digest(&view->crc, tensor);
+        if (status == LLAVAMED_OK && view->places[i].sha256 != NULL) {
+            span_crc_want_digest(&view->crc, tensor, view->places[i].sha256);
         }
     }
     for (size_t i = 0; status == LLAVAMED_OK && i < view->n_records; i++) {
@@ -199,7 +220,6 @@ enum llavamed_status shard_view_finish(struct shard_view *view, struct llavamed_
         if (span->owner < view->set.n_tensors) {
             view->places[span->owner].crc32 = span->crc32;
             view->places[span->owner].is_read = span->is_done;
-            memcpy(view->places[span->owner].sha256, span->sha256, sizeof span->sha256);
         } else {
             struct shard_record *record = &view->records[span->owner - view->set.n_tensors];
             record->got = span->crc32;

@@ -18,7 +18,7 @@ struct shard_place {
     bool is_contiguous; /* row-major without gaps: its bytes are one run of the file */
     bool is_read;       /* all of it */
     uint32_t crc32;     /* of its bytes, then */
-    char sha256[SHA256_HEX_BYTES]; /* its digest, then, where it was wanted; else empty */
+    char *sha256;       /* of the view: its digest, then; empty before; NULL where it is not wanted */
 };
 
 /* A storage of a torch file in zip form. */
@@ -34,6 +34,7 @@ struct shard_record {
 struct shard_view {
     struct tensor_set set; /* sealed */
     struct shard_place *places; /* owned, one per tensor of the set */
+    char (*digests)[SHA256_HEX_BYTES]; /* owned: those that are wanted */
     struct shard_record *records; /* owned: those that carry a CRC-32 */
     size_t n_records;
     struct span_crc crc; /* between shard_view_start() and _finish() */

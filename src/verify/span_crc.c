@@ -38,9 +38,10 @@ enum llavamed_status span_crc_add(struct span_crc *crc, uint64_t begin, uint64_t
     return LLAVAMED_OK;
 }
 
-void span_crc_want_digest(struct span_crc *crc, const struct tensor *tensor)
+void span_crc_want_digest(struct span_crc *crc, const struct tensor *tensor, char *sha256)
 {
     crc->spans[crc->n_spans - 1].tensor = tensor;
+    crc->spans[crc->n_spans - 1].sha256 = sha256;
 }
 
 static bool is_same_run(const struct crc_span *a, const struct crc_span *b)

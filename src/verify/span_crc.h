@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The CRC-32 of many runs of one file, and the digests of those that are tensors, from a single reading of it from
- * front to back. Runs may overlap (tensors of a torch file that share a storage), so that the sum of their bytes, not that of
- * the file, is what they cost: it is bounded before anything is read. O(n log n) for the runs, then O(their bytes).
+ * front to back. Runs may overlap (tensors of a torch file that share a storage), so that the sum of their bytes, not
+ * that of the file, is what they cost: it is bounded before anything is read. O(n log n) for the runs, then O(their
+ * bytes).
  */
 #ifndef VERIFY_SPAN_CRC_H
 #define VERIFY_SPAN_CRC_H
@@ -17,9 +18,9 @@ struct crc_span {
     bool is_done;  /* all of its bytes were fed; crc32 is theirs */
     bool is_alike; /* the same bytes as the one before it */
     size_t owner;  /* the caller's number for it */
-    const struct tensor *tensor;   /* borrowed: the digest is wanted too, of its bytes as this tensor's; else NULL */
-    struct sha256_stream *stream;  /* owned: of that, while the reading is inside of it */
-    char sha256[SHA256_HEX_BYTES]; /* the digest, once it is done */
+    const struct tensor *tensor;  /* borrowed: the digest is wanted too, of its bytes as this tensor's; else NULL */
+    char *sha256;                 /* borrowed: gets it, SHA256_HEX_BYTES, once the span is done */
+    struct sha256_stream *stream; /* owned: of that, while the reading is inside of it */
 };
 
 struct span_crc {
@@ -39,8 +40,11 @@ void span_crc_deinit(struct span_crc *crc);
 enum llavamed_status span_crc_add(struct span_crc *crc, uint64_t begin, uint64_t n_bytes, size_t owner,
                                   struct llavamed_error *error) LLAVAMED_CHECK;
 
-/* Of the run that was added last the digest is wanted too (integrity/tensor_digest.h); `tensor` is borrowed. */
-void span_crc_want_digest(struct span_crc *crc, const struct tensor *tensor);
+/*
+ * Of the run that was added last the digest is wanted too (integrity/tensor_digest.h). Both are borrowed; sha256 has
+ * SHA256_HEX_BYTES.
+ */
+void span_crc_want_digest(struct span_crc *crc, const struct tensor *tensor, char *sha256);
 
 /*
  * After all of them, before the first byte. INPUT_LIMIT, with words that follow the name of the file, when the runs

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=bash
-# llavamed-apply --digests: the digests of docs/digests.md, in the manifest and --json, are those that Python computes of
-# the files (tests/cli/digests.py), and llavamed-verify holds the files against them.
+# llavamed-apply --digests: the digests of docs/digests.md, in the manifest and --json, are those that Python computes
+# of the files (tests/cli/digests.py), and llavamed-verify holds the files against them.
 
 DIGESTS=$DATA/../../cli/digests.py
 
