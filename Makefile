@@ -240,6 +240,8 @@ FAULT_RUN = nice -n 10 $(PYTHON) -B tests/fault/$(1) --program $(BUILD)/llavamed
             --synth $(BUILD)/tools/synth
 VERIFY_FAULT_RUN = nice -n 10 $(PYTHON) -B tests/fault/verify_faults.py --apply $(BUILD)/llavamed-apply \
                    --program $(BUILD)/llavamed-verify --shim $(FAULT_SHIM)
+INSPECT_FAULT_RUN = nice -n 10 $(PYTHON) -B tests/fault/inspect_faults.py --program $(BUILD)/llavamed-inspect \
+                    --shim $(FAULT_SHIM)
 CRASH_RUN = $(subst $(FAULT_SHIM),$(CRASH_SHIM),$(call FAULT_RUN,crash.py))
 
 ## fault: a sample of torture, seconds
@@ -249,6 +251,7 @@ fault: all tools $(FAULT_SHIM) $(CRASH_SHIM)
 	@$(call FAULT_RUN,changes.py) --moments 1
 	@$(CRASH_RUN) --sample 8 --quick
 	@$(call FAULT_RUN,takeovers.py) --sample 10
+	@$(INSPECT_FAULT_RUN) --sample 5
 	@$(call FAULT_RUN,poor_volumes.py) --quick
 	@$(VERIFY_FAULT_RUN) --sample 12
 
@@ -264,7 +267,8 @@ torture: all tools $(FAULT_SHIM) $(CRASH_SHIM)
 	@$(RUN_CHECK) 'faults=$(call FAULT_RUN,torture.py) --stride $(TORTURE_STRIDE)' \
 	    'changes=$(call FAULT_RUN,changes.py)' 'crash=$(CRASH_RUN)' 'reuse=$(call FAULT_RUN,reuse.py)' \
 	    'signals=$(call FAULT_RUN,signals.py)' 'takeovers=$(call FAULT_RUN,takeovers.py)' \
-	    'poor-volumes=$(call FAULT_RUN,poor_volumes.py)' 'verify-faults=$(VERIFY_FAULT_RUN)'
+	    'poor-volumes=$(call FAULT_RUN,poor_volumes.py)' 'verify-faults=$(VERIFY_FAULT_RUN)' \
+	    'inspect-faults=$(INSPECT_FAULT_RUN)'
 
 ## crash: kills and power failures at every instant, and what the next run keeps; part of torture
 .PHONY: crash

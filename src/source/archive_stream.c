@@ -455,14 +455,21 @@ static void layout_close(void *state)
     free(streams);
 }
 
+/* The last file that begins at this tensor or before it: those without tensors begin where the next one does. */
 static size_t layout_file_of(const void *state, size_t tensor)
 {
     const struct archive_stream *streams = state;
-    size_t file = 0;
-    while (tensor >= streams->files[file].first_tensor + streams->files[file].n_tensors) {
-        file++;
+    size_t low = 0;
+    size_t high = streams->n_files;
+    while (high - low > 1) {
+        size_t middle = low + (high - low) / 2;
+        if (streams->files[middle].first_tensor <= tensor) {
+            low = middle;
+        } else {
+            high = middle;
+        }
     }
-    return file;
+    return low;
 }
 
 static const struct source_layout stream_layout = {

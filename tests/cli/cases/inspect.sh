@@ -101,6 +101,32 @@ test_inspect_hub_cache()
     want_stderr 'llavamed-inspect: hint: hf download o/other'
 }
 
+# Shards whose recorded hashes name one release, two, or one and none; the other record is a SHA256SUMS.
+test_inspect_releases()
+{
+    local first=0087155d6df07106c1d910bfeb6aab1be8e612dfbf2b56ddfb4ccbde7dbd50d0 # LLaMA-1 7B
+    local second=461bc5e50200db7813ff99cc0b9316c48ccbd6aaaa31bf8cf7bee0b64bc3eda3
+    local larger=dd20cdee2637408c6ab88c13f5c27d153bacd0e99f2d55f6a66fbd0269944436 # 13B
+    cp -r "$DATA/base-sharded" model
+    chmod -R u+w model
+    printf '%s  model-0000%s-of-00002.safetensors\n' $first 1 $second 2 >model/SHA256SUMS
+    inspect model --json
+    want_status 0
+    want_json 'r["release"] == "LLaMA-1 7B"' '{s["recorded_in"] for s in r["shards"]} == {"the SHA256SUMS beside it"}' \
+        'not any("recorded" in n for n in r["notes"])'
+    printf '%s  model-0000%s-of-00002.safetensors\n' $first 1 $larger 2 >model/SHA256SUMS
+    inspect model --json
+    want_json 'r["release"] is None' \
+        '"recorded hashes name shards of different releases (LLaMA-1 7B and LLaMA-1 13B)" in r["notes"]'
+    printf '%s  model-0000%s-of-00002.safetensors\n' $first 1 "${first//0/1}" 2 >model/SHA256SUMS
+    inspect model --json
+    want_json 'r["release"] is None' '[s["release"] for s in r["shards"]] == ["LLaMA-1 7B", None]' \
+        '"recorded hashes name 1 of 2 shards as of LLaMA-1 7B, the others as of no release" in r["notes"]'
+    sed -i 1d model/SHA256SUMS
+    inspect model
+    want_lines stdout 1 '^release      unknown: hashes are recorded of 1 of 2 shards, of no published release$'
+}
+
 # What is odd is told, and only that.
 test_inspect_notes()
 {
