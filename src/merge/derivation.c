@@ -23,6 +23,7 @@ struct derivation {
     struct source *source;
     struct source *other; /* borrowed; stands where a base is wanted, and is not read */
     struct plan plan;
+    struct pipeline_geometry geometry;
 };
 
 const struct plan *derivation_plan(const struct derivation *derivation)
@@ -47,6 +48,12 @@ uint64_t derivation_bytes_read(const struct derivation *derivation)
     }
     const struct merge_run *run = derivation->batch.runs;
     return run->result->read_bytes + source_bytes_read(run->base) + source_bytes_read(run->delta);
+}
+
+uint64_t derivation_buffer_bytes(const struct derivation *derivation)
+{
+    return derivation_is_merge(derivation) ? derivation->batch.runs[0].geometry.pool_bytes
+                                           : derivation->geometry.pool_bytes;
 }
 
 void derivation_close(struct derivation *derivation)
@@ -151,9 +158,19 @@ static enum llavamed_status open_copy(struct derivation *derivation, const char 
     if (status == LLAVAMED_OK) {
         status = plan_copies(derivation, error);
     }
-    return status == LLAVAMED_OK
-               ? pipeline_stream_check(&derivation->plan, derivation->other, derivation->source, error)
-               : status;
+    if (status == LLAVAMED_OK) {
+        status = pipeline_stream_check(&derivation->plan, derivation->other, derivation->source, error);
+    }
+    if (status == LLAVAMED_OK) {
+        status = pipeline_geometry_choose(settings->max_memory_bytes, merge_threads_wanted(settings), 1,
+                                          &derivation->geometry, error);
+    }
+    if (status == LLAVAMED_OK) {
+        pipeline_geometry_widen(settings->max_memory_bytes,
+                                tile_bytes_wanted(&derivation->plan, derivation->other, derivation->source),
+                                &derivation->geometry);
+    }
+    return status;
 }
 
 enum llavamed_status derivation_open_copy(const struct llavamed_settings *settings, const char *role,
@@ -186,18 +203,11 @@ static enum llavamed_status run_copy(struct derivation *derivation, const struct
         .delta = derivation->source,
         .sink = sink,
         .kernels = kernel_best(),
+        .geometry = derivation->geometry,
         .stop_signal = settings->stop_signal,
         .observer = derivation->observer,
     };
-    enum llavamed_status status = pipeline_geometry_choose(settings->max_memory_bytes, merge_threads_wanted(settings),
-                                                           1, &job.geometry, error);
-    if (status != LLAVAMED_OK) {
-        return status;
-    }
-    pipeline_geometry_widen(settings->max_memory_bytes,
-                            tile_bytes_wanted(&derivation->plan, derivation->other, derivation->source),
-                            &job.geometry);
-    status = pipeline_run(&job, &outcome, error);
+    enum llavamed_status status = pipeline_run(&job, &outcome, error);
     pipeline_outcome_deinit(&outcome);
     void *scratch = malloc(FINISH_SCRATCH_BYTES);
     if (status == LLAVAMED_OK) {

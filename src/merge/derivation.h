@@ -46,7 +46,8 @@ bool derivation_is_merge(const struct derivation *derivation);
 enum llavamed_status derivation_run(struct derivation *derivation, const struct pipeline_sink *sink,
                                     struct llavamed_error *error) LLAVAMED_CHECK;
 
-/* Bytes of the inputs that were read so far. */
+/* Bytes of the inputs that were read so far, and of the buffers that the run has. */
 uint64_t derivation_bytes_read(const struct derivation *derivation);
+uint64_t derivation_buffer_bytes(const struct derivation *derivation);
 
 #endif

@@ -4,7 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/checked.h"
 #include "source/source.h"
+
+#define READ_BYTES 131072
 
 void tensor_comparison_deinit(struct tensor_comparison *comparison)
 {
@@ -41,49 +44,71 @@ enum llavamed_status tensor_comparison_init(struct tensor_comparison *comparison
     return LLAVAMED_OK;
 }
 
-/* What differs in a piece, as a row of its own. */
-static struct compared_tensor find_differences(const struct pipeline_piece *piece)
+/* Elements of both sides. */
+struct compared_run {
+    uint64_t first_elem;
+    uint64_t n_elems;
+    size_t element_bytes;
+    const uint8_t *got;
+    const uint8_t *want;
+};
+
+/* Adds what differs in a run to the row of its tensor. */
+static void note_differences(struct tensor_comparison *comparison, struct compared_tensor *row,
+                             const struct compared_run *run)
 {
-    const size_t n_bytes = piece->n_bytes / (size_t)piece->n_elems;
-    const uint8_t *got = piece->room;
-    const uint8_t *want = piece->bytes;
-    struct compared_tensor found = {0};
-    for (uint64_t i = 0; i < piece->n_elems; i++, got += n_bytes, want += n_bytes) {
-        if (memcmp(got, want, n_bytes) == 0) {
-            continue;
+    const size_t n_bytes = run->element_bytes;
+    uint64_t n_different = 0;
+    uint64_t first = run->n_elems;
+    for (uint64_t i = run->n_elems; i > 0; i--) {
+        if (memcmp(run->got + (i - 1) * n_bytes, run->want + (i - 1) * n_bytes, n_bytes) != 0) {
+            n_different++;
+            first = i - 1;
         }
-        if (found.n_different == 0) {
-            found.first = piece->first_elem + i;
-            memcpy(found.got, got, n_bytes);
-            memcpy(found.want, want, n_bytes);
-        }
-        found.n_different++;
     }
-    return found;
+    pthread_mutex_lock(&comparison->mutex);
+    if (row->n_different == 0 || run->first_elem + first < row->first) {
+        row->first = run->first_elem + first;
+        memcpy(row->got, run->got + first * n_bytes, n_bytes);
+        memcpy(row->want, run->want + first * n_bytes, n_bytes);
+    }
+    row->n_different += n_different;
+    pthread_mutex_unlock(&comparison->mutex);
+}
+
+/* How many elements are read at a time: so few that they are compared in the caches, if the source reads them well. */
+static uint64_t elems_at_a_time(const struct tensor_comparison *comparison, size_t held, size_t element_bytes)
+{
+    return source_grain(comparison->held, held) > 1 ? UINT64_MAX : READ_BYTES / element_bytes;
 }
 
 static enum llavamed_status take(void *state, const struct pipeline_piece *piece, struct llavamed_error *error)
 {
     struct tensor_comparison *comparison = state;
     struct compared_tensor *row = &comparison->rows[piece->tensor];
+    enum llavamed_status status = LLAVAMED_OK;
     if (!row->is_compared) {
         return LLAVAMED_OK;
     }
-    const struct source_run run = {row->held, piece->first_elem, piece->n_elems};
-    enum llavamed_status status = source_read_noting(comparison->held, &run, piece->room, NULL, error);
-    if (status != LLAVAMED_OK || memcmp(piece->room, piece->bytes, piece->n_bytes) == 0) {
-        return status;
+    const size_t element_bytes = piece->n_bytes / (size_t)piece->n_elems;
+    const uint64_t most = elems_at_a_time(comparison, row->held, element_bytes);
+    for (uint64_t done = 0; status == LLAVAMED_OK && done < piece->n_elems;) {
+        const uint64_t n = min_u64(most, piece->n_elems - done);
+        const struct source_run elems = {row->held, piece->first_elem + done, n};
+        const struct compared_run run = {
+            .first_elem = elems.first_elem,
+            .n_elems = n,
+            .element_bytes = element_bytes,
+            .got = piece->room,
+            .want = (const uint8_t *)piece->bytes + done * element_bytes,
+        };
+        status = source_read_noting(comparison->held, &elems, piece->room, NULL, error);
+        if (status == LLAVAMED_OK && memcmp(run.got, run.want, (size_t)n * element_bytes) != 0) {
+            note_differences(comparison, row, &run);
+        }
+        done += n;
     }
-    const struct compared_tensor found = find_differences(piece);
-    pthread_mutex_lock(&comparison->mutex);
-    if (row->n_different == 0 || found.first < row->first) {
-        row->first = found.first;
-        memcpy(row->got, found.got, sizeof row->got);
-        memcpy(row->want, found.want, sizeof row->want);
-    }
-    row->n_different += found.n_different;
-    pthread_mutex_unlock(&comparison->mutex);
-    return LLAVAMED_OK;
+    return status;
 }
 
 struct pipeline_sink tensor_comparison_sink(struct tensor_comparison *comparison)

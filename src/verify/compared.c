@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "merge/manifest.h"
-#include "verify/compare_tensors.h"
 
 /* Findings that are of no file. */
 #define NO_FILE "."
@@ -17,6 +16,7 @@ bool compared_is_wanted(const struct llavamed_verify_settings *settings)
 
 void compared_deinit(struct compared *compared)
 {
+    tensor_comparison_deinit(&compared->comparison);
     derivation_close(compared->derivation);
     source_close(compared->held);
     compared->derivation = NULL;
@@ -224,8 +224,12 @@ static void judge_small(struct compared *compared, bool *is_wanted)
     }
 }
 
-static void judge_comparison(struct compared *compared, struct tensor_comparison *comparison)
+void compared_judge(struct compared *compared)
 {
+    const struct tensor_comparison *comparison = &compared->comparison;
+    if (!compared->result->was_compared) {
+        return;
+    }
     const struct plan *plan = comparison->plan;
     const struct tensor_set *held = source_tensors(compared->held);
     for (size_t i = 0; i < plan->n_tensors; i++) {
@@ -255,27 +259,28 @@ static void judge_comparison(struct compared *compared, struct tensor_comparison
 
 enum llavamed_status compared_run(struct compared *compared, struct llavamed_error *error)
 {
-    struct tensor_comparison comparison;
     if (compared->held == NULL) {
         return LLAVAMED_OK;
     }
-    enum llavamed_status status =
-        tensor_comparison_init(&comparison, derivation_plan(compared->derivation), compared->held, error);
-    if (status != LLAVAMED_OK) {
-        return status;
+    enum llavamed_status status = tensor_comparison_init(
+        &compared->comparison, derivation_plan(compared->derivation), compared->held, error);
+    const struct pipeline_sink sink = tensor_comparison_sink(&compared->comparison);
+    if (status == LLAVAMED_OK) {
+        status = derivation_run(compared->derivation, &sink, error);
     }
-    const struct pipeline_sink sink = tensor_comparison_sink(&comparison);
-    status = derivation_run(compared->derivation, &sink, error);
     if (status == LLAVAMED_OK) { /* nothing is left to be read: whether its files are still what they were */
         uint8_t scratch[4096];
         status = source_finish(compared->held, scratch, sizeof scratch, error);
     }
-    if (status == LLAVAMED_OK) {
-        judge_comparison(compared, &comparison);
-        compared->result->was_compared = true;
-        status = findings_status(compared->findings, error);
-    }
-    compared->result->read_bytes += derivation_bytes_read(compared->derivation) + source_bytes_read(compared->held);
-    tensor_comparison_deinit(&comparison);
+    compared->result->was_compared = status == LLAVAMED_OK;
     return status;
+}
+
+void compared_count(const struct compared *compared)
+{
+    if (compared->held != NULL && compared->derivation != NULL) {
+        compared->result->read_bytes +=
+            derivation_bytes_read(compared->derivation) + source_bytes_read(compared->held);
+        compared->result->buffer_bytes += derivation_buffer_bytes(compared->derivation);
+    }
 }

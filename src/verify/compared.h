@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The directory as a whole against what it should be: BASE + DELTA, or another checkpoint. Opened before the directory
- * is read for its own records, so that bad inputs are refused; run after that, when the headers are known.
+ * is read for its own records, so that bad inputs are refused; run beside that, and judged when the headers are known.
  */
 #ifndef VERIFY_COMPARED_H
 #define VERIFY_COMPARED_H
@@ -9,6 +9,7 @@
 #include "merge/derivation.h"
 #include "core/warnings.h"
 #include "source/source.h"
+#include "verify/compare_tensors.h"
 #include "verify/file_table.h"
 
 struct compared {
@@ -24,6 +25,7 @@ struct compared {
     struct llavamed_observer watch;
     struct source *held; /* the directory as a source; NULL: it cannot be read as one, which is a finding */
     struct derivation *derivation;
+    struct tensor_comparison comparison;
 };
 
 /* Whether the settings ask for a comparison. */
@@ -36,8 +38,14 @@ bool compared_is_wanted(const struct llavamed_verify_settings *settings);
  */
 enum llavamed_status compared_open(struct compared *compared, struct llavamed_error *error) LLAVAMED_CHECK;
 
-/* Compares; each tensor that differs is a finding. What derivation_run() gives, and reading the directory. */
+/* Compares, when the directory could be opened. What derivation_run() gives, and reading the directory. */
 enum llavamed_status compared_run(struct compared *compared, struct llavamed_error *error) LLAVAMED_CHECK;
+
+/* After a run that succeeded, and with the table filled: each tensor that differs is a finding. */
+void compared_judge(struct compared *compared);
+
+/* Adds what it read, and its buffers, to the result. */
+void compared_count(const struct compared *compared);
 
 void compared_deinit(struct compared *compared);
 

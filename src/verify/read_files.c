@@ -226,18 +226,37 @@ static void tick(void *state)
     }
 }
 
-static void tell(void *state, size_t item, size_t n_told)
+static void tell_file(const struct table_file *file, const struct llavamed_observer *observer, size_t n_told,
+                      size_t n_shards)
 {
-    const struct file_reading *reading = state;
-    const struct llavamed_observer *observer = reading->job->observer;
-    const struct table_file *file = &reading->job->table->files[item];
     if (observer == NULL || observer->shard_done == NULL) {
         return;
     }
     struct llavamed_shard_report report = {.name = file->name, .file_bytes = file->n_bytes};
     report.n_tensors = file->view == NULL ? 0 : file->view->set.n_tensors;
     memcpy(report.sha256, file->sha256, sizeof report.sha256);
-    observer->shard_done(observer->context, &report, n_told, reading->n_shards);
+    observer->shard_done(observer->context, &report, n_told, n_shards);
+}
+
+static void tell(void *state, size_t item, size_t n_told)
+{
+    const struct file_reading *reading = state;
+    tell_file(&reading->job->table->files[item], reading->job->observer, n_told, reading->n_shards);
+}
+
+void read_files_tell(const struct file_table *table, const struct llavamed_observer *observer)
+{
+    size_t n_shards = 0;
+    size_t n_told = 0;
+    for (size_t i = 0; i < table->n_files; i++) {
+        n_shards += table->files[i].is_wanted && table->files[i].is_shard;
+    }
+    for (size_t i = 0; i < table->n_files; i++) {
+        const struct table_file *file = &table->files[i];
+        if (file->is_wanted && file->is_shard && file->is_read) {
+            tell_file(file, observer, ++n_told, n_shards);
+        }
+    }
 }
 
 /* ---- The whole ---- */

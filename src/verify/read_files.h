@@ -29,4 +29,7 @@ struct read_files {
  */
 enum llavamed_status read_files(struct read_files *job, struct llavamed_error *error) LLAVAMED_CHECK;
 
+/* Tells an observer (may be NULL) of all weights files that were read, as read_files() does when each is. */
+void read_files_tell(const struct file_table *table, const struct llavamed_observer *observer);
+
 #endif

@@ -8,7 +8,7 @@
 #include "io/directory.h"
 #include "verify/compared.h"
 #include "verify/judge.h"
-#include "verify/read_files.h"
+#include "verify/read_beside.h"
 
 #define MAX_MEMORY_BYTES_DEFAULT (UINT64_C(256) << 20)
 
@@ -22,6 +22,8 @@ struct verification {
     struct warnings notes;
     struct warnings ignored;
     struct compared compared;
+    enum llavamed_status comparison_status; /* what was found is told all the same */
+    struct llavamed_error comparison_error;
 };
 
 void llavamed_verify_settings_init(struct llavamed_verify_settings *settings)
@@ -90,7 +92,7 @@ static void choose_files(struct verification *run)
     }
 }
 
-/* Once more, to be compared: then they may wait for it in the cache where nobody else's pages have to go. */
+/* Twice, to be compared: then they may wait in the cache for who comes later, where nobody else's pages have to go. */
 static bool is_kept_for_comparison(const struct verification *run)
 {
     uint64_t n_bytes = 0;
@@ -98,6 +100,18 @@ static bool is_kept_for_comparison(const struct verification *run)
         n_bytes += run->table.files[i].is_shard ? run->table.files[i].n_bytes : 0;
     }
     return run->compared.held != NULL && n_bytes <= memory_free_bytes();
+}
+
+/* Reads the files and compares beside it, on the same processors: what the one leaves idle the other has. */
+static enum llavamed_status read_beside(struct verification *run, struct read_files *job, struct llavamed_error *error)
+{
+    struct read_beside *beside = NULL;
+    bool is_beside = read_beside_start(job, &beside);
+    enum llavamed_status status = is_beside ? LLAVAMED_OK : read_files(job, error);
+    if (status == LLAVAMED_OK) {
+        run->comparison_status = compared_run(&run->compared, &run->comparison_error);
+    }
+    return is_beside ? read_beside_wait(beside, error) : status;
 }
 
 static enum llavamed_status read_all(struct verification *run, struct llavamed_error *error)
@@ -114,10 +128,12 @@ static enum llavamed_status read_all(struct verification *run, struct llavamed_e
         .observer = run->observer,
         .read_bytes = run->result->read_bytes,
     };
-    enum llavamed_status status = read_files(&job, error);
+    enum llavamed_status status =
+        run->compared.held != NULL ? read_beside(run, &job, error) : read_files(&job, error);
     run->result->read_bytes = job.read_bytes;
     run->result->buffer_bytes = job.buffer_bytes;
     run->result->n_threads = job.n_workers;
+    compared_count(&run->compared);
     return status;
 }
 
@@ -152,6 +168,7 @@ static enum llavamed_status judge_all(struct verification *run, struct llavamed_
     enum llavamed_status status = judge_files(&judge, error);
     if (status == LLAVAMED_OK) {
         judge_tensors(&judge);
+        compared_judge(&run->compared);
         run->result->n_tensors = judge.n_tensors_checked;
         run->result->n_digests = judge.n_digests_checked;
         status = judge_model(&judge, error);
@@ -261,8 +278,6 @@ static enum llavamed_status conclude(const struct verification *run, struct llav
 static enum llavamed_status run_all(struct verification *run, struct llavamed_error *error)
 {
     const struct llavamed_verify_settings *settings = run->settings;
-    struct llavamed_error comparing = {0};
-    enum llavamed_status compared = LLAVAMED_OK;
     enum llavamed_status status = check_directory(settings->dir, error);
     if (status == LLAVAMED_OK) {
         status = file_table_list(settings->dir, &run->table, error);
@@ -285,16 +300,15 @@ static enum llavamed_status run_all(struct verification *run, struct llavamed_er
         status = judge_all(run, error);
     }
     if (status == LLAVAMED_OK) {
-        compared = compared_run(&run->compared, &comparing); /* what was found before is told all the same */
         status = fill_notes(run, error);
     }
     if (status == LLAVAMED_OK) {
         fill_findings(run);
         status = fill_files(run, error);
     }
-    if (status == LLAVAMED_OK && compared != LLAVAMED_OK) {
-        *error = comparing;
-        return compared;
+    if (status == LLAVAMED_OK && run->comparison_status != LLAVAMED_OK) {
+        *error = run->comparison_error;
+        return run->comparison_status;
     }
     return status == LLAVAMED_OK ? conclude(run, error) : status;
 }

@@ -3,6 +3,7 @@
 #include "cli/apply_args.c"
 #include "cli/apply_options.c"
 #include "cli/messages.c"
+#include "cli/option_choices.c"
 #include "cli/option_values.c"
 #include "cli/options.c"
 #include "cli/options_help.c"

@@ -2,6 +2,7 @@
 /* The command line of llavamed-verify, and what its report prints. The rules that all programs share: test_args.c. */
 #include "cli/json_emit.c"
 #include "cli/messages.c"
+#include "cli/option_choices.c"
 #include "cli/option_values.c"
 #include "cli/options.c"
 #include "cli/options_help.c"
@@ -52,6 +53,15 @@ static void understood(void)
     EXPECT_U64(args.settings.n_threads, 3);
     EXPECT_U64(args.settings.max_memory_bytes, 1048576);
     EXPECT_U64(args.progress, DISPLAY_PROGRESS_NEVER);
+    EXPECT(args.settings.base == NULL && args.settings.delta == NULL && args.settings.against == NULL);
+    EXPECT(!args.settings.has_dtype && !args.settings.has_inv_freq && args.settings.cpu == LLAVAMED_CPU_BEST);
+    EXPECT_U64(parse("dir --base b --delta-path d --dtype bfloat16 --inv-freq drop --cpu ref"), LLAVAMED_OK);
+    EXPECT_TEXT(args.settings.base, "b");
+    EXPECT_TEXT(args.settings.delta, "d");
+    EXPECT(args.settings.has_dtype && args.settings.has_inv_freq);
+    EXPECT_U64(args.settings.dtype, LLAVAMED_RESULT_DTYPE_BFLOAT16);
+    EXPECT_U64(args.settings.inv_freq, LLAVAMED_INV_FREQ_DROP);
+    EXPECT_U64(args.settings.cpu, LLAVAMED_CPU_REF);
     EXPECT_U64(parse("-- -dir"), LLAVAMED_OK);
     EXPECT_TEXT(args.settings.dir, "-dir");
     EXPECT_U64(parse("-q -"), LLAVAMED_OK);
@@ -81,8 +91,15 @@ static void refused(void)
         {"a -qv", LLAVAMED_STATUS_USAGE, "-q contradicts -v"},
         {"a -q --progress=always", LLAVAMED_STATUS_USAGE, "-q contradicts --progress always"},
         {"a --against b", LLAVAMED_STATUS_NOT_SUPPORTED_YET, "--against is not supported yet"},
-        {"a --base b", LLAVAMED_STATUS_NOT_SUPPORTED_YET, "--base is not supported yet"},
-        {"a --delta b", LLAVAMED_STATUS_NOT_SUPPORTED_YET, "--delta is not supported yet"},
+        {"a --base b", LLAVAMED_STATUS_USAGE, "--delta missing (--base and --delta go together)"},
+        {"a --delta b", LLAVAMED_STATUS_USAGE, "--base missing (--base and --delta go together)"},
+        {"a --base b --base-model-path c --delta d", LLAVAMED_STATUS_USAGE, "--base-model-path is given twice"},
+        {"a --dtype float16", LLAVAMED_STATUS_USAGE,
+         "--dtype is an option of the merge (want --base and --delta with it)"},
+        {"a --inv-freq drop", LLAVAMED_STATUS_USAGE,
+         "--inv-freq is an option of the merge (want --base and --delta with it)"},
+        {"a --cpu ref", LLAVAMED_STATUS_USAGE, "--cpu is an option of the merge (want --base and --delta with it)"},
+        {"a --base b --delta d --dtype half", LLAVAMED_STATUS_USAGE, "--dtype: unknown value (got 'half')"},
         {"--identify b", LLAVAMED_STATUS_NOT_SUPPORTED_YET, "--identify is not supported yet"},
     };
     for (size_t i = 0; i < sizeof refusals / sizeof refusals[0]; i++) {
