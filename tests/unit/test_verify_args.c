@@ -62,6 +62,8 @@ static void understood(void)
     EXPECT_U64(args.settings.dtype, LLAVAMED_RESULT_DTYPE_BFLOAT16);
     EXPECT_U64(args.settings.inv_freq, LLAVAMED_INV_FREQ_DROP);
     EXPECT_U64(args.settings.cpu, LLAVAMED_CPU_REF);
+    EXPECT_U64(parse("dir --against a"), LLAVAMED_OK);
+    EXPECT_TEXT(args.settings.against, "a");
     EXPECT_U64(parse("-- -dir"), LLAVAMED_OK);
     EXPECT_TEXT(args.settings.dir, "-dir");
     EXPECT_U64(parse("-q -"), LLAVAMED_OK);
@@ -90,16 +92,21 @@ static void refused(void)
         {"a --out b", LLAVAMED_STATUS_USAGE, "unknown option (got '--out')"},
         {"a -qv", LLAVAMED_STATUS_USAGE, "-q contradicts -v"},
         {"a -q --progress=always", LLAVAMED_STATUS_USAGE, "-q contradicts --progress always"},
-        {"a --against b", LLAVAMED_STATUS_NOT_SUPPORTED_YET, "--against is not supported yet"},
+        {"a --against b --base c", LLAVAMED_STATUS_USAGE, "--against contradicts --base"},
+        {"a --delta c --against b", LLAVAMED_STATUS_USAGE, "--against contradicts --delta"},
+        {"a --against b --dtype float16", LLAVAMED_STATUS_USAGE,
+         "--dtype is an option of the merge (want --base and --delta with it)"},
         {"a --base b", LLAVAMED_STATUS_USAGE, "--delta missing (--base and --delta go together)"},
         {"a --delta b", LLAVAMED_STATUS_USAGE, "--base missing (--base and --delta go together)"},
-        {"a --base b --base-model-path c --delta d", LLAVAMED_STATUS_USAGE, "--base-model-path is given twice"},
+        {"a --base b --base-model-path c --delta d", LLAVAMED_STATUS_USAGE,
+         "--base-model-path: option --base given twice"},
         {"a --dtype float16", LLAVAMED_STATUS_USAGE,
          "--dtype is an option of the merge (want --base and --delta with it)"},
         {"a --inv-freq drop", LLAVAMED_STATUS_USAGE,
          "--inv-freq is an option of the merge (want --base and --delta with it)"},
         {"a --cpu ref", LLAVAMED_STATUS_USAGE, "--cpu is an option of the merge (want --base and --delta with it)"},
-        {"a --base b --delta d --dtype half", LLAVAMED_STATUS_USAGE, "--dtype: unknown value (got 'half')"},
+        {"a --base b --delta d --inv-freq half", LLAVAMED_STATUS_USAGE,
+         "--inv-freq: unknown value (got 'half', want one of keep, drop)"},
         {"--identify b", LLAVAMED_STATUS_NOT_SUPPORTED_YET, "--identify is not supported yet"},
     };
     for (size_t i = 0; i < sizeof refusals / sizeof refusals[0]; i++) {

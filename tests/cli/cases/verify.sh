@@ -431,9 +431,9 @@ test_verify_usage()
     verify a --ignore
     want_status 2
     want_stderr 'llavamed-verify: hint: did you mean --ignore-extra?'
-    verify a --against x
+    verify a --identify x
     want_status 2
-    want_stderr 'llavamed-verify: error: --against is not supported yet'
+    want_stderr 'llavamed-verify: error: --identify is not supported yet'
     verify a -qv
     want_status 2
     mkdir a
