@@ -73,7 +73,7 @@ all: $(addprefix $(BUILD)/,$(PROGRAMS))
 # (No -mno-fma with AVX-512: clang takes that as no AVX-512 either.)
 ifneq ($(filter x86_64% i%86-%,$(shell $(CC) -dumpmachine)),)
 $(OBJ)/%_pclmul.o: ISA_CFLAGS := -mpclmul
-$(OBJ)/%_vpclmul.o: ISA_CFLAGS := -mpclmul -mavx512f -mvpclmulqdq
+$(OBJ)/%_vpclmul.o: ISA_CFLAGS := -mpclmul -mavx512f $(call accepted,-mvpclmulqdq)
 $(OBJ)/%_avx2.o: ISA_CFLAGS := -mavx2 -mf16c -mno-fma
 $(OBJ)/%_avx512.o: ISA_CFLAGS := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mf16c
 endif
@@ -208,7 +208,7 @@ msan-run:
 # (content_stream, pipeline_stream, journal), or hold the processor's time against a limit (zip).
 VALGRIND_TESTS := $(patsubst %,$(OBJ)/tests/unit/test_%,tile input_hashes content torch run_key source documents \
     tile_fit source_directory recognise pipeline crc32 base_signs args report inflate hub_cache meter error_text \
-    record_crc)
+    record_crc span_crc findings verify_args)
 .PHONY: valgrind
 valgrind: all tools $(VALGRIND_TESTS)
 	@JOBS=$(JOBS) tests/fault/valgrind.sh $(BUILD) $(abspath $(VALGRIND_TESTS))

@@ -6,7 +6,8 @@
 
 #include <assert.h>
 
-#if defined(__x86_64__)
+/* Compilers of before 2018 do not know the instruction. */
+#if defined(__x86_64__) && defined(__VPCLMULQDQ__)
 
 #include <immintrin.h>
 

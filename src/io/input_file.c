@@ -113,12 +113,14 @@ static bool is_cold(int fd, uint64_t base, uint64_t n_bytes)
     return n_missing > n_there;
 }
 
-/* `flags`: more for open(2). Messages call it `name`. */
-static enum llavamed_status open_regular(const char *path, const char *name, int flags, int *out, struct stat *info,
+/* O_NONBLOCK so that a FIFO without a writer is refused below instead of waited for. */
+#define OPEN_FLAGS (O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)
+
+/* Messages call it `name`. */
+static enum llavamed_status open_regular(const char *path, const char *name, bool follow, int *out, struct stat *info,
                                          struct llavamed_error *error)
 {
-    /* O_NONBLOCK so that a FIFO without a writer is refused below instead of waited for. */
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | flags);
+    int fd = follow ? open(path, OPEN_FLAGS) : open(path, OPEN_FLAGS | O_NOFOLLOW);
     if (fd < 0 || fstat(fd, info) != 0) {
         int open_errno = errno;
         if (fd >= 0) {
@@ -140,7 +142,7 @@ static enum llavamed_status open_regular(const char *path, const char *name, int
 struct opening {
     const char *path;
     const char *name;              /* what messages say; NULL: the path */
-    int flags;                     /* more for open(2) */
+    bool is_plain;                 /* links are not followed */
     const struct block_run *range; /* NULL: all of the file */
 };
 
@@ -163,7 +165,8 @@ static enum llavamed_status open_range(const struct opening *opening, struct inp
         goto out;
     }
     /* A failure to open a part is one of the file that it lies in. */
-    status = open_regular(path, opening->range == NULL ? file->name : path, opening->flags, &file->fd, &info, error);
+    const char *shown = opening->range == NULL ? file->name : path;
+    status = open_regular(path, shown, !opening->is_plain, &file->fd, &info, error);
     if (status != LLAVAMED_OK) {
         goto out;
     }
@@ -201,7 +204,7 @@ enum llavamed_status input_file_open(const char *path, struct input_file **out, 
 enum llavamed_status input_file_open_plain(const char *path, const char *name, struct input_file **out,
                                            struct llavamed_error *error)
 {
-    const struct opening opening = {.path = path, .name = name, .flags = O_NOFOLLOW};
+    const struct opening opening = {.path = path, .name = name, .is_plain = true};
     return open_range(&opening, out, error);
 }
 

@@ -62,6 +62,9 @@ test_verify_intact()
             'r["tensors_checked"] == len(json.load(open("out/llavamed-manifest.json"))["tensors"]) >= 23' \
             'r["bytes"]["read"] == sum(os.path.getsize("out/" + n) for n in os.listdir("out"))'
     done
+    touch -d '1960-01-01 12:00:00.5' out/*
+    verify out
+    want_status 0
 }
 
 test_verify_flipped_bits()
