@@ -47,4 +47,4 @@ done | tr '=' ' ' | sort -s -k 1,1 -k 5,5n | awk -v pairs="$PAIRS" '
         printf "verify / hashing memory %.3f, verify / reading and hashing %.3f\n",
             cpu["verify", middle] / cpu["memory", middle], cpu["verify", middle] / cpu["read", middle]
     }'
-ls -l o | awk '/safetensors$/ { n++; bytes += $5 } END { printf "%d shards, %d bytes\n", n, bytes }'
+printf '%d shards of %s bytes\n' ${#sizes[@]} "${sizes[*]}"

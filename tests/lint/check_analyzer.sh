@@ -7,7 +7,8 @@
 # - malloc-leak: GCC 12 takes memory for lost that a function hands to a structure of its caller, which frees it, by an
 #   index or a copy of the structure. Who frees it: directory_listing_deinit() (directory.c), zip_directory_deinit()
 #   (zip.c), tensor_deinit() (tensor.c), documents_free() (documents.c), llavamed_result_free() (merge_resume.c,
-#   result.c), pipeline_outcome_deinit() (pipeline.c), plan_deinit() (plan_shard.c), warnings_deinit() (warnings.c).
+#   result.c), pipeline_outcome_deinit() (pipeline.c), plan_deinit() (plan_shard.c), warnings_deinit() (warnings.c),
+#   file_table_deinit() (file_table.c, read_files.c), sums_list_deinit() (sums_list.c).
 #   That nothing leaks is asked of the program itself: by LeakSanitizer (make sanitize), valgrind, and torture.py.
 set -u
 
@@ -33,6 +34,7 @@ tests/lint/files.sh c | grep '^src/.*\.c$' | grep -Ev '^src/kernel/(x86|arm)/' |
     src/io/directory.c | src/format/zip.c | src/tensor/tensor.c) flags=-Wno-analyzer-malloc-leak ;;
     src/merge/documents.c | src/merge/merge_resume.c | src/merge/pipeline.c | src/merge/plan_shard.c | \
         src/merge/result.c | src/core/warnings.c) flags=-Wno-analyzer-malloc-leak ;;
+    src/verify/file_table.c | src/verify/read_files.c | src/verify/sums_list.c) flags=-Wno-analyzer-malloc-leak ;;
     *_pclmul.c) flags=-mpclmul ;;
     esac
     [ "$1" = src/core/error.c ] || flags="$flags -include tests/lint/analyzer.h"

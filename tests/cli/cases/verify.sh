@@ -71,14 +71,14 @@ test_verify_flipped_bits()
 {
     make_out --max-shard-size 4KB
     want_all_named flips
-    want awk '/damaged/ { exit !($1 >= 300) }' damage.txt
+    want test "$(sed -n 's/ damaged, .*//p' damage.txt)" -ge 300
 }
 
 test_verify_flipped_bits_torch()
 {
     make_out --format torch --max-shard-size 4KB
     want_all_named flips
-    want awk '/damaged/ { exit !($1 >= 300) }' damage.txt
+    want test "$(sed -n 's/ damaged, .*//p' damage.txt)" -ge 300
 }
 
 test_verify_files()
@@ -248,7 +248,7 @@ test_verify_foreign_lists()
     want_foreign_intact
     printf 'x\n' >"out/$(printf 'odd\\name\nhere')"
     (cd out && rm SHA256SUMS && sha256sum -- *) >sums
-    want grep -q '^\\' sums
+    want grep -q '^[\]' sums
     cp sums out/SHA256SUMS
     want_foreign_intact
     # Read from elsewhere, and from beside the files.
@@ -321,7 +321,7 @@ test_verify_foreign_directory()
     want_status 1
     # A shard that the index names.
     make_foreign
-    shard=$(cd out && ls model-*.safetensors | head -n 1)
+    shard=model-00001-of-00002.safetensors
     rm "out/$shard"
     grep -v "$shard" sums >out/SHA256SUMS
     verify out
