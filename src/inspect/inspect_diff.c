@@ -3,6 +3,7 @@
  * One pass over the source that leads: the one that is read from front to back, else the first. The elements of the
  * other, which is read in any order, are brought as they are wanted.
  */
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,7 +17,7 @@
 #define SHOWN_NAME_BYTES 200
 
 /* Half of the memory is for either source. */
-#define DIFF_BYTES_MIN (2 * TENSOR_PASS_BYTES_MIN)
+#define DIFF_BYTES_MIN (UINT64_C(2) * TENSOR_PASS_BYTES_MIN)
 
 struct diff_worker {
     struct tensor_diff diff;
@@ -60,7 +61,7 @@ void llavamed_diff_result_free(struct llavamed_diff_result *result)
 const char *llavamed_diff_kind_name(enum llavamed_diff_kind kind)
 {
     static const char *const names[] = {
-#define DIFF_NAME(kind, name) [LLAVAMED_DIFF_##kind] = name,
+#define DIFF_NAME(kind, name) [LLAVAMED_DIFF_##kind] = (name),
         LLAVAMED_DIFF_LIST(DIFF_NAME)
 #undef DIFF_NAME
     };
@@ -96,6 +97,7 @@ static enum llavamed_status add_row(struct diff_run *run, size_t a, size_t b, st
     const struct tensor *in_source = a == TENSOR_NOT_FOUND ? NULL : &source_tensors(run->source)->tensors[a];
     const struct tensor *in_other = b == TENSOR_NOT_FOUND ? NULL : &source_tensors(run->other)->tensors[b];
     const struct tensor *one = in_source != NULL ? in_source : in_other;
+    assert(one != NULL);
     struct llavamed_diff_tensor *row = &result->tensors[result->n_tensors];
     row->name = strdup(one->name);
     if (row->name == NULL) {
@@ -303,8 +305,8 @@ static enum llavamed_status check_run(const struct diff_run *run, const struct l
 {
     if (settings->max_memory_bytes < DIFF_BYTES_MIN) {
         (void)llavamed_fail(error, LLAVAMED_STATUS_MEMORY_TOO_SMALL,
-                            "the memory allowed is too small (got %llu bytes, want at least %d)",
-                            (unsigned long long)settings->max_memory_bytes, DIFF_BYTES_MIN);
+                            "the memory allowed is too small (got %llu bytes, want at least %llu)",
+                            (unsigned long long)settings->max_memory_bytes, (unsigned long long)DIFF_BYTES_MIN);
         llavamed_hint(error, "--max-memory takes sizes like 64MiB");
         return LLAVAMED_STATUS_MEMORY_TOO_SMALL;
     }

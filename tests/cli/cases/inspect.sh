@@ -236,6 +236,7 @@ test_inspect_refuses_as_apply_does()
         "$DATA"/../torch/bad/* "$DATA"/../safetensors/bad/* "$DATA"/../source/* "$DATA"/../forms/*.pt; do
         apply --base "$source" --delta "$DATA/delta" --out out -n --verify none
         # Status 4, and what a plan refuses, is about the two together.
+        # shellcheck disable=SC2154
         if [ "$status" = 0 ] || [ "$status" = 4 ] || grep -q 'be merged$' .checks/stderr; then
             continue
         fi

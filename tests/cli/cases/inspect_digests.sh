@@ -12,6 +12,7 @@ inspect()
 # The program, as the document has it.
 digests_in_python()
 {
+    # shellcheck disable=SC2016
     sed -n '/^```python$/,/^```$/{/^```/d;p}' "$ROOT/docs/digests.md" >.checks/digests.py
     python3 .checks/digests.py "$1"
 }
