@@ -100,11 +100,11 @@ one()
     local cpu=${1%%-*}
     case $1 in
     verify) verified ;;
-    verify-torch) verified --format torch ;;
+    verify-torch) verified --format torch --digests ;;
     *-safetensors) merge "$cpu" cli/base-sharded cli/delta-safetensors --max-shard-size 3KB --verify full ;;
-    *-bin) merge "$cpu" cli/base-bin cli/delta --dtype float32 ;;
+    *-bin) merge "$cpu" cli/base-bin cli/delta --dtype float32 --digests ;;
     *-deflated) merge "$cpu" cli/base cli_archives/delta-deflated.zip ;;
-    *-deflated-base) merge "$cpu" cli_archives/base-deflated.zip cli/delta --format torch ;;
+    *-deflated-base) merge "$cpu" cli_archives/base-deflated.zip cli/delta --format torch --digests ;;
     *-torch) merge "$cpu" cli/base cli/delta --format torch --max-shard-size 3KB ;;
     *-torch-2.13) merge "$cpu" cli/base cli_archives/delta-stored.zip --format torch --torch-profile 2.13 ;;
     *-legacy) merge "$cpu" cli_forms/base-legacy.bin cli_forms/delta-transposed-legacy.bin ;;

@@ -93,7 +93,7 @@ class Bench:
         self.passed = self.failed = 0
         self.whole, self.damaged = scratch / "whole", scratch / "damaged"
         subprocess.run([options.apply, "--base", runs.DATA / "cli/base", "--delta", runs.DATA / "cli/delta", "--out", self.whole,
-                        "--max-shard-size", "4KB", "-q"], check=True)
+                        "--max-shard-size", "4KB", "--digests", "-q"], check=True)
         shutil.copytree(self.whole, self.damaged)
         for name in DAMAGED:
             append(self.damaged / name)
