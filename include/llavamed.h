@@ -40,6 +40,8 @@
     X(HASH_MISMATCH, 1)         /* a file's hash differs from a recorded one */                                        \
     X(NOT_INTACT, 1)            /* llavamed_verify(): something in the directory is wrong; the findings say what */    \
     X(TENSORS_DIFFER, 1)        /* llavamed_diff(): the two checkpoints do not hold the same tensors */                \
+    X(IDENTITY_INCOMPLETE, 1)   /* llavamed_identify(): weights of a release, but not all of them as published */      \
+    X(IDENTITY_MIXED, 1)        /* llavamed_identify(): files of several releases, or others among those of one */     \
     X(USAGE, 2)                 /* a setting that makes no sense */                                                    \
     X(NOT_SUPPORTED_YET, 2)     /* an option or form that a later version will know */                                 \
     X(MEMORY_TOO_SMALL, 2)      /* max_memory below the least that works */                                            \
@@ -82,6 +84,7 @@
     X(PAIR_KNOWN_WRONG, 4)      /* by its SHA-256 base or delta is a published file of another kind */                 \
     X(PAIR_WRONG_BASE, 4)       /* by content: the delta was not made from this base */                                \
     X(PAIR_FULL_DELTA, 4)       /* by content: the delta has the magnitudes of a whole model */                        \
+    X(IDENTITY_UNKNOWN, 4)      /* llavamed_identify(): no weights file is one of a published release */               \
     X(OUT_EXISTS, 5)                                                                                                   \
     X(OUT_BUSY, 5)              /* another run is writing it */                                                        \
     X(OUT_OVERLAPS_INPUT, 5)    /* equal to, inside or around an input, or another output of the same call */          \
@@ -483,6 +486,7 @@ void llavamed_verify_result_free(struct llavamed_verify_result *result);
 enum llavamed_status llavamed_verify(const struct llavamed_verify_settings *settings,
                                      const struct llavamed_observer *observer, struct llavamed_verify_result *result,
                                      struct llavamed_error *error) __attribute__((warn_unused_result));
+
 /* ---- What a checkpoint holds ------------------------------------------------------------------------------- */
 
 /* All strings are borrowed until llavamed_inspect() returns. */
@@ -599,6 +603,61 @@ void llavamed_inspect_result_free(struct llavamed_inspect_result *result);
 enum llavamed_status llavamed_inspect(const struct llavamed_inspect_settings *settings,
                                       const struct llavamed_observer *observer, struct llavamed_inspect_result *result,
                                       struct llavamed_error *error) __attribute__((warn_unused_result));
+
+/* ---- Which published release it is ------------------------------------------------------------------------- */
+
+/* All strings are borrowed until llavamed_identify() returns. */
+struct llavamed_identify_settings {
+    const char *source;              /* SOURCE; any file or directory will do */
+    unsigned n_threads;              /* files that are read at a time, at most 4; 0 (default): one per usable core */
+    const volatile int *stop_signal; /* as in struct llavamed_settings */
+};
+
+enum llavamed_identity {
+    LLAVAMED_IDENTITY_UNKNOWN,    /* no weights file is one of a release */
+    LLAVAMED_IDENTITY_COMPLETE,   /* all weights files of a release, and no others */
+    LLAVAMED_IDENTITY_FILE,       /* the one file that was given is one of a release */
+    LLAVAMED_IDENTITY_INCOMPLETE, /* of one release, but some are missing, or not as published */
+    LLAVAMED_IDENTITY_MIXED,      /* of several, or with weights of none beside them, or another one's small files */
+};
+
+/* "complete". Static storage. */
+const char *llavamed_identity_name(enum llavamed_identity identity);
+
+struct llavamed_identified_file {
+    char *name; /* owned; below the source: as the file system has it */
+    uint64_t n_bytes;
+    char sha256[65];           /* empty when it was not read */
+    const char *release;       /* static: "LLaMA-1 7B", several where it is the same in them; NULL: unknown */
+    const char *released_name; /* static: what the release calls it; NULL: unknown */
+};
+
+/* Filled as far as the run came, on failure too. Free with llavamed_identify_result_free(). */
+struct llavamed_identify_result {
+    enum llavamed_identity identity;
+    const char *release; /* static; of the weights; NULL with UNKNOWN, and where they are of several */
+    size_t n_found;      /* weights files of the release that are there */
+    size_t n_wanted;     /* that it has */
+    struct llavamed_identified_file *files; /* owned; in the order of names */
+    size_t n_files;
+    char **remarks; /* owned, printable: which files are missing, altered or of something else */
+    size_t n_remarks;
+    uint64_t read_bytes;
+    uint64_t total_ns;
+};
+
+void llavamed_identify_result_free(struct llavamed_identify_result *result);
+
+/*
+ * Hashes every file of a source, in an archive also those in it, and looks them up among the published releases that
+ * this library knows. Nothing in them is interpreted, so that damaged and unknown files are hashed like others. OK for
+ * COMPLETE and FILE; IDENTITY_INCOMPLETE, IDENTITY_MIXED, IDENTITY_UNKNOWN. What opening and reading give,
+ * INTERRUPTED. `observer` may be NULL; `progress` comes with `check`.
+ */
+enum llavamed_status llavamed_identify(const struct llavamed_identify_settings *settings,
+                                       const struct llavamed_observer *observer,
+                                       struct llavamed_identify_result *result, struct llavamed_error *error)
+    __attribute__((warn_unused_result));
 
 /* ---- Build information ------------------------------------------------------------------------------------- */
 

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "cli/display.h"
+#include "cli/identify_report.h"
 #include "cli/messages.h"
 #include "cli/program.h"
 #include "cli/verify_args.h"
@@ -51,6 +52,37 @@ static int run(const struct verify_args *args)
     return exit_status;
 }
 
+/* With --identify: a source, not a directory. */
+static int identify(const struct verify_args *args)
+{
+    struct display display;
+    display_init(&display, args->progress, args->quiet, args->verbose);
+    const struct llavamed_observer observer = display_observer(&display);
+    struct llavamed_identify_settings settings = args->identify;
+    settings.stop_signal = program_catch_signals();
+    struct llavamed_identify_result result = {0};
+    struct llavamed_error error = {0};
+    if (llavamed_identify(&settings, &observer, &result, &error) == LLAVAMED_OK) {
+        memset(&error, 0, sizeof error);
+    }
+    display_clear(&display);
+    const struct identify_report report = {settings.source, &result, &error, program_peak_rss_bytes()};
+    int exit_status = llavamed_exit_status(&error);
+    bool prints = args->json || identify_report_has_verdict(&report);
+    if (args->json) {
+        identify_report_print_json(stdout, &report);
+    } else if (prints) {
+        identify_report_print_lines(stdout, &report);
+    }
+    (void)fflush(stdout);
+    if (exit_status != 0) {
+        messages_error(stderr, &error);
+        identify_report_print_remarks(stderr, &report);
+    }
+    llavamed_identify_result_free(&result);
+    return prints ? program_finish_stdout(exit_status) : exit_status;
+}
+
 /* The arguments were not understood. */
 static int refuse(const struct verify_args *args, const struct llavamed_error *error)
 {
@@ -84,5 +116,5 @@ int main(int argc, char *argv[])
     case OPTIONS_RUN:
         break;
     }
-    return run(&args);
+    return args.identify.source != NULL ? identify(&args) : run(&args);
 }

@@ -6,6 +6,14 @@
 #include "cli/messages.h"
 #include "cli/verify_options.h"
 
+static enum llavamed_status take_threads(struct verify_args *args, const struct option_given *given,
+                                         struct llavamed_error *error)
+{
+    enum llavamed_status status = option_take_threads(given, &args->settings.n_threads, error);
+    args->identify.n_threads = args->settings.n_threads;
+    return status;
+}
+
 static enum llavamed_status take_verify_option(void *context, const struct option_given *given,
                                                struct llavamed_error *error)
 {
@@ -37,9 +45,13 @@ static enum llavamed_status take_verify_option(void *context, const struct optio
     case VERIFY_OPTION_CPU:
         args->settings.cpu = (enum llavamed_cpu)given->chosen;
         break;
+    case VERIFY_OPTION_IDENTIFY:
+        args->identify.source = given->value;
+        break;
     case VERIFY_OPTION_THREADS:
-        return option_take_threads(given, &args->settings.n_threads, error);
+        return take_threads(args, given, error);
     case VERIFY_OPTION_MAX_MEMORY:
+        args->has_max_memory = true;
         return option_take_size(given, &args->settings.max_memory_bytes, error);
     case VERIFY_OPTION_PROGRESS:
         args->progress = (enum display_progress)given->chosen;
@@ -103,14 +115,39 @@ static enum llavamed_status check_comparison(const struct llavamed_verify_settin
     return LLAVAMED_OK;
 }
 
+/* A source is looked at by itself. */
+static enum llavamed_status check_identify(const struct verify_args *args, struct llavamed_error *error)
+{
+    const struct llavamed_verify_settings *settings = &args->settings;
+    const char *other = settings->dir != NULL       ? "a directory"
+                        : settings->sums != NULL    ? "--sums"
+                        : settings->ignore_extra    ? "--ignore-extra"
+                        : settings->base != NULL    ? "--base"
+                        : settings->delta != NULL   ? "--delta"
+                        : settings->against != NULL ? "--against"
+                        : settings->has_dtype       ? "--dtype"
+                        : settings->has_inv_freq    ? "--inv-freq"
+                        : args->has_max_memory      ? "--max-memory"
+                        : settings->cpu != LLAVAMED_CPU_BEST ? "--cpu"
+                                                             : NULL;
+    if (other == NULL) {
+        return LLAVAMED_OK;
+    }
+    (void)cli_fail(error, LLAVAMED_STATUS_USAGE, "--identify goes without %s", other);
+    cli_hint(error, "llavamed-verify --identify SOURCE");
+    return LLAVAMED_STATUS_USAGE;
+}
+
 static enum llavamed_status check_together(const struct verify_args *args, struct llavamed_error *error)
 {
-    if (args->settings.dir == NULL) {
+    bool identifies = args->identify.source != NULL;
+    if (args->settings.dir == NULL && !identifies) {
         (void)cli_fail(error, LLAVAMED_STATUS_USAGE, "argument missing (want DIR)");
         cli_hint(error, "llavamed-verify DIR; --help lists the options");
         return LLAVAMED_STATUS_USAGE;
     }
-    enum llavamed_status status = check_comparison(&args->settings, error);
+    enum llavamed_status status =
+        identifies ? check_identify(args, error) : check_comparison(&args->settings, error);
     if (status != LLAVAMED_OK) {
         return status;
     }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The command line of llavamed-verify: argv -> struct verify_args, by the rules of options.h. One argument, DIR. */
+/* The command line of llavamed-verify: argv -> struct verify_args, by the rules of options.h. One argument, DIR;
+   none with --identify. */
 #ifndef CLI_VERIFY_ARGS_H
 #define CLI_VERIFY_ARGS_H
 
@@ -10,7 +11,9 @@
 struct verify_args {
     enum options_action action;
     struct llavamed_verify_settings settings; /* its strings are borrowed from argv */
+    struct llavamed_identify_settings identify; /* its source is NULL without --identify */
     enum display_progress progress;
+    bool has_max_memory;
     bool quiet;
     bool verbose;
     bool json;

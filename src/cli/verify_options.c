@@ -40,6 +40,10 @@ static const struct option_row verify_rows[VERIFY_OPTION_COUNT] = {
      .value = "ref|avx2|avx512|neon",
      .choices = option_cpu_choices,
      .help = "kernels to merge with [the best this machine has]"},
+    {.id = VERIFY_OPTION_IDENTIFY,
+     .name = "identify",
+     .value = "SOURCE",
+     .help = "instead: which published release SOURCE is, by its hashes"},
     {.id = VERIFY_OPTION_THREADS,
      .short_name = 'j',
      .name = "threads",
@@ -59,16 +63,13 @@ static const struct option_row verify_rows[VERIFY_OPTION_COUNT] = {
      .name = "version",
      .help = "print version, build, CPU path and libraries",
      .action = OPTIONS_VERSION},
-    {.id = VERIFY_OPTION_IDENTIFY,
-     .name = "identify",
-     .value = "SOURCE",
-     .not_yet = "llavamed-apply --verify full looks up what it is given"},
 };
 
 const struct option_table verify_options = {
     .rows = verify_rows,
     .n_rows = VERIFY_OPTION_COUNT,
-    .before = "Usage: llavamed-verify DIR [options]\n\n"
+    .before = "Usage: llavamed-verify DIR [options]\n"
+              "       llavamed-verify --identify SOURCE [options]\n\n"
               "Whether DIR is what its own records say: SHA256SUMS, llavamed-manifest.json,\n"
               "the shard index, headers, checksums of tensors. Reads each byte once.\n\n",
     .after = "\nFindings go to stdout, a line each: FILE: TENSOR: what (got X, want Y).\n"
@@ -76,6 +77,6 @@ const struct option_table verify_options = {
              "A SIZE is in bytes or has a unit: KB MB GB TB (decimal), KiB MiB GiB TiB.\n"
              "Exit status: 0 intact, 1 something in DIR is wrong or an input is damaged,\n"
              "2 usage, 3 DIR or an input is missing, unreadable or not supported, 4 base\n"
-             "and delta do not belong together, 6 not all of it could be read, 70 bug,\n"
-             "128+N signal N.\n",
+             "and delta do not belong together, or no release is known by these hashes, 6\n"
+             "not all of it could be read, 70 bug, 128+N signal N.\n",
 };

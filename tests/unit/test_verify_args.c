@@ -62,6 +62,10 @@ static void understood(void)
     EXPECT_U64(args.settings.dtype, LLAVAMED_RESULT_DTYPE_BFLOAT16);
     EXPECT_U64(args.settings.inv_freq, LLAVAMED_INV_FREQ_DROP);
     EXPECT_U64(args.settings.cpu, LLAVAMED_CPU_REF);
+    EXPECT(args.identify.source == NULL);
+    EXPECT_U64(parse("--identify b -j 2 --json"), LLAVAMED_OK);
+    EXPECT_TEXT(args.identify.source, "b");
+    EXPECT_U64(args.identify.n_threads, 2);
     EXPECT_U64(parse("dir --against a"), LLAVAMED_OK);
     EXPECT_TEXT(args.settings.against, "a");
     EXPECT_U64(parse("-- -dir"), LLAVAMED_OK);
@@ -107,7 +111,13 @@ static void refused(void)
         {"a --cpu ref", LLAVAMED_STATUS_USAGE, "--cpu is an option of the merge (want --base and --delta with it)"},
         {"a --base b --delta d --inv-freq half", LLAVAMED_STATUS_USAGE,
          "--inv-freq: unknown value (got 'half', want one of keep, drop)"},
-        {"--identify b", LLAVAMED_STATUS_NOT_SUPPORTED_YET, "--identify is not supported yet"},
+        {"--identify b a", LLAVAMED_STATUS_USAGE, "--identify goes without a directory"},
+        {"--identify b --sums c", LLAVAMED_STATUS_USAGE, "--identify goes without --sums"},
+        {"--identify b --ignore-extra", LLAVAMED_STATUS_USAGE, "--identify goes without --ignore-extra"},
+        {"--identify b --base c", LLAVAMED_STATUS_USAGE, "--identify goes without --base"},
+        {"--identify b --against c", LLAVAMED_STATUS_USAGE, "--identify goes without --against"},
+        {"--identify b --max-memory 1GB", LLAVAMED_STATUS_USAGE, "--identify goes without --max-memory"},
+        {"--identify b -qv", LLAVAMED_STATUS_USAGE, "-q contradicts -v"},
     };
     for (size_t i = 0; i < sizeof refusals / sizeof refusals[0]; i++) {
         EXPECT_U64(parse(refusals[i].line), refusals[i].status);

@@ -436,7 +436,7 @@ test_verify_usage()
     want_stderr 'llavamed-verify: hint: did you mean --ignore-extra?'
     verify a --identify x
     want_status 2
-    want_stderr 'llavamed-verify: error: --identify is not supported yet'
+    want_stderr 'llavamed-verify: error: --identify goes without a directory'
     verify a -qv
     want_status 2
     mkdir a
