@@ -27,9 +27,9 @@ struct source_listing {
 
 /*
  * A file; an archive that can be opened and what lies in the folder of its weights; or the plain files of a directory,
- * links followed, and of those sub-directories of it that hold a params.json (Meta's release). Names that begin with a dot are left out. A
- * repository of the hub cache is its snapshot. INPUT_MISSING; what looking and opening give; INPUT_UNSAFE for a link
- * that leaves the cache's repository; INPUT_UNSUPPORTED when there is no file.
+ * links followed, and of those sub-directories of it that hold a params.json (Meta's release). Names that begin with a
+ * dot are left out. A repository of the hub cache is its snapshot. INPUT_MISSING; what looking and opening give;
+ * INPUT_UNSAFE for a link that leaves the cache's repository; INPUT_UNSUPPORTED when there is no file.
  */
 enum llavamed_status source_listing_open(const char *spec, const char *role, struct source_listing *listing,
                                          struct llavamed_error *error) LLAVAMED_CHECK;
