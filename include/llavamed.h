@@ -42,6 +42,7 @@
     X(TENSORS_DIFFER, 1)        /* llavamed_diff(): the two checkpoints do not hold the same tensors */                \
     X(IDENTITY_INCOMPLETE, 1)   /* llavamed_identify(): weights of a release, but not all of them as published */      \
     X(IDENTITY_MIXED, 1)        /* llavamed_identify(): files of several releases, or others among those of one */     \
+    X(SIGNATURE_MISMATCH, 1)    /* a signature is another key's, or is not over what it came with */                   \
     X(USAGE, 2)                 /* a setting that makes no sense */                                                    \
     X(NOT_SUPPORTED_YET, 2)     /* an option or form that a later version will know */                                 \
     X(MEMORY_TOO_SMALL, 2)      /* max_memory below the least that works */                                            \
@@ -77,6 +78,7 @@
     X(PICKLE_GLOBAL, 3)         /* a global outside the allow-list: named, never imported */                           \
     X(PICKLE_MALFORMED, 3)      /* truncated, stack underflow, wrong operand types, trailing bytes */                  \
     X(META_INVALID, 3)          /* params.json, checklist or tensors are not those of Meta's original layout */        \
+    X(KEY_INVALID, 3)           /* no key of the wanted kind, or one that a password protects */                       \
     X(PAIR_MISMATCH, 4)         /* names, shapes or dtypes: error.problems lists them */                               \
     X(PAIR_SAME, 4)             /* base and delta are the same checkpoint */                                           \
     X(PAIR_BASE_MERGED, 4)      /* the base already is a LLaVA model: it holds an mm_projector, or says so */          \

@@ -37,7 +37,7 @@ static void write_hex(const unsigned char *digest, size_t n_bytes, char *hex)
  * Whether what failed last was an allocation. One that leaves nothing in the queue had no memory for that either; one
  * that made an algorithm seem unsupported has left its errno, which callers set to 0 before.
  */
-static bool lacked_memory(void)
+bool libcrypto_lacked_memory(void)
 {
     int errno_value = errno;
     unsigned long code = ERR_get_error();
@@ -46,6 +46,11 @@ static bool lacked_memory(void)
         lacked = lacked || ERR_GET_REASON(code) == ERR_R_MALLOC_FAILURE;
     }
     return lacked;
+}
+
+void libcrypto_forget_errors(void)
+{
+    ERR_clear_error();
 }
 
 /*
@@ -66,7 +71,7 @@ static bool is_available(const struct algorithm *algorithm)
 /* libcrypto fails only for lack of memory or, in a FIPS set-up, of the algorithm. */
 static enum llavamed_status fail_library(const struct algorithm *algorithm, struct llavamed_error *error)
 {
-    if (lacked_memory() || is_available(algorithm)) {
+    if (libcrypto_lacked_memory() || is_available(algorithm)) {
         return llavamed_fail(error, LLAVAMED_STATUS_NO_MEMORY, "out of memory for %s (libcrypto)", algorithm->name);
     }
     enum llavamed_status status = llavamed_fail(

@@ -55,6 +55,13 @@ enum llavamed_status git_blob_update(struct git_blob_stream *stream, const void 
 enum llavamed_status git_blob_finish(struct git_blob_stream *stream, char hex[GIT_BLOB_HEX_BYTES],
                                      struct llavamed_error *error) LLAVAMED_CHECK;
 
+/* ---- For the other modules that call libcrypto ---- */
+
+/* Whether what failed last was an allocation; forgets what failed. errno must have been 0 before the call. */
+bool libcrypto_lacked_memory(void);
+
+void libcrypto_forget_errors(void);
+
 /* Version of the libcrypto in use: "3.0.19". Static storage. */
 const char *digest_library_version(void);
 

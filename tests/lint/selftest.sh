@@ -36,6 +36,8 @@ enum llavamed_status { LLAVAMED_OK };
 #include <zlib.h>"
     plant src/integrity/digest.c "$spdx
 #include <openssl/evp.h>"
+    plant src/integrity/ec_key.c "$spdx
+#include <openssl/pem.h>"
     plant src/core/error.h "$spdx
 #ifndef CORE_ERROR_H
 #define CORE_ERROR_H
