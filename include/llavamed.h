@@ -186,6 +186,9 @@ struct llavamed_settings {
     enum llavamed_inv_freq inv_freq;   /* default KEEP */
     enum llavamed_verify verify;       /* default AUTO */
     const char *sums;                  /* NULL, or a SHA256SUMS file that the inputs must match */
+    const char *sign;                  /* NULL, or a file with a private key in PEM (EC on P-256, P-384 or P-521, no
+                                          password): each output gets a model.sig over all its files, as OpenSSF Model
+                                          Signing has it. It determines no other byte */
     enum llavamed_cpu cpu;             /* default BEST */
     uint64_t max_shard_bytes;          /* 0 (default): 5,000,000,000, for torch 10,000,000,000 */
     uint64_t max_memory_bytes;         /* all buffers together; default 256 MiB */
@@ -315,6 +318,8 @@ struct llavamed_result {
     size_t n_digests;
     char model_sha256[65]; /* the digest of the model; empty without them */
     char *manifest_sha256; /* hex, owned; NULL unless published */
+    char signing_key_sha256[65]; /* hex, of the public key in PEM, as model.sig names it; empty without settings.sign */
+    char signed_sha256[65];      /* hex: the subject of model.sig, over the digests of all files; empty: not signed */
     char *started_over;  /* owned; NULL, or why what an interrupted run had written was of no use */
     char **warnings;     /* owned */
     size_t n_warnings;

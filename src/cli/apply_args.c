@@ -81,6 +81,9 @@ static enum llavamed_status take_apply_option(void *context, const struct option
     case APPLY_OPTION_SUMS:
         settings->sums = given->value;
         break;
+    case APPLY_OPTION_SIGN:
+        settings->sign = given->value;
+        break;
     case APPLY_OPTION_FORMAT:
         settings->format = (enum llavamed_format)given->chosen;
         break;

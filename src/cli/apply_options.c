@@ -108,6 +108,7 @@ static const struct option_row apply_rows[APPLY_OPTION_COUNT] = {
      .help = "print version, build, CPU path and libraries",
      .action = OPTIONS_VERSION},
     {.id = APPLY_OPTION_SUMS, .name = "sums", .value = "FILE", .help = "a SHA256SUMS that the inputs must match"},
+    {.id = APPLY_OPTION_SIGN, .name = "sign", .value = "KEY", .help = "sign DIR with a private key in PEM: model.sig"},
     {.id = APPLY_OPTION_AGAINST,
      .name = "against",
      .value = "SOURCE",

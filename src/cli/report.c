@@ -49,6 +49,8 @@ static void emit_result(struct json_emit *emit, const struct llavamed_result *re
     json_emit_end(emit, ']');
     json_emit_text(emit, "model_sha256", json_text_or_null(result->model_sha256));
     json_emit_text(emit, "manifest_sha256", result->manifest_sha256);
+    json_emit_text(emit, "signing_key_sha256", json_text_or_null(result->signing_key_sha256));
+    json_emit_text(emit, "signed_sha256", json_text_or_null(result->signed_sha256));
     json_emit_end(emit, '}');
 }
 

@@ -14,6 +14,7 @@
 #include "merge/manifest.h"
 #include "merge/model_card.h"
 #include "merge/notice_text.h"
+#include "merge/signature_file.h"
 #include "merge/small_files.h"
 #include "source/config_check.h"
 
@@ -487,6 +488,10 @@ enum llavamed_status documents_write(const struct documents *documents, const st
     }
     if (status == LLAVAMED_OK) {
         status = write_sums(plan, job, &place, &list, error);
+    }
+    if (status == LLAVAMED_OK && job->signing_key != NULL) {
+        const struct signature_job signing = {job->signing_key, job->model_name, plan, job->outcome};
+        status = signature_file_write(&signing, &place, &list, made.subject_sha256, error);
     }
     if (status == LLAVAMED_OK) {
         for (size_t i = 0; i < list.n_entries; i++) {

@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * All that lies beside the shards in OUT: the delta's small files, config.json, the shard index, the notice, the model
- * card, the manifest and SHA256SUMS.
+ * card, the manifest, SHA256SUMS and the signature.
  *
  * documents_prepare() runs while planning: it picks and opens the delta's files, so that every problem with them is
  * found before a byte is written. documents_write() runs at the end, after source_finish() of both sources.
- * Every byte written is a function of the inputs and of the options that determine bytes.
+ * Every byte written but the signature's is a function of the inputs and of the options that determine bytes.
  */
 #ifndef MERGE_DOCUMENTS_H
 #define MERGE_DOCUMENTS_H
 
+#include "integrity/ec_key.h"
 #include "merge/pipeline.h"
 #include "merge/plan.h"
 #include "source/source.h"
@@ -69,16 +70,20 @@ struct documents_job {
     struct plan_options options;
     char *const *warnings; /* all of the run that are a function of the inputs, in a fixed order */
     size_t n_warnings;
+    const struct ec_key *signing_key; /* NULL: not signed */
+    const char *model_name;           /* what a signature calls it */
 };
 
 struct documents_result {
     char manifest_sha256[SHA256_HEX_BYTES];
+    char subject_sha256[SHA256_HEX_BYTES]; /* of a signature: merge/signature_file.h; else empty */
     uint64_t written_bytes;
 };
 
 /*
- * Writes and fsyncs every document into job->directory, SHA256SUMS last. OUT_SPACE, OUT_UNWRITABLE, OUT_EXISTS (a name
- * taken already: a bug of the caller's or somebody else in there), IO, INPUT_CHANGED, NO_MEMORY.
+ * Writes and fsyncs every document into job->directory, SHA256SUMS last, but for a signature. OUT_SPACE,
+ * OUT_UNWRITABLE, OUT_EXISTS (a name taken already: a bug of the caller's or somebody else in there), IO,
+ * INPUT_CHANGED, NO_MEMORY.
  */
 enum llavamed_status documents_write(const struct documents *documents, const struct documents_job *job,
                                      struct documents_result *result, struct llavamed_error *error) LLAVAMED_CHECK;

@@ -55,6 +55,8 @@ static enum llavamed_status write_documents(struct merge_run *run, struct llavam
         .options = merge_plan_options(run->settings),
         .warnings = run->result->warnings,
         .n_warnings = run->result->n_warnings,
+        .signing_key = run->batch->signing_key,
+        .model_name = output_dir_name(run->dir),
     };
     struct documents_result written;
     enum llavamed_status status = documents_write(run->documents, &job, &written, error);
@@ -63,6 +65,7 @@ static enum llavamed_status write_documents(struct merge_run *run, struct llavam
         return status;
     }
     run->result->written_bytes += written.written_bytes;
+    memcpy(run->result->signed_sha256, written.subject_sha256, sizeof run->result->signed_sha256);
     run->result->manifest_sha256 = strdup(written.manifest_sha256);
     return run->result->manifest_sha256 != NULL ? LLAVAMED_OK
                                                 : llavamed_fail_memory(error, SHA256_HEX_BYTES, "a digest");
@@ -263,6 +266,7 @@ void merge_batch_deinit(struct merge_batch *batch)
         source_close(run->owns_base ? run->base : NULL);
     }
     source_close(batch->base);
+    ec_key_free(batch->signing_key);
     free(batch->runs);
     free(batch->settings);
 }

@@ -14,10 +14,12 @@
 #include "io/directory.h"
 #include "merge/base_signs.h"
 #include "merge/content_test.h"
+#include "merge/key_file.h"
 #include "merge/output_tidy.h"
 #include "merge/pipeline_stream.h"
 #include "merge/result.h"
 #include "merge/shared_storage.h"
+#include "merge/signature_file.h"
 
 /* So that a small archive is judged whole before anything is written; inflating as much takes a tenth of a second. */
 #define LOOK_BYTES_LEAST 33554432
@@ -94,6 +96,20 @@ static enum llavamed_status prepare_machine(const struct merge_batch *batch, str
         run->result->cpu = kernels->name;
         run->result->n_threads = geometry.n_workers;
         run->result->pool_bytes = geometry.pool_bytes;
+    }
+    return status;
+}
+
+/* A key that cannot sign is better known before hours of work. */
+static enum llavamed_status prepare_key(struct merge_batch *batch, struct llavamed_error *error)
+{
+    const char *path = batch->runs[0].settings->sign;
+    if (path == NULL) {
+        return LLAVAMED_OK;
+    }
+    enum llavamed_status status = key_file_read_private(path, &batch->signing_key, error);
+    for (size_t i = 0; status == LLAVAMED_OK && i < batch->n_runs; i++) {
+        memcpy(batch->runs[i].result->signing_key_sha256, ec_key_hint(batch->signing_key), SHA256_HEX_BYTES);
     }
     return status;
 }
@@ -398,7 +414,8 @@ static enum llavamed_status prepare_documents(struct merge_run *run, struct llav
 
 static uint64_t planned_bytes(const struct merge_run *run)
 {
-    return run->plan.file_bytes + documents_planned_bytes(run->documents);
+    uint64_t signature_bytes = run->batch->signing_key == NULL ? 0 : signature_file_planned_bytes(run->plan.n_shards);
+    return run->plan.file_bytes + documents_planned_bytes(run->documents) + signature_bytes;
 }
 
 /* Outputs on one volume need room together. */
@@ -494,6 +511,9 @@ enum llavamed_status merge_prepare(struct merge_batch *batch, struct llavamed_er
 {
     struct merge_run *first = &batch->runs[0];
     enum llavamed_status status = prepare_machine(batch, error);
+    if (status == LLAVAMED_OK) {
+        status = prepare_key(batch, error);
+    }
     if (status == LLAVAMED_OK) {
         status = merge_open_base(first, &batch->base, error);
     }

@@ -60,6 +60,7 @@ struct merge_batch {
     const struct merge_run *blamed; /* the one that failed, where it is known */
     bool derives;                   /* makes no output: derivation.h; a single run, without `dir` and `documents` */
     const struct pipeline_sink *sink; /* then takes the elements */
+    struct ec_key *signing_key;     /* owned; NULL: the outputs are not signed */
 };
 
 /* Makes the runs, of which batch->n_runs tells how many: one for each output. All is borrowed. NO_MEMORY. */

@@ -39,6 +39,12 @@ const char *output_dir_partial(const struct output_dir *dir)
     return dir->place.partial;
 }
 
+const char *output_dir_name(const struct output_dir *dir)
+{
+    const char *slash = strrchr(dir->place.path, '/');
+    return slash == NULL ? dir->place.path : slash + 1;
+}
+
 /* ---- Before the work ---- */
 
 char *output_sibling(const struct output_dir *dir, const char *suffix, const char *key)

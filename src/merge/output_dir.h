@@ -110,6 +110,9 @@ const struct run_guard *output_dir_guard(const struct output_dir *dir);
  */
 enum llavamed_status output_dir_explain(struct output_dir *dir, struct llavamed_error *error);
 
+/* The last component of OUT, links and ".." resolved. Borrowed. */
+const char *output_dir_name(const struct output_dir *dir);
+
 /* Where the files go between _begin and _publish: an absolute path, borrowed. */
 const char *output_dir_partial(const struct output_dir *dir);
 

@@ -7,8 +7,9 @@
 
 /*
  * A directory is this program's when it holds a llavamed-manifest.json of our format and a version that we know, and
- * nothing but plain files that the manifest names, each with the size that it tells; the manifest itself, SHA256SUMS
- * and what is left of claims aside. A list of sums alone says nothing: anybody makes one. Nothing is hashed.
+ * nothing but plain files that the manifest names, each with the size that it tells; the manifest itself, SHA256SUMS, a
+ * signature of them all (model.sig, whoever made it) and what is left of claims aside. A list of sums alone says
+ * nothing: anybody makes one. Nothing is hashed.
  *
  * OUT_EXISTS with what is wrong (`shown` names the directory, the hint a remedy) when it is not. With `complete` all
  * files that the manifest names have to be there, and SHA256SUMS, too. Failures of this run: IO, NO_MEMORY...
