@@ -84,7 +84,7 @@ static enum llavamed_status fail_no_key(const char *name, bool want_private, boo
                                         struct llavamed_error *error)
 {
     const char *kind = want_private ? "private" : "public";
-    if (is_encrypted) {
+    if (want_private && is_encrypted) {
         (void)llavamed_fail(error, LLAVAMED_STATUS_KEY_INVALID,
                             "%s: the key is encrypted (want one without a password: nobody is asked)", name);
         llavamed_hint(error, "openssl pkey -in ENCRYPTED.pem -out KEY.pem asks for the password and writes it without");
@@ -189,7 +189,8 @@ static enum llavamed_status read_key(const char *name, const void *pem, size_t n
         status = llavamed_fail(error, LLAVAMED_STATUS_NO_MEMORY, "out of memory for a key (libcrypto)");
     } else if (key->pkey == NULL) {
         EVP_PKEY *other = n_bytes <= EC_KEY_FILE_BYTES_MAX ? read_pem(pem, n_bytes, !is_private, &ignored) : NULL;
-        status = fail_no_key(name, is_private, other != NULL || (ignored && !is_private), is_encrypted, error);
+        bool other_half = other != NULL || (!is_private && (is_encrypted || ignored));
+        status = fail_no_key(name, is_private, other_half, is_encrypted, error);
         EVP_PKEY_free(other);
     }
     if (status == LLAVAMED_OK) {

@@ -8,7 +8,8 @@
  *                              resources, one after the other as they are listed
  *     predicateType            https://model_signing/signature/v1.0
  *     predicate.serialization  {method: "files", hash_type: "sha256", allow_symlinks: false, ignore_paths: [...]}
- *     predicate.resources[]    {algorithm: "sha256", digest: HEX, name: PATH}, sorted by name
+ *     predicate.resources[]    {algorithm: "sha256", digest: HEX, name: PATH}, sorted by name (that package: by the
+ *                              components of the path); no reader minds the order, but the subject's digest has it
  *
  * Paths are relative to the model, with '/'. What lies at or below an ignored path is neither signed nor checked; git's
  * own files are ignored whatever the statement says, as that package does unless it is told otherwise.
