@@ -370,6 +370,8 @@ enum llavamed_status llavamed_merge_all(const struct llavamed_settings *settings
 struct llavamed_verify_settings {
     const char *dir;                 /* what llavamed_merge() published, or any directory with a SHA256SUMS */
     const char *sums;                /* NULL, or a list that says in place of DIR/SHA256SUMS what belongs there */
+    const char *public_key;          /* NULL, or a file with a public key in PEM: model.sig is to be signed with it,
+                                        over these files, all of them and no other */
     bool ignore_extra;               /* files that no record names are told as notes, and not read */
     const char *base;                /* NULL; or, with delta, a SOURCE each: the tensors must be those of the merge */
     const char *delta;
@@ -413,6 +415,9 @@ void llavamed_verify_settings_init(struct llavamed_verify_settings *settings);
     X(TENSOR_CRC)        /* its bytes have another CRC-32 than recorded */                                             \
     X(TENSOR_DIGEST)     /* its bytes have another digest than recorded */                                             \
     X(TENSOR_CUT)        /* its bytes end with the file, too early */                                                  \
+    X(SIGNATURE_INVALID) /* model.sig is another key's, not over its payload, or cannot be understood */               \
+    X(SIGNED_HASH)       /* a file's SHA-256 is not the one that was signed */                                         \
+    X(FILE_UNSIGNED)     /* there, and not signed */                                                                   \
     X(TENSOR_UNCHECKED)  /* lies in its file in a way that its CRC-32 and its digest cannot be told from; or is of a   \
                             dtype of less than a byte, and cannot be compared with that of another checkpoint */       \
     X(TENSOR_DIFFERS)    /* an element is not that of BASE + DELTA, or of the other checkpoint */                      \
@@ -462,6 +467,8 @@ struct llavamed_verify_result {
     size_t n_equal;           /* those of them that are the same, bit for bit */
     enum llavamed_result_dtype dtype;    /* with BASE + DELTA: of the merge that was compared with */
     enum llavamed_inv_freq inv_freq;
+    char signing_key_sha256[65]; /* hex, of the public key in PEM that model.sig is signed with; empty: not verified */
+    size_t n_signed;             /* files that model.sig names */
     uint64_t read_bytes;
     uint64_t buffer_bytes;
     uint64_t total_ns;
@@ -476,7 +483,8 @@ void llavamed_verify_result_free(struct llavamed_verify_result *result);
  * has digests of tensors and of the model (docs/digests.md), these too, at the cost of a second hash of each byte.
  * Every file that should be there is, nothing else is, and all of it says the same. Each byte is read once; files are
  * read in parallel, the largest first. What there is no record for is said in `notes`. Links are not followed,
- * sub-directories not entered: nothing but plain files belongs there. Nothing is written.
+ * sub-directories not entered: nothing but plain files belongs there. Nothing is written. A model.sig (OpenSSF Model
+ * Signing) belongs there too, and is verified when there is a key for it.
  *
  * With base and delta the merge is computed again, from the same plan and in the same way, and every tensor of the
  * directory is compared with it: the same names, dtypes, shapes and bits, in whatever shards and format. With `against`
@@ -487,8 +495,9 @@ void llavamed_verify_result_free(struct llavamed_verify_result *result);
  *
  * All that is wrong is found, not the first of it alone. NOT_INTACT when anything is. When all that is wrong is that
  * files could not be read to their end, IO or INPUT_CHANGED: nothing is proven then. INPUT_MISSING, INPUT_UNREADABLE,
- * INPUT_LIMIT for the directory itself, or for `sums`; MEMORY_TOO_SMALL, NO_MEMORY, INTERRUPTED. `observer` may be
- * NULL; `shard_done` comes for every weights file, `warning` and `note` for what is in `notes`.
+ * INPUT_LIMIT for the directory itself, or for `sums`; these and KEY_INVALID for the key; MEMORY_TOO_SMALL, NO_MEMORY,
+ * INTERRUPTED. `observer` may be NULL; `shard_done` comes for every weights file, `warning` and `note` for what is in
+ * `notes`.
  */
 enum llavamed_status llavamed_verify(const struct llavamed_verify_settings *settings,
                                      const struct llavamed_observer *observer, struct llavamed_verify_result *result,

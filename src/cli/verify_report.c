@@ -84,6 +84,11 @@ void verify_report_print_summary(FILE *stream, const struct verify_report *repor
                report->settings->dir, same, result->n_files, result->n_files == 1 ? "file" : "files",
                result->n_tensors, result->n_tensors == 1 ? "tensor" : "tensors", read, seconds, rate, memory);
     messages_line(stream, "done", line);
+    if (result->signing_key_sha256[0] != '\0') {
+        cli_format(line, sizeof line, "model.sig over %zu %s, with the key of SHA-256 %s", result->n_signed,
+                   result->n_signed == 1 ? "file" : "files", result->signing_key_sha256);
+        messages_line(stream, "signed", line);
+    }
 }
 
 static const char *const dtype_words[] = {
@@ -129,6 +134,8 @@ static void emit_files(struct json_emit *emit, const struct llavamed_verify_resu
     json_emit_end(emit, ']');
     json_emit_number(emit, "tensors_checked", result->n_tensors);
     json_emit_number(emit, "digests_checked", result->n_digests);
+    json_emit_text(emit, "signing_key_sha256", text_or_null(result->signing_key_sha256));
+    json_emit_number(emit, "files_signed", result->n_signed);
     json_emit_begin(emit, "notes", '[');
     for (size_t i = 0; i < result->n_notes; i++) {
         json_emit_text(emit, NULL, result->notes[i]);
@@ -158,6 +165,7 @@ void verify_report_print_json(FILE *stream, const struct verify_report *report)
     json_emit_text(&emit, "hint", text_or_null(error->hint));
     json_emit_text(&emit, "dir", report->settings->dir);
     json_emit_text(&emit, "sums", report->settings->sums);
+    json_emit_text(&emit, "public_key", report->settings->public_key);
     emit_verdict(&emit, error);
     emit_findings(&emit, report->result);
     emit_comparison(&emit, report);

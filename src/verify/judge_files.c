@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/sort.h"
+#include "integrity/oms_statement.h"
 #include "merge/manifest.h"
 #include "verify/judge.h"
 
@@ -128,6 +129,9 @@ bool judge_is_extra(const struct records *records, const struct table_file *file
     if (strcmp(file->name, SUMS_FILE_NAME) == 0 || file->is_given_list) {
         return false; /* a list does not name itself */
     }
+    if (strcmp(file->name, OMS_FILE_NAME) == 0) {
+        return false; /* what signs the lists is in none of them */
+    }
     return authority != CLAIMANT_MANIFEST || strcmp(file->name, MANIFEST_FILE_NAME) != 0;
 }
 
@@ -182,7 +186,7 @@ static void judge_unrecorded(const struct file_judge *self, const struct table_f
 {
     if (self->judge->records->is_there[CLAIMANT_MANIFEST] && self->authority != CLAIMANT_MANIFEST &&
         file->recorded == NULL && strcmp(file->name, MANIFEST_FILE_NAME) != 0 &&
-        strcmp(file->name, SUMS_FILE_NAME) != 0) {
+        strcmp(file->name, SUMS_FILE_NAME) != 0 && strcmp(file->name, OMS_FILE_NAME) != 0) {
         char words[LLAVAMED_MESSAGE_BYTES];
         (void)snprintf(words, sizeof words, "does not name %.255s, which is named by %.255s", file->name,
                        claimant_name(self, self->authority));
@@ -401,11 +405,11 @@ static void judge_records(const struct file_judge *self)
     if (self->authority == CLAIMANTS && self->judge->is_compared) {
         warnings_add(self->judge->notes, "neither " SUMS_FILE_NAME " nor " MANIFEST_FILE_NAME
                                          " records what the directory should hold: its tensors alone were compared");
-    } else if (self->authority == CLAIMANTS) {
+    } else if (self->authority == CLAIMANTS && !records->is_signed) {
         add(self, LLAVAMED_FINDING_NO_RECORDS, SUMS_FILE_NAME,
             "nothing that can be read records what the directory should hold: neither " SUMS_FILE_NAME
             " nor " MANIFEST_FILE_NAME);
-    } else if (!has_sums && !records->is_there[CLAIMANT_GIVEN]) {
+    } else if (self->authority != CLAIMANTS && !has_sums && !records->is_there[CLAIMANT_GIVEN]) {
         add(self, LLAVAMED_FINDING_FILE_MISSING, SUMS_FILE_NAME,
             "is missing: what llavamed-apply writes has one, of all other files");
     }

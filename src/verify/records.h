@@ -15,6 +15,7 @@ struct records {
     struct recorded_output manifest;
     bool has_index[INDEX_KINDS];
     struct shard_index indices[INDEX_KINDS];
+    bool is_signed; /* set by the caller: a signature says what belongs in the directory, whatever else does */
 };
 
 extern const char *const records_index_names[INDEX_KINDS];

@@ -6,9 +6,11 @@
 #include "core/memory.h"
 #include "core/warnings.h"
 #include "io/directory.h"
+#include "merge/manifest.h"
 #include "verify/compared.h"
 #include "verify/judge.h"
 #include "verify/read_beside.h"
+#include "verify/signed_model.h"
 
 #define MAX_MEMORY_BYTES_DEFAULT (UINT64_C(256) << 20)
 
@@ -18,6 +20,7 @@ struct verification {
     struct llavamed_verify_result *result;
     struct file_table table;
     struct records records;
+    struct signed_model signature;
     struct findings findings;
     struct warnings notes;
     struct warnings ignored;
@@ -73,6 +76,20 @@ static bool is_named_like_shard(const char *name)
     return ends_with(name, ".safetensors") || (strncmp(name, "pytorch_model", 13) == 0 && ends_with(name, ".bin"));
 }
 
+static enum llavamed_status read_signature(struct verification *run, struct llavamed_error *error)
+{
+    struct llavamed_verify_result *result = run->result;
+    const struct signed_model *signature = &run->signature;
+    enum llavamed_status status = signed_model_read(run->settings->dir, &run->table, &run->signature, &run->findings,
+                                                    &result->read_bytes, error);
+    if (status == LLAVAMED_OK && signature->is_valid) {
+        run->records.is_signed = true;
+        result->n_signed = signature->statement.n_files;
+        memcpy(result->signing_key_sha256, ec_key_hint(signature->key), sizeof result->signing_key_sha256);
+    }
+    return status;
+}
+
 /* Extra files are read only when they may be the ones that are missing, under another name. */
 static void choose_files(struct verification *run)
 {
@@ -85,7 +102,7 @@ static void choose_files(struct verification *run)
         bool is_extra = judge_is_extra(&run->records, file);
         bool is_recorded_shard = file->recorded != NULL && file->recorded->is_shard;
         bool is_likely = !run->records.is_there[CLAIMANT_MANIFEST] && !is_extra && is_named_like_shard(file->name);
-        bool is_known = !is_extra || file->recorded != NULL;
+        bool is_known = !is_extra || file->recorded != NULL || signed_model_names(&run->signature, file->name);
         file->is_shard = is_recorded_shard || is_likely || file->is_indexed[0] || file->is_indexed[1];
         file->is_wanted = file->kind == FILE_KIND_PLAIN && !file->is_read && file->failure == LLAVAMED_OK &&
                           (is_known || (any_missing && !run->settings->ignore_extra));
@@ -154,6 +171,17 @@ static enum llavamed_status open_compared(struct verification *run, struct llava
 
 /* ---- After reading ---- */
 
+static void note_unverified(struct verification *run)
+{
+    if (run->signature.key == NULL && file_table_find(&run->table, OMS_FILE_NAME) != NULL) {
+        warnings_add(&run->notes, "the signature " OMS_FILE_NAME " is not verified: --public-key does that");
+    }
+    if (run->records.is_signed && records_authority(&run->records) == CLAIMANTS) {
+        warnings_add(&run->notes, "neither " SUMS_FILE_NAME " nor " MANIFEST_FILE_NAME
+                                  ": the signature alone says what belongs in the directory");
+    }
+}
+
 static enum llavamed_status judge_all(struct verification *run, struct llavamed_error *error)
 {
     struct judge judge = {
@@ -167,6 +195,8 @@ static enum llavamed_status judge_all(struct verification *run, struct llavamed_
     };
     enum llavamed_status status = judge_files(&judge, error);
     if (status == LLAVAMED_OK) {
+        signed_model_judge(&run->signature, &judge);
+        note_unverified(run);
         judge_tensors(&judge);
         compared_judge(&run->compared);
         run->result->n_tensors = judge.n_tensors_checked;
@@ -279,12 +309,18 @@ static enum llavamed_status run_all(struct verification *run, struct llavamed_er
 {
     const struct llavamed_verify_settings *settings = run->settings;
     enum llavamed_status status = check_directory(settings->dir, error);
+    if (status == LLAVAMED_OK && settings->public_key != NULL) {
+        status = signed_model_read_key(settings->public_key, &run->signature, error);
+    }
     if (status == LLAVAMED_OK) {
         status = file_table_list(settings->dir, &run->table, error);
     }
     if (status == LLAVAMED_OK) {
         status = records_read(settings->dir, settings->sums, &run->table, &run->records, &run->findings,
                               &run->result->read_bytes, error);
+    }
+    if (status == LLAVAMED_OK) {
+        status = read_signature(run, error);
     }
     if (status == LLAVAMED_OK) {
         status = records_claim(&run->records, &run->table, error);
@@ -327,6 +363,7 @@ enum llavamed_status llavamed_verify(const struct llavamed_verify_settings *sett
     compared_deinit(&run.compared);
     file_table_deinit(&run.table);
     records_deinit(&run.records);
+    signed_model_deinit(&run.signature);
     findings_deinit(&run.findings);
     warnings_deinit(&run.notes);
     warnings_deinit(&run.ignored);

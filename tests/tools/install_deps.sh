@@ -55,6 +55,7 @@ need_to_check()
     need python3 'Python 3' command -v python3
     need bash bash command -v bash
     need strace strace command -v strace
+    need openssl 'the openssl command' command -v openssl
 }
 
 need_for_interop()
