@@ -199,6 +199,8 @@ struct llavamed_settings {
     bool digests;                      /* also the digests of docs/digests.md, of the result: a second hash of each
                                           of its bytes. They are in the result and in the manifest */
     bool dry_run;                      /* stop after the plan; result is filled, nothing is created */
+    bool tensor_reports;               /* fill result.tensors and result.inputs: every element is read once more in
+                                          memory, and an interrupted run is started over, as with no_resume */
     const volatile int *stop_signal;   /* NULL, or polled: non-zero ends the run as INTERRUPTED with that number;
                                           handlers and other threads store into it atomically (__atomic_store_n) */
 };
@@ -295,6 +297,9 @@ struct llavamed_counters {
 struct llavamed_result {
     struct llavamed_shard_report *shards; /* owned */
     size_t n_shards;
+    struct llavamed_tensor_report *tensors; /* owned: n_tensors in model order; NULL unless settings.tensor_reports */
+    struct llavamed_input_report *inputs;   /* owned; these two: llavamed_reports.h */
+    size_t n_inputs;
     struct llavamed_action_report *actions; /* owned */
     size_t n_actions;
     size_t n_tensors;
@@ -381,6 +386,7 @@ struct llavamed_verify_settings {
     bool has_inv_freq;               /* else as the manifest records, or else KEEP */
     enum llavamed_inv_freq inv_freq;
     enum llavamed_cpu cpu;           /* default BEST */
+    bool tensor_reports;             /* fill result.tensors */
     unsigned n_threads;              /* files that are read at a time, workers that merge; 0 (default): one per usable
                                         core */
     uint64_t max_memory_bytes;       /* buffers for what is read; default 256 MiB. Headers and records come on top */
@@ -460,6 +466,9 @@ struct llavamed_verify_result {
     size_t n_notes;
     struct llavamed_verified_file *files; /* owned: those that are there, plain ones, sorted by name */
     size_t n_files;
+    struct llavamed_verified_tensor *tensors; /* owned: by file; NULL unless settings.tensor_reports;
+                                                 llavamed_reports.h */
+    size_t n_listed_tensors;
     size_t n_tensors;         /* of which the bytes were held against a recorded CRC-32 */
     size_t n_digests;         /* and of these against a recorded digest */
     bool was_compared;        /* with BASE + DELTA or with another checkpoint, to the end */

@@ -37,6 +37,13 @@ static struct documents_input describe_input(const struct merge_run *run, enum i
     return input;
 }
 
+static enum llavamed_status note_inputs(struct llavamed_result *result, const struct documents_job *job,
+                                        struct llavamed_error *error)
+{
+    enum llavamed_status status = result_note_input(result, "base", &job->base, error);
+    return status == LLAVAMED_OK ? result_note_input(result, "delta", &job->delta, error) : status;
+}
+
 static enum llavamed_status write_documents(struct merge_run *run, struct llavamed_error *error)
 {
     const struct source_file *files;
@@ -60,6 +67,9 @@ static enum llavamed_status write_documents(struct merge_run *run, struct llavam
     };
     struct documents_result written;
     enum llavamed_status status = documents_write(run->documents, &job, &written, error);
+    if (status == LLAVAMED_OK && run->settings->tensor_reports) {
+        status = note_inputs(run->result, &job, error);
+    }
     free(digests);
     if (status != LLAVAMED_OK) {
         return status;
@@ -257,6 +267,7 @@ void merge_batch_deinit(struct merge_batch *batch)
     for (size_t i = batch->n_runs; batch->runs != NULL && i > 0; i--) {
         struct merge_run *run = &batch->runs[i - 1];
         pipeline_outcome_deinit(&run->outcome);
+        relative_sizes_free(run->sizes);
         documents_free(run->documents);
         merge_resume_deinit(run);
         input_hashes_free(run->hashes);

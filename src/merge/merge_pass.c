@@ -184,6 +184,7 @@ static struct pipeline_job job_of(struct merge_run *run)
         .journal = run->journal,
         .continues = run->continues,
         .digests = run->settings->digests,
+        .sizes = run->sizes,
     };
 }
 
@@ -239,6 +240,12 @@ static void note_counters(const struct merge_run *run)
     merge_note(run, "GB/s of one worker:%s", rates);
 }
 
+static enum llavamed_status make_sizes(struct merge_run *run, struct llavamed_error *error)
+{
+    return run->settings->tensor_reports ? relative_sizes_create(run->plan.n_tensors, &run->sizes, error)
+                                         : LLAVAMED_OK;
+}
+
 /* Runs the pipeline for the outputs of a pass. */
 static enum llavamed_status make_shards(struct merge_batch *batch, size_t pass, struct llavamed_error *error)
 {
@@ -252,6 +259,7 @@ static enum llavamed_status make_shards(struct merge_batch *batch, size_t pass, 
     for (size_t i = 0; status == LLAVAMED_OK && i < batch->n_runs; i++) {
         if (batch->runs[i].pass == pass) {
             forget_samples(&batch->runs[i]);
+            status = make_sizes(&batch->runs[i], error);
             jobs[n++] = job_of(&batch->runs[i]);
         }
     }
@@ -288,6 +296,9 @@ static enum llavamed_status check_output(struct merge_run *run, void *scratch, s
     }
     for (size_t i = 0; status == LLAVAMED_OK && makes && i < run->plan.n_tensors; i++) {
         status = warn_of_tensor(run, i, error);
+    }
+    if (status == LLAVAMED_OK && run->sizes != NULL) {
+        status = result_note_tensors(run->result, &run->plan, &run->outcome, run->sizes, error);
     }
     run->is_whole = status == LLAVAMED_OK;
     return status == LLAVAMED_OK ? status : merge_blame(run, error);

@@ -149,7 +149,8 @@ static enum llavamed_status fetch_journal(const struct merge_run *run, bool want
 
 enum llavamed_status merge_begin_output(struct merge_run *run, struct llavamed_error *error)
 {
-    bool resume = !run->settings->no_resume;
+    /* What an interrupted run has written was added then, and nobody noted how large the delta was. */
+    bool resume = !run->settings->no_resume && !run->settings->tensor_reports;
     bool had_leftovers = false;
     struct journal_key key;
     const struct plan_options options = merge_plan_options(run->settings);

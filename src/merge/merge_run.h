@@ -43,6 +43,7 @@ struct merge_run {
     bool continues;                 /* the journal is that of an interrupted run, whose shards are there */
     struct llavamed_observer watch; /* shows that the run lives, and tells `observer`: for what takes time */
     struct pipeline_outcome outcome;
+    struct relative_sizes *sizes; /* owned; NULL unless the settings ask for reports of tensors */
     uint64_t started_ns;
 };
 

@@ -16,6 +16,7 @@
 #include "integrity/digest.h"
 #include "kernel/kernel.h"
 #include "merge/plan.h"
+#include "merge/relative_size.h"
 #include "source/source.h"
 
 struct journal; /* merge/journal.h, which needs what is below */
@@ -97,6 +98,7 @@ struct pipeline_job {
     struct journal *journal; /* may be NULL: notes what is written, and knows what an interrupted run has written */
     bool continues;          /* shards of an interrupted run may be there */
     bool digests;            /* of the tensors and of the model are wanted: a second hash of every byte */
+    struct relative_sizes *sizes; /* may be NULL: gets what is added; with a journal that knows of no tiles */
     const struct kernel_set *kernels;
     struct pipeline_geometry geometry;
     const volatile int *stop_signal;          /* may be NULL */

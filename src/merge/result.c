@@ -22,6 +22,7 @@ void llavamed_result_free(struct llavamed_result *result)
     for (size_t i = 0; i < result->n_digests; i++) {
         free(result->digests[i].name);
     }
+    result_free_reports(result);
     free(result->shards);
     free(result->actions);
     free(result->digests);

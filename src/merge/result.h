@@ -3,6 +3,7 @@
 #ifndef MERGE_RESULT_H
 #define MERGE_RESULT_H
 
+#include "merge/documents.h"
 #include "merge/pipeline.h"
 #include "merge/plan.h"
 
@@ -17,6 +18,15 @@ enum llavamed_status result_note_plan(struct llavamed_result *result, const stru
 enum llavamed_status result_note_outcome(struct llavamed_result *result, const struct plan *plan,
                                          const struct pipeline_outcome *outcome,
                                          struct llavamed_error *error) LLAVAMED_CHECK;
+
+/* What settings.tensor_reports asks for. The result must hold this plan already. NO_MEMORY. */
+enum llavamed_status result_note_tensors(struct llavamed_result *result, const struct plan *plan,
+                                         const struct pipeline_outcome *outcome, const struct relative_sizes *sizes,
+                                         struct llavamed_error *error) LLAVAMED_CHECK;
+enum llavamed_status result_note_input(struct llavamed_result *result, const char *role,
+                                       const struct documents_input *input,
+                                       struct llavamed_error *error) LLAVAMED_CHECK;
+void result_free_reports(struct llavamed_result *result); /* both lists */
 
 /* Adds a copy of `text` to the warnings. NO_MEMORY. */
 enum llavamed_status result_add_warning(struct llavamed_result *result, const char *text, struct llavamed_error *error)

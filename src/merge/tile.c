@@ -134,6 +134,7 @@ struct operation {
     const struct tile_scratch *scratch;
     enum kernel_type type;
     struct pipeline_tensor *tally;
+    struct relative_size *size; /* NULL: not wanted */
 };
 
 static enum kernel_type kernel_type_known(enum dtype dtype)
@@ -186,6 +187,18 @@ struct tile_run {
     void *out;
 };
 
+/* Notes what is about to be added, or, without a base, is the delta's alone. */
+static void note_size(const struct operation *op, const void *base, const void *delta, uint64_t n_elems)
+{
+    if (op->size != NULL && base != NULL) {
+        size_sum_feed(&op->size->base, op->job->kernels, op->type, base, (size_t)n_elems);
+    }
+    if (op->size != NULL) {
+        struct size_sum *sum = base != NULL ? &op->size->delta : &op->size->alone;
+        size_sum_feed(sum, op->job->kernels, op->type, delta, (size_t)n_elems);
+    }
+}
+
 /* out = base + delta over a run. */
 static enum llavamed_status add_base(const struct operation *op, const struct tile_run *run,
                                      struct llavamed_error *error)
@@ -196,6 +209,7 @@ static enum llavamed_status add_base(const struct operation *op, const struct ti
     const void *base;
     enum llavamed_status status = fetch(op, op->job->base, &elems, run->base, room, &base, error);
     if (status == LLAVAMED_OK) {
+        note_size(op, base, run->delta, run->n_elems);
         op->job->kernels->add[op->type](run->out, base, run->delta, (size_t)run->n_elems, &op->tally->counts);
         op->tally->n_added += run->n_elems;
     }
@@ -205,6 +219,7 @@ static enum llavamed_status add_base(const struct operation *op, const struct ti
 /* A run that is the delta's alone. */
 static void keep_delta(const struct operation *op, const void *delta, uint64_t n_elems, void *out)
 {
+    note_size(op, NULL, delta, n_elems);
     if (delta != out) {
         memcpy(out, delta, (size_t)n_elems * dtype_bytes(op->tensor->out.dtype));
     }
@@ -309,6 +324,7 @@ static enum llavamed_status compute_inv_freq(const struct operation *op, const s
         }
         round_through_model(op, kernel_type_known(op->base->dtype), raw, base_values, n);
     }
+    note_size(op, base_values, out, n);
     op->job->kernels->add[KERNEL_F32](out, base_values, out, (size_t)n, &op->tally->counts);
     return LLAVAMED_OK;
 }
@@ -327,11 +343,12 @@ static enum llavamed_status copy_delta(const struct operation *op, const struct 
 
 static enum llavamed_status compute(const struct pipeline_job *job, const struct tile *tile,
                                     const struct tile_scratch *scratch, void *out, struct pipeline_tensor *tally,
-                                    struct llavamed_error *error)
+                                    struct relative_size *size, struct llavamed_error *error)
 {
     const struct plan_tensor *tensor = &job->plan->tensors[tile->tensor];
     struct operation op = {
         .job = job,
+        .size = size,
         .tensor = tensor,
         .delta = &source_tensors(job->delta)->tensors[tensor->delta_index],
         .scratch = scratch,
@@ -367,8 +384,13 @@ enum llavamed_status tile_compute(const struct pipeline_job *job, const struct t
                                   const struct tile_scratch *scratch, void *out, struct pipeline_tensor *tally,
                                   struct llavamed_error *error)
 {
+    struct relative_size size = {0};
     enum llavamed_phase before = phase_change(LLAVAMED_PHASE_ADD); /* but for what it reads */
-    enum llavamed_status status = compute(job, tile, scratch, out, tally, error);
+    enum llavamed_status status =
+        compute(job, tile, scratch, out, tally, job->sizes == NULL ? NULL : &size, error);
+    if (status == LLAVAMED_OK && job->sizes != NULL) {
+        relative_sizes_join(job->sizes, tile->tensor, &size);
+    }
     (void)phase_change(before);
     phase_count(LLAVAMED_PHASE_ADD, tile->n_bytes);
     return status;

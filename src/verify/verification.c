@@ -11,6 +11,7 @@
 #include "verify/judge.h"
 #include "verify/read_beside.h"
 #include "verify/signed_model.h"
+#include "verify/tensor_verdicts.h"
 
 #define MAX_MEMORY_BYTES_DEFAULT (UINT64_C(256) << 20)
 
@@ -38,6 +39,7 @@ void llavamed_verify_result_free(struct llavamed_verify_result *result)
 {
     struct findings findings = {.list = result->findings, .n_listed = result->n_findings};
     findings_deinit(&findings);
+    tensor_verdicts_free(result);
     for (size_t i = 0; i < result->n_notes; i++) {
         free(result->notes[i]);
     }
@@ -205,6 +207,9 @@ static enum llavamed_status judge_all(struct verification *run, struct llavamed_
     }
     if (status == LLAVAMED_OK) {
         status = findings_status(&run->findings, error);
+    }
+    if (status == LLAVAMED_OK && run->settings->tensor_reports) {
+        status = tensor_verdicts_fill(&judge, run->result, error);
     }
     if (status == LLAVAMED_OK) {
         status = warnings_status(&run->notes, error);
