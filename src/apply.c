@@ -6,6 +6,8 @@
 #include "cli/apply_options.h"
 #include "cli/display.h"
 #include "cli/messages.h"
+#include "cli/page_apply.h"
+#include "cli/page_file.h"
 #include "cli/plan_table.h"
 #include "cli/program.h"
 #include "cli/report.h"
@@ -63,6 +65,31 @@ static int report_run(const struct apply_args *args, const struct report_all *al
     return prints_plan || args->json ? program_finish_stdout(exit_status) : exit_status;
 }
 
+/* Before the work begins: whether there can be a page. */
+static enum llavamed_status check_page(const struct apply_args *args, struct llavamed_error *error)
+{
+    const char *apart[2 * LLAVAMED_OUTPUTS_MAX + 2] = {args->settings.base, args->settings.sums};
+    size_t n = 2;
+    for (size_t i = 0; i < args->n_outputs; i++) {
+        apart[n++] = args->deltas[i];
+        apart[n++] = args->outs[i];
+    }
+    return args->report == NULL ? LLAVAMED_OK : page_file_check(args->report, apart, n, error);
+}
+
+/* What was published stays, whatever becomes of the page. */
+static enum llavamed_status write_page(const struct apply_args *args, const struct llavamed_output *outputs,
+                                       struct llavamed_error *error)
+{
+    struct llavamed_error failure = {0};
+    if (page_apply_write(args->report, &args->settings, outputs, args->n_outputs, &failure) == LLAVAMED_OK) {
+        return LLAVAMED_OK;
+    }
+    (void)cli_fail(error, failure.status, "%.900s", failure.message);
+    cli_hint(error, "the output itself is complete; llavamed-inspect --stats --report makes a page of it");
+    return failure.status;
+}
+
 static int run(const struct apply_args *args)
 {
     struct display display;
@@ -76,8 +103,15 @@ static int run(const struct apply_args *args)
         outputs[i].delta = args->deltas[i];
         outputs[i].out = args->outs[i];
     }
-    if (llavamed_merge_all(&settings, &observer, outputs, args->n_outputs, &error) == LLAVAMED_OK) {
+    enum llavamed_status status = check_page(args, &error);
+    if (status == LLAVAMED_OK) {
+        status = llavamed_merge_all(&settings, &observer, outputs, args->n_outputs, &error);
+    }
+    if (status == LLAVAMED_OK) {
         memset(&error, 0, sizeof error);
+    }
+    if (status == LLAVAMED_OK && args->report != NULL) {
+        status = write_page(args, outputs, &error);
     }
     display_clear(&display);
     const struct report_all report = {&settings, outputs, args->n_outputs, &error, program_peak_rss_bytes()};

@@ -8,6 +8,8 @@
 #include "cli/inspect_report.h"
 #include "cli/inspect_table.h"
 #include "cli/messages.h"
+#include "cli/page_file.h"
+#include "cli/page_inspect.h"
 #include "cli/program.h"
 #include "cli/version.h"
 
@@ -91,7 +93,18 @@ static int run_inspect(const struct inspect_args *args, const struct llavamed_ob
 {
     struct llavamed_inspect_result result = {0};
     struct llavamed_error error = {0};
-    if (llavamed_inspect(&args->settings, observer, &result, &error) == LLAVAMED_OK) {
+    const char *const apart[] = {args->settings.source};
+    enum llavamed_status status = LLAVAMED_OK;
+    if (args->report != NULL) {
+        status = page_file_check(args->report, apart, 1, &error);
+    }
+    if (status == LLAVAMED_OK) {
+        status = llavamed_inspect(&args->settings, observer, &result, &error);
+    }
+    if (status == LLAVAMED_OK && args->report != NULL) {
+        status = page_inspect_write(args->report, &args->settings, &result, &error);
+    }
+    if (status == LLAVAMED_OK) {
         memset(&error, 0, sizeof error);
     }
     display_clear(display);

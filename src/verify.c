@@ -5,6 +5,8 @@
 #include "cli/display.h"
 #include "cli/identify_report.h"
 #include "cli/messages.h"
+#include "cli/page_file.h"
+#include "cli/page_verify.h"
 #include "cli/program.h"
 #include "cli/verify_args.h"
 #include "cli/verify_options.h"
@@ -33,6 +35,28 @@ static int report_run(const struct verify_args *args, const struct verify_report
     return prints_findings || args->json ? program_finish_stdout(exit_status) : exit_status;
 }
 
+/* Before the work begins: whether there can be a page. */
+static enum llavamed_status check_page(const struct verify_args *args, struct llavamed_error *error)
+{
+    const char *const apart[] = {args->settings.dir, args->settings.sums};
+    return args->report == NULL ? LLAVAMED_OK : page_file_check(args->report, apart, 2, error);
+}
+
+/* The verdict on the directory goes before what may be wrong with the page. */
+static void write_page(const struct verify_args *args, const struct llavamed_verify_result *result,
+                       struct llavamed_error *error)
+{
+    struct llavamed_error failure = {0};
+    if (page_verify_write(args->report, &args->settings, result, error, &failure) == LLAVAMED_OK) {
+        return;
+    }
+    if (error->status == LLAVAMED_OK) {
+        *error = failure;
+    } else {
+        messages_error(stderr, &failure);
+    }
+}
+
 static int run(const struct verify_args *args)
 {
     struct display display;
@@ -42,8 +66,16 @@ static int run(const struct verify_args *args)
     settings.stop_signal = program_catch_signals();
     struct llavamed_verify_result result = {0};
     struct llavamed_error error = {0};
-    if (llavamed_verify(&settings, &observer, &result, &error) == LLAVAMED_OK) {
+    enum llavamed_status status = check_page(args, &error);
+    bool has_run = status == LLAVAMED_OK;
+    if (has_run) {
+        status = llavamed_verify(&settings, &observer, &result, &error);
+    }
+    if (status == LLAVAMED_OK) {
         memset(&error, 0, sizeof error);
+    }
+    if (has_run && args->report != NULL && page_verify_has_verdict(&result, &error)) {
+        write_page(args, &result, &error);
     }
     display_clear(&display);
     const struct verify_report report = {&settings, &result, &error, program_peak_rss_bytes()};

@@ -78,6 +78,10 @@ static enum llavamed_status take_apply_option(void *context, const struct option
     case APPLY_OPTION_DELTA:
     case APPLY_OPTION_OUT:
         return note_pair_part(reader, given->row->id == APPLY_OPTION_OUT, given->value, error);
+    case APPLY_OPTION_REPORT:
+        args->report = given->value;
+        settings->tensor_reports = true;
+        break;
     case APPLY_OPTION_SUMS:
         settings->sums = given->value;
         break;
@@ -181,6 +185,9 @@ static enum llavamed_status check_together(const struct reader *reader, struct a
     }
     if (args->quiet && (args->verbose || args->progress == DISPLAY_PROGRESS_ALWAYS)) {
         return cli_fail(error, LLAVAMED_STATUS_USAGE, "-q contradicts %s", args->verbose ? "-v" : "--progress always");
+    }
+    if (args->report != NULL && settings->dry_run) {
+        return cli_fail(error, LLAVAMED_STATUS_USAGE, "-n contradicts --report");
     }
     return check_pairs(reader, args, error);
 }

@@ -22,6 +22,7 @@ struct apply_args {
     bool quiet;
     bool verbose;
     bool json;
+    const char *report; /* borrowed from argv; NULL: no page */
 };
 
 /*

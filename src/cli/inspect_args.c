@@ -15,6 +15,7 @@ enum inspect_option {
     INSPECT_OPTION_PROGRESS,
     INSPECT_OPTION_QUIET,
     INSPECT_OPTION_JSON,
+    INSPECT_OPTION_REPORT,
     INSPECT_OPTION_HELP,
     INSPECT_OPTION_VERSION,
     INSPECT_OPTION_COUNT
@@ -52,6 +53,10 @@ static const struct option_row inspect_rows[INSPECT_OPTION_COUNT] = {
      .help = "meter: auto on a terminal"},
     {.id = INSPECT_OPTION_QUIET, .short_name = 'q', .name = "quiet", .help = "print errors alone"},
     {.id = INSPECT_OPTION_JSON, .name = "json", .help = "one JSON document on stdout, on failure too"},
+    {.id = INSPECT_OPTION_REPORT,
+     .name = "report",
+     .value = "FILE.html",
+     .help = "with --stats: also write a page that shows them, tensor by tensor"},
     {.id = INSPECT_OPTION_HELP, .short_name = 'h', .name = "help", .help = "print this text", .action = OPTIONS_HELP},
     {.id = INSPECT_OPTION_VERSION,
      .name = "version",
@@ -89,6 +94,9 @@ static enum llavamed_status take_inspect_option(void *context, const struct opti
         break;
     case INSPECT_OPTION_DIFF:
         args->other = given->value;
+        break;
+    case INSPECT_OPTION_REPORT:
+        args->report = given->value;
         break;
     case INSPECT_OPTION_THREADS:
         return option_take_threads(given, &args->settings.n_threads, error);
@@ -138,6 +146,9 @@ static enum llavamed_status check_inspect_args(const struct inspect_args *args, 
     if (args->other != NULL && (settings->digests || settings->stats)) {
         return cli_fail(error, LLAVAMED_STATUS_USAGE, "--diff contradicts %s",
                         settings->digests ? "--digests" : "--stats");
+    }
+    if (args->report != NULL && !settings->stats) {
+        return cli_fail(error, LLAVAMED_STATUS_USAGE, "--report needs --stats");
     }
     if (!args->json && args->tensors + settings->digests + settings->stats > 1) {
         (void)cli_fail(error, LLAVAMED_STATUS_USAGE, "only one of --tensors, --digests and --stats can be printed");

@@ -16,6 +16,7 @@ struct inspect_args {
     bool tensors;
     bool quiet;
     bool json;
+    const char *report; /* borrowed from argv; NULL: no page */
 };
 
 extern const struct option_table inspect_options;

@@ -25,6 +25,10 @@ static enum llavamed_status take_verify_option(void *context, const struct optio
     case VERIFY_OPTION_PUBLIC_KEY:
         args->settings.public_key = given->value;
         break;
+    case VERIFY_OPTION_REPORT:
+        args->report = given->value;
+        args->settings.tensor_reports = true;
+        break;
     case VERIFY_OPTION_IGNORE_EXTRA:
         args->settings.ignore_extra = true;
         break;

@@ -17,6 +17,7 @@ struct verify_args {
     bool quiet;
     bool verbose;
     bool json;
+    const char *report; /* borrowed from argv; NULL: no page */
 };
 
 /*
