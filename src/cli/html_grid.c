@@ -238,8 +238,9 @@ static void print_beside(FILE *stream, const struct map *map, const char *captio
         return;
     }
     table_begin(stream, "heat beside", caption, of, sizeof of - 1);
-    (void)fputs("<thead>\n<tr><th scope=\"col\">tensor</th><th scope=\"col\">mark</th></tr>\n</thead>\n<tbody>\n",
-                stream);
+    (void)fputs("<thead>\n<tr><th scope=\"col\">tensor</th><th scope=\"col\">", stream);
+    html_text(stream, map->grid->heading);
+    (void)fputs("</th></tr>\n</thead>\n<tbody>\n", stream);
     for (size_t i = 0; i < map->n_beside && i < HTML_GRID_BESIDE; i++) {
         (void)fputs("<tr><th scope=\"row\">", stream);
         html_text(stream, map->grid->name(map->grid->context, map->beside[i]));

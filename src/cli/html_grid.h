@@ -34,6 +34,7 @@ struct html_mark {
 struct html_grid {
     const void *context;
     size_t n_tensors;
+    const char *heading; /* what the cells hold: "RMS" */
     const char *(*name)(const void *context, size_t index);
     void (*mark)(const void *context, size_t index, struct html_mark *mark);
 };

@@ -9,6 +9,9 @@
 #include "cli/messages.h"
 #include "llavamed.h"
 
+/* A text of no more stays on one line. */
+#define SHORT_TEXT_BYTES 40
+
 static const char style[] =
     ":root{color-scheme:light dark;--back:#fff;--text:#1b1f24;--soft:#57606a;--line:#c8ced6;--panel:#f3f5f8;"
     "--good:#0a4f8a;--bad:#a33a00}\n"
@@ -34,6 +37,7 @@ static const char style[] =
     "thead th{border-bottom:2px solid var(--line);white-space:nowrap}\n"
     "tbody th{font-weight:400}\n"
     ".n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}\n"
+    ".s{white-space:nowrap}\n"
     "code{font:.8rem/1.4 ui-monospace,monospace;overflow-wrap:anywhere}\n"
     "td code{display:inline-block;min-width:14rem;max-width:36rem}\n"
     "code.short{min-width:0}\n"
@@ -52,6 +56,9 @@ static const char style[] =
     ".kind{padding:0 .4rem;border-radius:2px;white-space:nowrap}\n"
     "footer{margin-top:2.5rem;border-top:1px solid var(--line);padding-top:.8rem}\n"
     ".notice{border:1px solid var(--bad);border-radius:.25rem;padding:.6rem .9rem}\n"
+    "@media (max-width:40rem){body{padding:.6rem}.heat{font-size:.68rem;border-spacing:1px}"
+    ".heat th,.heat td{padding:.12rem .1rem}.heat td{min-width:2.05rem}table{font-size:.78rem}"
+    "td code{min-width:9rem}}\n"
     "@media print{body{max-width:none;padding:0;font-size:10pt}.scroll{overflow:visible}table{font-size:7.5pt}"
     ".heat td,.legend li,.kind{-webkit-print-color-adjust:exact;print-color-adjust:exact}"
     ".heat td{min-width:0}thead{display:table-header-group}tr,.verdict,.notice{break-inside:avoid}}\n";
@@ -175,7 +182,7 @@ void html_row_begin(FILE *stream, const char *header)
 
 void html_row_text(FILE *stream, const char *text)
 {
-    (void)fputs("<td>", stream);
+    (void)fputs(strlen(text) <= SHORT_TEXT_BYTES ? "<td class=\"s\">" : "<td>", stream);
     html_text(stream, text);
     (void)fputs("</td>", stream);
 }

@@ -3,6 +3,8 @@
 
 #include <inttypes.h>
 #include <math.h>
+#include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "cli/text.h"
@@ -64,6 +66,22 @@ void html_figure(char text[HTML_FIGURE_BYTES], double figure, int digits)
         (void)snprintf(text, HTML_FIGURE_BYTES, "%.*g", digits, figure);
     } else {
         (void)snprintf(text, HTML_FIGURE_BYTES, "-");
+    }
+}
+
+void html_short_figure(char text[HTML_FIGURE_BYTES], double figure)
+{
+    double size = fabs(figure);
+    bool is_plain = size == 0 || !isfinite(size) || (size >= 0.001 && size < 1e4);
+    if (is_plain) {
+        html_figure(text, figure, size >= 10 && size < 1e4 ? 4 : 2);
+        return;
+    }
+    (void)snprintf(text, HTML_FIGURE_BYTES, "%.1e", figure);
+    char *exponent = strchr(text, 'e'); /* "e-04" */
+    int value = exponent == NULL ? 0 : (int)strtol(exponent + 1, NULL, 10);
+    if (exponent != NULL) {
+        (void)snprintf(exponent, HTML_FIGURE_BYTES - (size_t)(exponent - text), "e%d", value);
     }
 }
 

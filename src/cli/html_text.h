@@ -22,6 +22,9 @@ void html_textv(FILE *stream, const char *format, va_list args) __attribute__((f
 /* A figure in `digits` significant digits: "0.0123", "1.2e-05"; "-" for what is not finite. */
 void html_figure(char text[HTML_FIGURE_BYTES], double figure, int digits);
 
+/* The same in two digits, and short, for a cell: "0.012", "3.2e-4". */
+void html_short_figure(char text[HTML_FIGURE_BYTES], double figure);
+
 /* A number in groups of three: "6,738,415,616". */
 void html_number(char text[HTML_FIGURE_BYTES], uint64_t number);
 

@@ -44,7 +44,7 @@ static void mark_of(const void *context, size_t index, struct html_mark *mark)
     if (is_known) {
         mark->kind = html_scale_mark(ratio);
         html_figure(of_ratio, ratio, 3);
-        html_figure(mark->text, ratio, 2);
+        html_short_figure(mark->text, ratio);
         (void)snprintf(mark->detail, sizeof mark->detail, "RMS delta / RMS base = %s (%s / %s)%s%s", of_ratio,
                        of_delta, of_base, tensor->has_alone ? "; elements of the delta alone: RMS " : "",
                        tensor->has_alone ? of_alone : "");
@@ -60,7 +60,7 @@ static void mark_of(const void *context, size_t index, struct html_mark *mark)
 
 static bool print_map(FILE *stream, const struct llavamed_result *result)
 {
-    const struct html_grid grid = {result, result->n_tensors, name_of, mark_of};
+    const struct html_grid grid = {result, result->n_tensors, "ratio", name_of, mark_of};
     html_section_begin(stream, "Size of the delta, layer by module");
     html_paragraph(stream,
                    "RMS of the delta divided by RMS of the base, of the elements that were added. 0.01: the delta is a "

@@ -28,7 +28,7 @@ static void mark_of(const void *context, size_t index, struct html_mark *mark)
     char rms[HTML_FIGURE_BYTES];
     char least[HTML_FIGURE_BYTES];
     char most[HTML_FIGURE_BYTES];
-    html_figure(mark->text, stats->rms, 2);
+    html_short_figure(mark->text, stats->rms);
     html_figure(rms, stats->rms, 3);
     html_figure(least, stats->min, 3);
     html_figure(most, stats->max, 3);
@@ -72,7 +72,7 @@ static void print_verdict(FILE *stream, const struct llavamed_inspect_settings *
 
 static bool print_map(FILE *stream, const struct llavamed_inspect_result *result)
 {
-    const struct html_grid grid = {result, result->n_tensors, name_of, mark_of};
+    const struct html_grid grid = {result, result->n_tensors, "RMS", name_of, mark_of};
     html_section_begin(stream, "RMS, layer by module");
     html_paragraph(stream, "Root of the mean square of each tensor's finite elements.");
     html_scale_legend(stream);

@@ -86,7 +86,11 @@ static void print_findings(FILE *stream, const struct llavamed_verify_result *re
         html_row_text(stream, finding->tensor == NULL ? "-" : finding->tensor);
         html_row_text(stream, finding->what);
         html_row_text(stream, llavamed_finding_name(finding->code));
-        html_row_number(stream, finding->offset);
+        if (finding->offset > 0) {
+            html_row_number(stream, finding->offset);
+        } else {
+            html_row_text(stream, "-");
+        }
         html_row_end(stream);
     }
     html_table_end(stream, result->n_found - n_shown, "findings");
@@ -95,7 +99,7 @@ static void print_findings(FILE *stream, const struct llavamed_verify_result *re
 
 static bool print_map(FILE *stream, const struct llavamed_verify_result *result)
 {
-    const struct html_grid grid = {result, result->n_listed_tensors, name_of, mark_of};
+    const struct html_grid grid = {result, result->n_listed_tensors, "verdict", name_of, mark_of};
     html_section_begin(stream, "Verdicts, layer by module");
     html_paragraph(stream, "Intact: the tensor's bytes have the recorded CRC-32, or its file has the recorded SHA-256. "
                            "Damaged: a finding names it. Unchecked: there is no record of it to hold it against, or "
