@@ -59,14 +59,14 @@ static char *resolved(const char *path)
 
 static enum llavamed_status fail_memory(struct llavamed_error *error)
 {
-    return cli_fail(error, LLAVAMED_STATUS_NO_MEMORY, "out of memory for the name of the report");
+    return cli_fail(error, LLAVAMED_STATUS_NO_MEMORY, "out of memory for the report");
 }
 
-static enum llavamed_status fail_errno(struct llavamed_error *error, const char *path, const char *what)
+static enum llavamed_status fail_errno(struct llavamed_error *error, const char *path)
 {
     bool is_full = errno == ENOSPC || errno == EDQUOT;
     return cli_fail(error, is_full ? LLAVAMED_STATUS_OUT_SPACE : LLAVAMED_STATUS_OUT_UNWRITABLE,
-                    "%.600s: the report cannot be %s (%s)", path, what, strerror(errno));
+                    "%.600s: the report cannot be written (%s)", path, strerror(errno));
 }
 
 /* ---- Checking ------------------------------------------------------------------------------------------------ */
@@ -140,7 +140,7 @@ static enum llavamed_status check_free(const char *path, struct llavamed_error *
 {
     struct stat at;
     if (lstat(path, &at) != 0) {
-        return errno == ENOENT ? LLAVAMED_OK : fail_errno(error, path, "looked for");
+        return errno == ENOENT ? LLAVAMED_OK : fail_errno(error, path);
     }
     char start[sizeof HTML_PAGE_MARK - 1];
     ssize_t n_read = -1;
@@ -173,11 +173,25 @@ static char *temporary_name(const char *path)
     return temporary;
 }
 
+/* The file beside `path`; it is for the caller to close. */
+static enum llavamed_status create_temporary(const char *path, const char *temporary, int *descriptor,
+                                             struct llavamed_error *error)
+{
+    *descriptor = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666);
+    return *descriptor < 0 ? fail_errno(error, path) : LLAVAMED_OK;
+}
+
 static enum llavamed_status check_writable(const char *path, struct llavamed_error *error)
 {
-    struct page_file page = {0};
-    enum llavamed_status status = page_file_begin(path, &page, error);
-    page_file_abandon(&page);
+    char *temporary = temporary_name(path);
+    int descriptor = -1;
+    enum llavamed_status status =
+        temporary == NULL ? fail_memory(error) : create_temporary(path, temporary, &descriptor, error);
+    if (descriptor >= 0) {
+        (void)close(descriptor);
+        (void)unlink(temporary);
+    }
+    free(temporary);
     return status;
 }
 
@@ -191,7 +205,7 @@ enum llavamed_status page_file_check(const char *path, const char *const *apart,
     errno = 0;
     char *file = resolved(path);
     if (file == NULL) {
-        return errno == ENOMEM ? fail_memory(error) : fail_errno(error, path, "written there");
+        return errno == ENOMEM ? fail_memory(error) : fail_errno(error, path);
     }
     enum llavamed_status status = LLAVAMED_OK;
     for (size_t i = 0; status == LLAVAMED_OK && i < n_apart; i++) {
@@ -208,24 +222,9 @@ enum llavamed_status page_file_check(const char *path, const char *const *apart,
 
 enum llavamed_status page_file_begin(const char *path, struct page_file *page, struct llavamed_error *error)
 {
-    *page = (struct page_file){.path = path, .temporary = temporary_name(path)};
-    if (page->temporary == NULL) {
-        return fail_memory(error);
-    }
-    int descriptor = open(page->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666);
-    if (descriptor < 0) {
-        enum llavamed_status status = fail_errno(error, path, "written");
-        free(page->temporary);
-        page->temporary = NULL;
-        return status;
-    }
-    page->stream = fdopen(descriptor, "w");
-    if (page->stream == NULL) {
-        (void)close(descriptor);
-        page_file_abandon(page);
-        return fail_memory(error);
-    }
-    return LLAVAMED_OK;
+    *page = (struct page_file){.path = path};
+    page->stream = open_memstream(&page->bytes, &page->n_bytes);
+    return page->stream == NULL ? fail_memory(error) : LLAVAMED_OK;
 }
 
 void page_file_abandon(struct page_file *page)
@@ -233,11 +232,25 @@ void page_file_abandon(struct page_file *page)
     if (page->stream != NULL) {
         (void)fclose(page->stream);
     }
-    if (page->temporary != NULL) {
-        (void)unlink(page->temporary);
-    }
-    free(page->temporary);
+    free(page->bytes);
     *page = (struct page_file){0};
+}
+
+static bool write_all(int descriptor, const char *bytes, size_t n_bytes)
+{
+    while (n_bytes > 0) {
+        ssize_t n = write(descriptor, bytes, n_bytes);
+        if (n < 0 && errno == EINTR) {
+            continue;
+        }
+        if (n <= 0) {
+            errno = n == 0 ? EIO : errno;
+            return false;
+        }
+        bytes += n;
+        n_bytes -= (size_t)n;
+    }
+    return true;
 }
 
 /* The name is on storage once its directory is; where a directory cannot be synced, nothing more can be done. */
@@ -252,25 +265,44 @@ static void sync_folder(const char *path)
     free(folder);
 }
 
-enum llavamed_status page_file_finish(struct page_file *page, struct llavamed_error *error)
+/* Under the name beside it, on storage, then renamed. */
+static enum llavamed_status put(const struct page_file *page, const char *temporary, struct llavamed_error *error)
 {
-    errno = 0;
-    bool is_written = ferror(page->stream) == 0 && fflush(page->stream) == 0 && fsync(fileno(page->stream)) == 0;
-    int cause = errno;
-    is_written = fclose(page->stream) == 0 && is_written;
-    page->stream = NULL;
-    if (is_written && check_free(page->path, error) != LLAVAMED_OK) {
-        page_file_abandon(page);
-        return error->status;
-    }
-    if (!is_written || rename(page->temporary, page->path) != 0) {
-        errno = is_written ? errno : cause;
-        enum llavamed_status status = fail_errno(error, page->path, "written");
-        page_file_abandon(page);
+    int descriptor = -1;
+    enum llavamed_status status = create_temporary(page->path, temporary, &descriptor, error);
+    if (status != LLAVAMED_OK) {
         return status;
     }
-    sync_folder(page->path);
-    free(page->temporary);
-    *page = (struct page_file){0};
-    return LLAVAMED_OK;
+    bool is_written = write_all(descriptor, page->bytes, page->n_bytes) && fsync(descriptor) == 0;
+    if (!is_written) {
+        status = fail_errno(error, page->path);
+    }
+    if (close(descriptor) != 0 && is_written) {
+        status = fail_errno(error, page->path);
+    }
+    if (status == LLAVAMED_OK) {
+        status = check_free(page->path, error);
+    }
+    if (status == LLAVAMED_OK && rename(temporary, page->path) != 0) {
+        status = fail_errno(error, page->path);
+    }
+    if (status != LLAVAMED_OK) {
+        (void)unlink(temporary);
+    }
+    return status;
+}
+
+enum llavamed_status page_file_finish(struct page_file *page, struct llavamed_error *error)
+{
+    bool is_whole = ferror(page->stream) == 0;
+    is_whole = fclose(page->stream) == 0 && is_whole;
+    page->stream = NULL;
+    char *temporary = is_whole ? temporary_name(page->path) : NULL;
+    enum llavamed_status status = temporary == NULL ? fail_memory(error) : put(page, temporary, error);
+    if (status == LLAVAMED_OK) {
+        sync_folder(page->path);
+    }
+    free(temporary);
+    page_file_abandon(page);
+    return status;
 }

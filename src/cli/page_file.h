@@ -12,8 +12,9 @@
 
 struct page_file {
     const char *path; /* borrowed */
-    char *temporary;  /* owned */
-    FILE *stream;     /* to write the page to */
+    FILE *stream;     /* to write the page to: memory, until it is finished */
+    char *bytes;      /* owned */
+    size_t n_bytes;
 };
 
 /*
@@ -25,11 +26,14 @@ struct page_file {
 enum llavamed_status page_file_check(const char *path, const char *const *apart, size_t n_apart,
                                      struct llavamed_error *error) __attribute__((warn_unused_result));
 
-/* OUT_UNWRITABLE, OUT_SPACE, NO_MEMORY. */
+/* NO_MEMORY. */
 enum llavamed_status page_file_begin(const char *path, struct page_file *page, struct llavamed_error *error)
     __attribute__((warn_unused_result));
 
-/* Ends what was begun; the page is there afterwards, whole, or nothing has changed. */
+/*
+ * Ends what was begun; the page is there afterwards, whole, or nothing has changed. OUT_UNWRITABLE, OUT_SPACE,
+ * OUT_EXISTS, NO_MEMORY.
+ */
 enum llavamed_status page_file_finish(struct page_file *page, struct llavamed_error *error)
     __attribute__((warn_unused_result));
 
