@@ -68,6 +68,9 @@ need_for_interop()
     need zip zip command -v zip
     need p7zip-full 7z command -v 7z
     need libarchive-tools bsdtar command -v bsdtar
+    # What pages of --report are looked at in, with a font that has their signs.
+    need chromium 'the browser Chromium' command -v chromium
+    need fonts-dejavu-core 'the fonts DejaVu' test -e /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf
 }
 
 # The runtime of the sanitizers has the version of clang in its name.
