@@ -4,10 +4,11 @@
  * adds while it adds them, in the dtype in which it does. Elements that the delta alone has are summed apart: they are
  * no differences. NaN and infinities are left out.
  *
- * Squares of blocks of RELATIVE_SIZE_BLOCK elements are added as doubles in a fixed order, the blocks in fixed point
- * (square_sum.h): tiles may come in any order, from any worker. Blocks are counted from the start of a tile, or of a
- * run of a tile where the base has fewer columns, so that figures differ in the last bits of a double only where tiles
- * are cut elsewhere than at whole blocks.
+ * Squares of blocks of RELATIVE_SIZE_BLOCK elements are added as floats in a fixed order, or as doubles where floats
+ * would not do; the blocks in fixed point (square_sum.h), so that tiles may come in any order, from any worker. Blocks
+ * are counted from the start of a tile, or of a run of a tile where the base has fewer columns. Tiles are cut at whole
+ * blocks, or at whole rows, which for every LLaMA are whole blocks. With other widths figures can differ, in the sixth
+ * digit, between runs whose tiles are not the same.
  */
 #ifndef MERGE_RELATIVE_SIZE_H
 #define MERGE_RELATIVE_SIZE_H
@@ -18,7 +19,7 @@
 #include "kernel/kernel.h"
 #include "merge/square_sum.h"
 
-#define RELATIVE_SIZE_BLOCK 512
+#define RELATIVE_SIZE_BLOCK 256
 
 struct size_sum {
     struct square_sum squares;
