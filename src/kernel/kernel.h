@@ -8,6 +8,7 @@
  *   to infinity. For F32 and F64 that is one IEEE-754 addition. For F16 and BF16 it equals what PyTorch does on a CPU
  *   (widen both to fp32, one addition, one narrowing), since fp32's 24 bits are at least 2p + 2 for p = 11 and p = 8.
  * - A sum of exactly zero is +0, unless both operands are -0: then -0.
+ * - A difference is the sum with the negated operand: target - base = target + (-base), in every bit.
  * - Subnormals are kept on input and output, in every type.
  * - NaN: any NaN operand, or inf + -inf, gives the canonical quiet NaN of the result's dtype, sign clear:
  *   F16 0x7e00, BF16 0x7fc0, F32 0x7fc00000, F64 0x7ff8000000000000. (PyTorch's payload depends on CPU and operand
@@ -34,12 +35,21 @@ struct kernel_counts {
     uint64_t n_nan;        /* results that are NaN */
     uint64_t n_infinite;   /* results that are +-infinity */
     uint64_t n_rounded;    /* finite operands whose exact real sum the result's dtype cannot hold (overflow included) */
-    uint64_t n_delta_zero; /* elements of `delta` that are +0 or -0 */
+    uint64_t n_delta_zero; /* elements of `delta`, or of a difference, that are +0 or -0 */
+    uint64_t n_lossy;      /* differences from which base + difference does not give the target's bits again */
 };
 
 /* dst[i] = base[i] + delta[i]; element bits as unsigned integers in host order (little-endian hosts only). */
 typedef void kernel_add_fn(void *dst, const void *base, const void *delta, size_t n_elems,
                            struct kernel_counts *counts);
+
+/*
+ * dst[i] = target[i] - base[i]: a delta. n_lossy counts where base[i] + dst[i], by the law of the sum, is not target[i]
+ * bit for bit: where the difference was rounded and the sum does not undo it; where the target is -0 while base and
+ * difference are not both -0; where an infinite or NaN base leaves nothing to tell; and a NaN that is not canonical.
+ */
+typedef void kernel_subtract_fn(void *dst, const void *base, const void *target, size_t n_elems,
+                                struct kernel_counts *counts);
 
 /* dst[i] = convert(src[i]). *n_overflow grows by the finite sources that became infinite. */
 typedef void kernel_convert_fn(void *dst, const void *src, size_t n_elems, uint64_t *n_overflow);
@@ -50,6 +60,7 @@ enum kernel_type { KERNEL_F16, KERNEL_BF16, KERNEL_F32, KERNEL_F64, KERNEL_TYPE_
 struct kernel_set {
     const char *name; /* "ref", "avx2", "avx512", "neon" */
     kernel_add_fn *add[KERNEL_TYPE_COUNT];
+    kernel_subtract_fn *subtract[KERNEL_TYPE_COUNT];
     kernel_convert_fn *convert[KERNEL_TYPE_COUNT][KERNEL_TYPE_COUNT]; /* [from][to]; NULL on the diagonal */
 };
 
@@ -66,8 +77,8 @@ const struct kernel_set *kernel_get(enum kernel_isa isa);
 const struct kernel_set *kernel_best(void);
 
 /*
- * Counts over finished elements, for tensors that are copied or were converted: n_nan and n_infinite alone, the other
- * two stay as they are. Any alignment.
+ * Counts over finished elements, for tensors that are copied or were converted: n_nan and n_infinite alone, the others
+ * stay as they are. Any alignment.
  */
 typedef void kernel_scan_fn(const void *src, size_t n_elems, struct kernel_counts *counts);
 kernel_scan_fn *kernel_scan(enum kernel_type type); /* plain C, one for all instruction sets */

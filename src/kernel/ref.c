@@ -198,6 +198,51 @@ static void add_f64(void *dst, const void *base, const void *delta, size_t n_ele
     add_all(dst, base, delta, n_elems * 8, f64, counts);
 }
 
+/* ---- Subtraction ---- */
+
+ALWAYS_INLINE void subtract_all(uint8_t *dst, const uint8_t *base, const uint8_t *target, size_t n_bytes,
+                                struct format f, struct kernel_counts *counts)
+{
+    struct kernel_counts seen = {0};
+    for (size_t pos = 0; pos < n_bytes; pos += f.n_bytes) {
+        uint64_t minuend = load(target + pos, f);
+        uint64_t subtrahend = load(base + pos, f);
+        struct sum difference = add_one(minuend, subtrahend ^ sign_bit(f), f);
+        store(dst + pos, difference.bits, f);
+        uint64_t magnitude = difference.bits & (sign_bit(f) - 1);
+        seen.n_nan += magnitude > infinity(f);
+        seen.n_infinite += magnitude == infinity(f);
+        seen.n_rounded += difference.rounded;
+        seen.n_delta_zero += magnitude == 0;
+        seen.n_lossy += add_one(subtrahend, difference.bits, f).bits != minuend;
+    }
+    counts->n_nan += seen.n_nan;
+    counts->n_infinite += seen.n_infinite;
+    counts->n_rounded += seen.n_rounded;
+    counts->n_delta_zero += seen.n_delta_zero;
+    counts->n_lossy += seen.n_lossy;
+}
+
+static void subtract_f16(void *dst, const void *base, const void *target, size_t n_elems, struct kernel_counts *counts)
+{
+    subtract_all(dst, base, target, n_elems * 2, f16, counts);
+}
+
+static void subtract_bf16(void *dst, const void *base, const void *target, size_t n_elems, struct kernel_counts *counts)
+{
+    subtract_all(dst, base, target, n_elems * 2, bf16, counts);
+}
+
+static void subtract_f32(void *dst, const void *base, const void *target, size_t n_elems, struct kernel_counts *counts)
+{
+    subtract_all(dst, base, target, n_elems * 4, f32, counts);
+}
+
+static void subtract_f64(void *dst, const void *base, const void *target, size_t n_elems, struct kernel_counts *counts)
+{
+    subtract_all(dst, base, target, n_elems * 8, f64, counts);
+}
+
 /* ---- Conversion ---- */
 
 /*
@@ -318,6 +363,10 @@ void kernel_ref_f64_to_f32(void *dst, const void *src, size_t n_elems, uint64_t 
 const struct kernel_set kernel_ref = {
     .name = "ref",
     .add = {[KERNEL_F16] = add_f16, [KERNEL_BF16] = add_bf16, [KERNEL_F32] = add_f32, [KERNEL_F64] = add_f64},
+    .subtract = {[KERNEL_F16] = subtract_f16,
+                 [KERNEL_BF16] = subtract_bf16,
+                 [KERNEL_F32] = subtract_f32,
+                 [KERNEL_F64] = subtract_f64},
     .convert =
         {
             [KERNEL_F16] = {NULL, f16_to_bf16, f16_to_f32, kernel_ref_f16_to_f64},

@@ -17,7 +17,7 @@ enum { BENCH_CACHE_ELEMS = 32 << 10, BENCH_MEMORY_ELEMS = 32 << 20 };
 static inline double bench_one(const struct kernel_set *set, struct operation op, const struct bench_buffers *buffers,
                                size_t n)
 {
-    const size_t n_bytes = n * (type_infos[op.from].n_bytes * (is_add(op) ? 2 : 1) + type_infos[op.to].n_bytes);
+    const size_t n_bytes = n * (type_infos[op.from].n_bytes * (takes_two(op) ? 2 : 1) + type_infos[op.to].n_bytes);
     const size_t n_calls = 1 + (size_t)(16 << 20) / n_bytes;
     double best = 0;
     for (int round = 0; round < 5; round++) {
@@ -50,12 +50,15 @@ static inline void bench_all(const struct kernel_set *const *sets, size_t n_sets
     memset(buffers.dst, 0, n_bytes);
     for (int from = 0; from < KERNEL_TYPE_COUNT; from++) {
         bench_fill(&buffers, (enum kernel_type)from, BENCH_MEMORY_ELEMS);
-        for (int to = 0; to < KERNEL_TYPE_COUNT; to++) {
-            struct operation op = {(enum kernel_type)from, (enum kernel_type)to};
+        for (int to = 0; to <= KERNEL_TYPE_COUNT; to++) {
+            struct operation op = {(enum kernel_type)from, (enum kernel_type)to, false};
+            if (to == KERNEL_TYPE_COUNT) {
+                op = (struct operation){(enum kernel_type)from, (enum kernel_type)from, true};
+            }
             char name[32];
             name_operation(op, name, sizeof name);
             for (size_t i = 0; i < n_sets; i++) {
-                printf("%-12s %-7s %7.2f GB/s in cache %7.2f GB/s in memory\n", name, sets[i]->name,
+                printf("%-13s %-7s %7.2f GB/s in cache %7.2f GB/s in memory\n", name, sets[i]->name,
                        bench_one(sets[i], op, &buffers, BENCH_CACHE_ELEMS),
                        bench_one(sets[i], op, &buffers, BENCH_MEMORY_ELEMS));
                 (void)fflush(stdout);

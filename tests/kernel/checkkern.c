@@ -6,7 +6,7 @@
  *
  * The short run covers every length up to four vectors and beyond, every misalignment, guard pages on both sides, the
  * aliases that kernel.h allows, special values with each other, all 65,536 values of the 16-bit types, and ref itself
- * against the host's adder. --long adds every pair of 16-bit values, every fp32 value for the narrowings, and 10^9
+ * against the host's arithmetic. --long adds every pair of 16-bit values, every fp32 value for the narrowings, and 10^9
  * pairs each of F32 and F64. --bench prints gigabytes (read and written) per second instead.
  *
  * Exit status: 0 all passed, 1 something failed, 2 usage, 77 the set that --isa names cannot run here.
@@ -144,7 +144,7 @@ static void paint_around(const struct guarded *buffer, const uint8_t *from, size
 static bool alias_allowed(struct operation op, enum alias alias)
 {
     bool same_width = type_infos[op.from].n_bytes == type_infos[op.to].n_bytes;
-    return is_add(op) || alias == ALIAS_NONE || (alias == ALIAS_BASE && same_width);
+    return takes_two(op) || alias == ALIAS_NONE || (alias == ALIAS_BASE && same_width);
 }
 
 struct layout {
@@ -272,7 +272,7 @@ static bool check_specials(struct arena *arena, const struct kernel_set *set, st
             put_bits(arena->a_copy, i, infinity - 1, op.from);
             put_bits(arena->b_copy, i, alone[k], op.from);
         }
-        memcpy(arena->a_copy, arena->b_copy, is_add(op) ? 0 : n * type_infos[op.from].n_bytes);
+        memcpy(arena->a_copy, arena->b_copy, takes_two(op) ? 0 : n * type_infos[op.from].n_bytes);
         passed = try_layout(arena, set, op, n, &at_start) && passed;
     }
     return passed;
@@ -289,71 +289,81 @@ static bool check_every_16(struct arena *arena, const struct kernel_set *set, st
     return try_layout(arena, set, op, 65536, &at_start);
 }
 
+static void check_operation(struct arena *arena, const struct kernel_set *set, struct operation op)
+{
+    char name[32];
+    char what[64];
+    name_operation(op, name, sizeof name);
+    (void)snprintf(what, sizeof what, "%s, lengths", name);
+    report(check_lengths(arena, set, op), set->name, what);
+    (void)snprintf(what, sizeof what, "%s, alignments", name);
+    report(check_alignments(arena, set, op), set->name, what);
+    (void)snprintf(what, sizeof what, "%s, specials", name);
+    report(check_specials(arena, set, op), set->name, what);
+    if (type_infos[op.from].n_bytes == 2) {
+        (void)snprintf(what, sizeof what, "%s, all values", name);
+        report(check_every_16(arena, set, op), set->name, what);
+    }
+}
+
 static void check_set(struct arena *arena, const struct kernel_set *set)
 {
     for (int from = 0; from < KERNEL_TYPE_COUNT; from++) {
         for (int to = 0; to < KERNEL_TYPE_COUNT; to++) {
-            struct operation op = {(enum kernel_type)from, (enum kernel_type)to};
-            char name[32];
-            char what[64];
-            name_operation(op, name, sizeof name);
-            (void)snprintf(what, sizeof what, "%s, lengths", name);
-            report(check_lengths(arena, set, op), set->name, what);
-            (void)snprintf(what, sizeof what, "%s, alignments", name);
-            report(check_alignments(arena, set, op), set->name, what);
-            (void)snprintf(what, sizeof what, "%s, specials", name);
-            report(check_specials(arena, set, op), set->name, what);
-            if (type_infos[from].n_bytes == 2) {
-                (void)snprintf(what, sizeof what, "%s, all values", name);
-                report(check_every_16(arena, set, op), set->name, what);
-            }
+            check_operation(arena, set, (struct operation){(enum kernel_type)from, (enum kernel_type)to, false});
         }
+        check_operation(arena, set, (struct operation){(enum kernel_type)from, (enum kernel_type)from, true});
     }
 }
 
 /* ---- ref against the host's own arithmetic, the one thing here that ref could not have copied ---- */
 
-static uint64_t host_add_f32(uint64_t a_bits, uint64_t b_bits)
+/* a + b, or a - b. */
+static uint64_t host_f32(uint64_t a_bits, uint64_t b_bits, bool subtracts)
 {
     uint32_t a_32 = (uint32_t)a_bits;
     uint32_t b_32 = (uint32_t)b_bits;
     float a;
     float b;
-    float sum;
+    float result;
     memcpy(&a, &a_32, sizeof a_32);
     memcpy(&b, &b_32, sizeof b_32);
-    sum = a + b;
+    result = subtracts ? a - b : a + b;
     uint32_t bits;
-    memcpy(&bits, &sum, sizeof bits);
-    return sum == sum ? bits : 0x7fc00000;
+    memcpy(&bits, &result, sizeof bits);
+    return result == result ? bits : 0x7fc00000;
 }
 
-static uint64_t host_add_f64(uint64_t a_bits, uint64_t b_bits)
+static uint64_t host_f64(uint64_t a_bits, uint64_t b_bits, bool subtracts)
 {
     double a;
     double b;
-    double sum;
+    double result;
     memcpy(&a, &a_bits, sizeof a_bits);
     memcpy(&b, &b_bits, sizeof b_bits);
-    sum = a + b;
+    result = subtracts ? a - b : a + b;
     uint64_t bits;
-    memcpy(&bits, &sum, sizeof bits);
-    return sum == sum ? bits : UINT64_C(0x7ff8000000000000);
+    memcpy(&bits, &result, sizeof bits);
+    return result == result ? bits : UINT64_C(0x7ff8000000000000);
 }
 
-static bool check_ref_add(struct arena *arena, enum kernel_type type, uint64_t (*host_add)(uint64_t, uint64_t))
+typedef uint64_t host_fn(uint64_t a_bits, uint64_t b_bits, bool subtracts);
+
+static bool check_ref_against(struct arena *arena, struct operation op, host_fn *host)
 {
     const size_t n = 1000000;
-    struct operation op = {type, type};
-    fill(arena, type, n, 2000);
-    (void)run(kernel_get(KERNEL_ISA_REF), op, arena->want, arena->a_copy, arena->b_copy, n);
+    fill(arena, op.from, n, 2000);
+    struct outcome outcome = run(kernel_get(KERNEL_ISA_REF), op, arena->want, arena->a_copy, arena->b_copy, n);
     size_t n_wrong = 0;
+    uint64_t n_lossy = 5; /* where run() begins */
     for (size_t i = 0; i < n; i++) {
-        uint64_t a = get_bits(arena->a_copy, i, type);
-        uint64_t b = get_bits(arena->b_copy, i, type);
-        n_wrong += get_bits(arena->want, i, type) != host_add(a, b);
+        uint64_t a = get_bits(arena->a_copy, i, op.from);
+        uint64_t b = get_bits(arena->b_copy, i, op.from);
+        uint64_t result = op.subtracts ? host(b, a, true) : host(a, b, false);
+        n_wrong += get_bits(arena->want, i, op.from) != result;
+        n_lossy += op.subtracts && host(a, result, false) != b;
     }
-    return n_wrong == 0;
+    return n_wrong == 0 && outcome.counts.n_lossy == n_lossy;
 }
 
 static bool check_ref_f64_to_f32(struct arena *arena)
@@ -364,8 +374,8 @@ static bool check_ref_f64_to_f32(struct arena *arena)
         uint64_t exponent = 1023 - 155 + random_bits(seed, 2 * i) % 290;
         put_bits(arena->a_copy, i, with_exponent(random_bits(seed, 2 * i + 1), exponent, KERNEL_F64), KERNEL_F64);
     }
-    (void)run(kernel_get(KERNEL_ISA_REF), (struct operation){KERNEL_F64, KERNEL_F32}, arena->want, arena->a_copy, NULL,
-              n);
+    (void)run(kernel_get(KERNEL_ISA_REF), (struct operation){KERNEL_F64, KERNEL_F32, false}, arena->want,
+              arena->a_copy, NULL, n);
     size_t n_wrong = 0;
     for (size_t i = 0; i < n; i++) {
         double wide;
@@ -380,8 +390,13 @@ static bool check_ref_f64_to_f32(struct arena *arena)
 
 static void check_ref(struct arena *arena)
 {
-    report(check_ref_add(arena, KERNEL_F32, host_add_f32), "ref", "add f32 against the host");
-    report(check_ref_add(arena, KERNEL_F64, host_add_f64), "ref", "add f64 against the host");
+    for (int subtracts = 0; subtracts < 2; subtracts++) {
+        struct operation in_f32 = {KERNEL_F32, KERNEL_F32, subtracts != 0};
+        struct operation in_f64 = {KERNEL_F64, KERNEL_F64, subtracts != 0};
+        const char *name = subtracts ? "subtract against the host" : "add against the host";
+        report(check_ref_against(arena, in_f32, host_f32), "ref f32", name);
+        report(check_ref_against(arena, in_f64, host_f64), "ref f64", name);
+    }
     report(check_ref_f64_to_f32(arena), "ref", "f64 to f32 against the host");
 }
 

@@ -12,9 +12,9 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-enum { LONG_ITEM_ELEMS = 65536, LONG_STAGE_COUNT = 6, LONG_THREADS_MAX = 64, LONG_ALIGNMENT = 64 };
+enum { LONG_ITEM_ELEMS = 65536, LONG_STAGE_COUNT = 10, LONG_THREADS_MAX = 64, LONG_ALIGNMENT = 64 };
 
-/* Writes the operands of an item; `b` is for additions alone. */
+/* Writes the operands of an item; `b` is not for conversions. */
 typedef void long_fill_fn(uint8_t *a, uint8_t *b, enum kernel_type type, uint64_t seed, uint64_t item);
 
 struct long_stage {
@@ -54,12 +54,16 @@ static inline void long_fill_pairs(uint8_t *a, uint8_t *b, enum kernel_type type
 }
 
 static const struct long_stage long_stages[LONG_STAGE_COUNT] = {
-    {"add f16, every pair", {KERNEL_F16, KERNEL_F16}, 65536, long_fill_row},
-    {"add bf16, every pair", {KERNEL_BF16, KERNEL_BF16}, 65536, long_fill_row},
-    {"f32 to f16, every value", {KERNEL_F32, KERNEL_F16}, 65536, long_fill_f32},
-    {"f32 to bf16, every value", {KERNEL_F32, KERNEL_BF16}, 65536, long_fill_f32},
-    {"add f32, 10^9 pairs", {KERNEL_F32, KERNEL_F32}, 15259, long_fill_pairs},
-    {"add f64, 10^9 pairs", {KERNEL_F64, KERNEL_F64}, 15259, long_fill_pairs},
+    {"add f16, every pair", {KERNEL_F16, KERNEL_F16, false}, 65536, long_fill_row},
+    {"add bf16, every pair", {KERNEL_BF16, KERNEL_BF16, false}, 65536, long_fill_row},
+    {"f32 to f16, every value", {KERNEL_F32, KERNEL_F16, false}, 65536, long_fill_f32},
+    {"f32 to bf16, every value", {KERNEL_F32, KERNEL_BF16, false}, 65536, long_fill_f32},
+    {"add f32, 10^9 pairs", {KERNEL_F32, KERNEL_F32, false}, 15259, long_fill_pairs},
+    {"add f64, 10^9 pairs", {KERNEL_F64, KERNEL_F64, false}, 15259, long_fill_pairs},
+    {"subtract f16, every pair", {KERNEL_F16, KERNEL_F16, true}, 65536, long_fill_row},
+    {"subtract bf16, every pair", {KERNEL_BF16, KERNEL_BF16, true}, 65536, long_fill_row},
+    {"subtract f32, 10^9 pairs", {KERNEL_F32, KERNEL_F32, true}, 15259, long_fill_pairs},
+    {"subtract f64, 10^9 pairs", {KERNEL_F64, KERNEL_F64, true}, 15259, long_fill_pairs},
 };
 
 struct long_job {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What checkkern runs and times: an addition or a conversion by one set of kernels, and the comparison of two. */
+/* What checkkern runs and times: a sum, difference or conversion by one set of kernels, and the comparison of two. */
 #ifndef KERNEL_OPERATION_H
 #define KERNEL_OPERATION_H
 
@@ -31,10 +31,11 @@ static inline double seconds_now(void)
 
 struct operation {
     enum kernel_type from;
-    enum kernel_type to; /* equal to `from`: an addition */
+    enum kernel_type to; /* equal to `from`: a sum, or a difference */
+    bool subtracts;
 };
 
-static inline bool is_add(struct operation op)
+static inline bool takes_two(struct operation op)
 {
     return op.from == op.to;
 }
@@ -42,7 +43,11 @@ static inline bool is_add(struct operation op)
 static inline void name_operation(struct operation op, char *text, size_t capacity)
 {
     const char *from = type_infos[op.from].name;
-    (void)snprintf(text, capacity, is_add(op) ? "add %s" : "%s to %s", from, type_infos[op.to].name);
+    if (takes_two(op)) {
+        (void)snprintf(text, capacity, "%s %s", op.subtracts ? "subtract" : "add", from);
+    } else {
+        (void)snprintf(text, capacity, "%s to %s", from, type_infos[op.to].name);
+    }
 }
 
 /* Counts of either kind; `overflow` for conversions alone. */
@@ -55,8 +60,10 @@ struct outcome {
 static inline struct outcome run(const struct kernel_set *set, struct operation op, void *dst, const void *a,
                                  const void *b, size_t n)
 {
-    struct outcome outcome = {{1, 2, 3, 4}, 5};
-    if (is_add(op)) {
+    struct outcome outcome = {{1, 2, 3, 4, 5}, 6};
+    if (op.subtracts) {
+        set->subtract[op.to](dst, a, b, n, &outcome.counts);
+    } else if (takes_two(op)) {
         set->add[op.to](dst, a, b, n, &outcome.counts);
     } else {
         set->convert[op.from][op.to](dst, a, n, &outcome.overflow);
@@ -93,9 +100,11 @@ static inline bool same(const struct trial *trial, const void *got, const struct
         const struct kernel_counts *g = &got_outcome->counts;
         const struct kernel_counts *w = &want_outcome->counts;
         printf("%s %s, %zu elements: nan %" PRIu64 " %" PRIu64 ", infinite %" PRIu64 " %" PRIu64 ", rounded %" PRIu64
-               " %" PRIu64 ", delta zero %" PRIu64 " %" PRIu64 ", overflow %" PRIu64 " %" PRIu64 " (got, want)\n",
+               " %" PRIu64 ", delta zero %" PRIu64 " %" PRIu64 ", lossy %" PRIu64 " %" PRIu64 ", overflow %" PRIu64
+               " %" PRIu64 " (got, want)\n",
                trial->set->name, name, trial->n, g->n_nan, w->n_nan, g->n_infinite, w->n_infinite, g->n_rounded,
-               w->n_rounded, g->n_delta_zero, w->n_delta_zero, got_outcome->overflow, want_outcome->overflow);
+               w->n_rounded, g->n_delta_zero, w->n_delta_zero, g->n_lossy, w->n_lossy, got_outcome->overflow,
+               want_outcome->overflow);
     }
     return same_bits && same_counts;
 }

@@ -9,12 +9,16 @@ The bytes do not depend on the version of torch (1.13 and 2.13 were compared). N
 NaN of their dtype: torch's payload depends on CPU and operand order.
 
   add_TYPE.bin      records a, b, torch's a + b: special values with each other, then pseudo-random pairs
+  subtract_TYPE.bin records a, b, torch's b - a, of the same pairs
   convert_TYPE.bin  records value, then torch's conversion to each of the other types, in the order f16 bf16 f32 f64
-  summary.txt       lines of four kinds:
+  summary.txt       lines of six kinds:
       add TYPE n_nan n_infinite n_rounded n_delta_zero        over add_TYPE.bin; rounded by exact rational arithmetic
+      subtract TYPE n_nan n_infinite n_rounded n_delta_zero n_lossy   over subtract_TYPE.bin; lossy where torch's
+                                                              a + (b - a) has other bits than b
       convert FROM TO n_overflow                              over convert_FROM.bin
       every FROM TO fingerprint                               conversion of all 65,536 values
       pairs TYPE seed n fingerprint                           sums of pairs 0..n-1 of tests/kernel/pairs.h
+      minus TYPE seed n fingerprint n_lossy                   their differences
 A fingerprint is the sum over i, modulo 2^64, of random_bits(result i, i), random_bits as in tests/kernel/pairs.h.
 """
 
@@ -147,6 +151,14 @@ def add(a, b, kind):
     return from_torch(to_torch(a, kind) + to_torch(b, kind), kind)
 
 
+def subtract(a, b, kind):
+    return from_torch(to_torch(b, kind) - to_torch(a, kind), kind)
+
+
+def count_lossy(a, b, difference, kind):
+    return np.sum(add(a, difference, kind) != b)
+
+
 def convert(bits, source, target):
     return from_torch(to_torch(bits, source).to(TORCH[target]), target)
 
@@ -181,8 +193,24 @@ def write_adds(directory, kind, lines):
     lines.append("add %s %d %d %d %d" % ((kind,) + counts))
     with open(os.path.join(directory, "add_%s.bin" % kind), "wb") as f:
         f.write(records([a, b, total], [kind] * 3))
+    difference = subtract(a, b, kind)
+    magnitude = difference & magnitude_mask(kind)
+    sign = U64(1) << U64(8 * BYTES[kind] - 1)
+    counts = (
+        np.sum(magnitude > infinity_of(kind)),
+        np.sum(magnitude == infinity_of(kind)),
+        sum(was_rounded(x ^ sign, y, z, kind) for x, y, z in zip(a, b, difference)),
+        np.sum(magnitude == 0),
+        count_lossy(a, b, difference, kind),
+    )
+    lines.append("subtract %s %d %d %d %d %d" % ((kind,) + counts))
+    with open(os.path.join(directory, "subtract_%s.bin" % kind), "wb") as f:
+        f.write(records([a, b, difference], [kind] * 3))
     a, b = make_pairs(kind, SEED + 1, N_PAIRS)
     lines.append("pairs %s %d %d %d" % (kind, SEED + 1, N_PAIRS, fingerprint(add(a, b, kind))))
+    difference = subtract(a, b, kind)
+    lossy = count_lossy(a, b, difference, kind)
+    lines.append("minus %s %d %d %d %d" % (kind, SEED + 1, N_PAIRS, fingerprint(difference), lossy))
 
 
 def conversion_sources(kind):

@@ -93,6 +93,74 @@ static void test_bf16_sums(void)
     }
 }
 
+struct difference_16 {
+    uint16_t base;
+    uint16_t target;
+    uint16_t difference;
+    bool rounded;
+    bool lossy;
+};
+
+static void check_difference_16(enum kernel_type type, const struct difference_16 *c)
+{
+    enum { N = 67 };
+    uint16_t base[N];
+    uint16_t target[N];
+    uint16_t differences[N];
+    for (size_t i = 0; i < N; i++) {
+        base[i] = c->base;
+        target[i] = c->target;
+    }
+    struct kernel_counts counts = {0};
+    set->subtract[type](differences, base, target, N, &counts);
+    bool ok = true;
+    for (size_t i = 0; i < N; i++) {
+        ok = differences[i] == c->difference && ok;
+    }
+    bool same = counts.n_rounded == (c->rounded ? N : 0) && counts.n_lossy == (c->lossy ? N : 0) &&
+                counts.n_delta_zero == ((c->difference & 0x7fff) == 0 ? N : 0);
+    if (!EXPECT(ok && same)) {
+        printf("    %#x - %#x gave %#x and %#x, want %#x\n", c->target, c->base, differences[0], differences[N - 1],
+               c->difference);
+    }
+}
+
+static void test_differences(void)
+{
+    static const struct difference_16 f16_cases[] = {
+        {0x3c00, 0x3c00, 0x0000, false, false}, /* 1 - 1 */
+        {0x3c00, 0x4000, 0x3c00, false, false},
+        {0x0001, 0x3c00, 0x3c00, true, false},  /* 1 - 2^-24 is 1, and 2^-24 + 1 is 1 again */
+        {0x3c00, 0x0001, 0xbc00, true, true},   /* 2^-24 - 1 is -1: the target is lost */
+        {0xbc00, 0x3c01, 0x4000, true, true},   /* 1 + 2^-10 + 1: a tie */
+        {0x0000, 0x8000, 0x8000, false, true},  /* -0 - +0 is -0, but +0 + -0 is +0 */
+        {0x8000, 0x8000, 0x0000, false, true},  /* -0 - -0 is +0, and so is -0 + +0 */
+        {0x8000, 0x0000, 0x0000, false, false},
+        {0xfbff, 0x7bff, 0x7c00, true, true},   /* overflow */
+        {0x3c00, 0x7c00, 0x7c00, false, false}, /* infinity comes back */
+        {0x7c00, 0x7c00, 0x7e00, false, true},  /* unless the base has it */
+        {0x7c00, 0x3c00, 0xfc00, false, true},
+        {0x3c00, 0x7e00, 0x7e00, false, false}, /* so does the canonical NaN */
+        {0x3c00, 0xfe01, 0x7e00, false, true},  /* and no other */
+        {0x7e00, 0x3c00, 0x7e00, false, true},
+    };
+    static const struct difference_16 bf16_cases[] = {
+        {0x3f80, 0x4000, 0x3f80, false, false},
+        {0x3f80, 0x0001, 0xbf80, true, true},
+        {0x0002, 0x0001, 0x8001, false, false}, /* subnormals are kept */
+        {0xbf80, 0x3f81, 0x4000, true, true},
+        {0x7f80, 0x7f80, 0x7fc0, false, true},
+        {0x3f80, 0xffff, 0x7fc0, false, true},
+        {0x3f80, 0x7fc0, 0x7fc0, false, false},
+    };
+    for (size_t i = 0; i < sizeof f16_cases / sizeof f16_cases[0]; i++) {
+        check_difference_16(KERNEL_F16, &f16_cases[i]);
+    }
+    for (size_t i = 0; i < sizeof bf16_cases / sizeof bf16_cases[0]; i++) {
+        check_difference_16(KERNEL_BF16, &bf16_cases[i]);
+    }
+}
+
 static void test_f32_sums(void)
 {
     enum { N = 21 };
@@ -182,11 +250,12 @@ static void test_f64_to_f16_rounds_twice(void)
 
 static void test_no_elements(void)
 {
-    struct kernel_counts counts = {1, 2, 3, 4};
+    struct kernel_counts counts = {1, 2, 3, 4, 5};
     uint64_t n_overflow = 5;
     for (int from = 0; from < KERNEL_TYPE_COUNT; from++) {
         uint8_t byte = 0xaa;
         set->add[from](&byte, &byte, &byte, 0, &counts);
+        set->subtract[from](&byte, &byte, &byte, 0, &counts);
         for (int to = 0; to < KERNEL_TYPE_COUNT; to++) {
             EXPECT((set->convert[from][to] == NULL) == (from == to));
             if (from != to) {
@@ -196,12 +265,13 @@ static void test_no_elements(void)
         EXPECT_U64(byte, 0xaa);
     }
     EXPECT(counts.n_nan == 1 && counts.n_infinite == 2 && counts.n_rounded == 3 && counts.n_delta_zero == 4);
+    EXPECT_U64(counts.n_lossy, 5);
     EXPECT_U64(n_overflow, 5);
 }
 
 static void test_scan(void)
 {
-    struct kernel_counts counts = {10, 20, 30, 40};
+    struct kernel_counts counts = {10, 20, 30, 40, 50};
     const uint16_t f16[] = {0x7c00, 0xfc00, 0x7c01, 0xffff, 0x7bff, 0x0000, 0x7f80};
     const uint16_t bf16[] = {0x7f80, 0xff80, 0x7f81, 0xffff, 0x7f7f, 0x0000, 0x7c00};
     const uint32_t f32[] = {0x7f800000, 0xff800000, 0x7f800001, 0xffffffff, 0x7f7fffff, 0};
@@ -216,7 +286,7 @@ static void test_scan(void)
     memcpy(shifted + 1, f64, sizeof f64);
     kernel_scan(KERNEL_F64)(shifted + 1, 5, &counts);
     EXPECT(counts.n_nan == 19 && counts.n_infinite == 28);
-    EXPECT(counts.n_rounded == 30 && counts.n_delta_zero == 40);
+    EXPECT(counts.n_rounded == 30 && counts.n_delta_zero == 40 && counts.n_lossy == 50);
 }
 
 static void test_types(void)
@@ -258,6 +328,7 @@ int main(void)
             CASE(test_f16_sums);
             CASE(test_bf16_sums);
             CASE(test_f32_sums);
+            CASE(test_differences);
             CASE(test_narrowing);
             CASE(test_f64_to_f16_rounds_twice);
             CASE(test_no_elements);

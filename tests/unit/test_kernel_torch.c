@@ -33,7 +33,7 @@ static struct bytes read_data(const char *prefix, enum kernel_type type)
 }
 
 /* Finds the line of summary.txt that starts with `key`, and scans what follows it. */
-static size_t read_summary(const char *key, uint64_t numbers[4])
+static size_t read_summary(const char *key, uint64_t numbers[5])
 {
     FILE *file = fopen(DATA "summary.txt", "r");
     if (!EXPECT(file != NULL)) {
@@ -44,7 +44,7 @@ static size_t read_summary(const char *key, uint64_t numbers[4])
     while (n_numbers == 0 && fgets(line, sizeof line, file) != NULL) {
         if (strncmp(line, key, strlen(key)) == 0) {
             char *p = line + strlen(key);
-            while (n_numbers < 4 && *p == ' ') {
+            while (n_numbers < 5 && *p == ' ') {
                 numbers[n_numbers++] = strtoull(p, &p, 10);
             }
         }
@@ -62,48 +62,50 @@ static uint64_t fingerprint(const void *array, size_t n, enum kernel_type type)
     return sum;
 }
 
-static void check_adds(enum kernel_type type)
+static void check_records(enum kernel_type type, bool subtracts)
 {
-    struct bytes file = read_data("add", type);
+    struct bytes file = read_data(subtracts ? "subtract" : "add", type);
     const size_t n_bytes = type_infos[type].n_bytes;
     const size_t n = file.n_bytes / (3 * n_bytes);
     EXPECT_U64(file.n_bytes, n * 3 * n_bytes);
     EXPECT(n > 2000);
     uint8_t *base = malloc(n * n_bytes);
-    uint8_t *delta = malloc(n * n_bytes);
-    uint8_t *sums = malloc(n * n_bytes);
+    uint8_t *other = malloc(n * n_bytes);
+    uint8_t *results = malloc(n * n_bytes);
     for (size_t i = 0; i < n; i++) {
         put_bits(base, i, get_bits(file.data, 3 * i, type), type);
-        put_bits(delta, i, get_bits(file.data, 3 * i + 1, type), type);
+        put_bits(other, i, get_bits(file.data, 3 * i + 1, type), type);
     }
     struct kernel_counts counts = {0};
-    set->add[type](sums, base, delta, n, &counts);
+    (subtracts ? set->subtract : set->add)[type](results, base, other, n, &counts);
     size_t n_wrong = 0;
     for (size_t i = 0; i < n; i++) {
-        n_wrong += get_bits(sums, i, type) != get_bits(file.data, 3 * i + 2, type);
+        n_wrong += get_bits(results, i, type) != get_bits(file.data, 3 * i + 2, type);
     }
     EXPECT_U64(n_wrong, 0);
 
     char key[32];
-    (void)snprintf(key, sizeof key, "add %s", type_infos[type].name);
-    uint64_t want[4] = {0};
-    EXPECT_U64(read_summary(key, want), 4);
+    (void)snprintf(key, sizeof key, "%s %s", subtracts ? "subtract" : "add", type_infos[type].name);
+    uint64_t want[5] = {0};
+    EXPECT_U64(read_summary(key, want), subtracts ? 5 : 4);
     EXPECT_U64(counts.n_nan, want[0]);
     EXPECT_U64(counts.n_infinite, want[1]);
     EXPECT_U64(counts.n_rounded, want[2]);
     EXPECT_U64(counts.n_delta_zero, want[3]);
+    EXPECT_U64(counts.n_lossy, want[4]);
     free(base);
-    free(delta);
-    free(sums);
+    free(other);
+    free(results);
     free(file.data);
 }
 
-static void check_pairs(enum kernel_type type)
+static void check_pairs(enum kernel_type type, bool subtracts)
 {
     char key[32];
-    (void)snprintf(key, sizeof key, "pairs %s", type_infos[type].name);
-    uint64_t want[4] = {0};
-    if (!EXPECT(read_summary(key, want) == 3 && want[1] > 0 && want[1] <= 1 << 24)) {
+    (void)snprintf(key, sizeof key, "%s %s", subtracts ? "minus" : "pairs", type_infos[type].name);
+    uint64_t want[5] = {0};
+    size_t n_want = subtracts ? 4 : 3;
+    if (!EXPECT(read_summary(key, want) == n_want && want[1] > 0 && want[1] <= 1 << 24)) {
         return;
     }
     const size_t n = (size_t)want[1];
@@ -115,8 +117,9 @@ static void check_pairs(enum kernel_type type)
         put_bits(delta, i, pair.b, type);
     }
     struct kernel_counts counts = {0};
-    set->add[type](base, base, delta, n, &counts);
+    (subtracts ? set->subtract : set->add)[type](base, base, delta, n, &counts);
     EXPECT_U64(fingerprint(base, n, type), want[2]);
+    EXPECT_U64(counts.n_lossy, want[3]);
     EXPECT(counts.n_rounded > n / 10 && counts.n_nan > 0 && counts.n_infinite > 0);
     free(base);
     free(delta);
@@ -146,7 +149,7 @@ static void check_conversion(const struct bytes *file, enum kernel_type from, en
     EXPECT_U64(n_wrong, 0);
     char key[32];
     (void)snprintf(key, sizeof key, "convert %s %s", type_infos[from].name, type_infos[to].name);
-    uint64_t want[4] = {0};
+    uint64_t want[5] = {0};
     EXPECT_U64(read_summary(key, want), 1);
     EXPECT_U64(n_overflow, want[0]);
     free(src);
@@ -164,22 +167,24 @@ static void check_every_value(enum kernel_type from, enum kernel_type to)
     set->convert[from][to](dst, src, 65536, &n_overflow);
     char key[32];
     (void)snprintf(key, sizeof key, "every %s %s", type_infos[from].name, type_infos[to].name);
-    uint64_t want[4] = {0};
+    uint64_t want[5] = {0};
     EXPECT_U64(read_summary(key, want), 1);
     EXPECT_U64(fingerprint(dst, 65536, to), want[0]);
 }
 
-static void test_sums_and_their_counts(void)
+static void test_sums_and_differences_and_their_counts(void)
 {
     for (int type = 0; type < KERNEL_TYPE_COUNT; type++) {
-        check_adds((enum kernel_type)type);
+        check_records((enum kernel_type)type, false);
+        check_records((enum kernel_type)type, true);
     }
 }
 
 static void test_a_million_pairs_of_each_type(void)
 {
     for (int type = 0; type < KERNEL_TYPE_COUNT; type++) {
-        check_pairs((enum kernel_type)type);
+        check_pairs((enum kernel_type)type, false);
+        check_pairs((enum kernel_type)type, true);
     }
 }
 
@@ -215,7 +220,7 @@ int main(void)
         set = kernel_get((enum kernel_isa)isa);
         if (set != NULL) {
             printf("%s\n", set->name);
-            CASE(test_sums_and_their_counts);
+            CASE(test_sums_and_differences_and_their_counts);
             CASE(test_a_million_pairs_of_each_type);
             CASE(test_conversions);
             CASE(test_every_16_bit_value_converted);
