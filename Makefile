@@ -49,7 +49,8 @@ OBJ := $(BUILD)/obj/$(shell printf '%s' '$(CC) $(ALL_CFLAGS)' | cksum | cut -d' 
 Q := $(if $(V),,@)
 
 PROGRAM_SRC := $(sort $(wildcard src/*.c))
-PROGRAMS := $(patsubst src/%.c,llavamed-%,$(PROGRAM_SRC))
+# src/make_delta.c is llavamed-make-delta.
+PROGRAMS := $(subst _,-,$(patsubst src/%.c,llavamed-%,$(PROGRAM_SRC)))
 LIB_SRC := $(sort $(filter-out src/cli/%,$(wildcard src/*/*.c src/kernel/*/*.c)))
 CLI_SRC := $(sort $(wildcard src/cli/*.c))
 UNIT_SRC := $(sort $(wildcard tests/unit/test_*.c))
@@ -93,7 +94,8 @@ MSAN_LINK := $(if $(MSAN_OBJ),$(addprefix -Wl$(comma)--wrap=,stat64 lstat64 fsta
 
 link = $(Q)$(CC) $(ALL_LDFLAGS) $(1) -o $@ $(filter %.o %.a,$^) $(LIBS)
 
-$(OBJ)/llavamed-%: $(OBJ)/src/%.o $(call objects,$(CLI_SRC)) $(LIB)
+.SECONDEXPANSION:
+$(OBJ)/llavamed-%: $(OBJ)/src/$$(subst -,_,$$*).o $(call objects,$(CLI_SRC)) $(LIB)
 	$(if $(V),,@echo '  LINK  $@')
 	$(call link)
 

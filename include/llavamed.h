@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * libllavamed: OUT = BASE + DELTA for checkpoints released as delta weights.
+ * libllavamed: OUT = BASE + DELTA for checkpoints released as delta weights, and DELTA = TARGET - BASE.
  *
  * One call, llavamed_merge(), does the whole job of the program llavamed-apply: it opens both sources, plans from
  * their headers, streams every tensor through a fixed pool of buffers, and publishes a directory that appears
@@ -179,10 +179,11 @@ enum llavamed_cpu {
 struct llavamed_settings {
     const char *base;                  /* SOURCE: a directory, a .zip of one, one weights file, ORG/NAME[@REVISION] */
     const char *delta;                 /* SOURCE */
+    const char *target;                /* SOURCE: of llavamed_make_delta() alone, which does not look at `delta` */
     const char *out;                   /* directory to create */
     enum llavamed_format format;       /* default SAFETENSORS */
     enum llavamed_torch_profile torch_profile; /* default DEFAULT */
-    enum llavamed_result_dtype dtype;  /* default DELTA */
+    enum llavamed_result_dtype dtype;  /* default DELTA; of llavamed_make_delta() that is each tensor's in the target */
     enum llavamed_inv_freq inv_freq;   /* default KEEP */
     enum llavamed_verify verify;       /* default AUTO */
     const char *sums;                  /* NULL, or a SHA256SUMS file that the inputs must match */
@@ -241,7 +242,8 @@ struct llavamed_observer {
 /* ---- Result ------------------------------------------------------------------------------------------------ */
 
 struct llavamed_action_report {
-    const char *action; /* static: "add", "add-top-left", "copy-delta", "inv-freq", "drop" */
+    const char *action; /* static: "add", "add-top-left", "copy-delta", "inv-freq", "drop"; of llavamed_make_delta()
+                           "subtract", "subtract-top-left", "copy-target" */
     size_t n_tensors;
     uint64_t out_bytes; /* 0 for "drop" */
 };
@@ -293,6 +295,14 @@ struct llavamed_counters {
     struct llavamed_phase_counter phases[LLAVAMED_PHASE_COUNT];
 };
 
+/* A tensor of a delta that does not give the target back everywhere: see llavamed_make_delta(). */
+struct llavamed_lossy_report {
+    char *name;        /* owned by the result */
+    const char *dtype; /* static: "F16" */
+    uint64_t n_lossy;  /* elements: base + delta has other bits than the target; at least one */
+    uint64_t n_elems;  /* of the tensor */
+};
+
 /* Filled as far as the run came, on failure too. Free with llavamed_result_free(). */
 struct llavamed_result {
     struct llavamed_shard_report *shards; /* owned */
@@ -318,7 +328,11 @@ struct llavamed_result {
     struct llavamed_counters counters; /* with several outputs: of all that were made together */
     uint64_t n_nan;      /* elements of the result */
     uint64_t n_infinite;
-    uint64_t n_rounded;  /* sums that the result's dtype cannot hold exactly */
+    uint64_t n_rounded;  /* sums, or differences, that the result's dtype cannot hold exactly */
+    uint64_t n_added;    /* elements that are a sum of base and delta, or a difference of target and base */
+    uint64_t n_lossy;    /* of llavamed_make_delta(): those of them from which the target does not come back */
+    struct llavamed_lossy_report *lossy_tensors; /* owned: the tensors that have such, in model order */
+    size_t n_lossy_tensors;
     struct llavamed_tensor_digest *digests; /* owned, in the manifest's order; with settings.digests, once merged */
     size_t n_digests;
     char model_sha256[65]; /* the digest of the model; empty without them */
@@ -336,6 +350,26 @@ void llavamed_result_free(struct llavamed_result *result);
 enum llavamed_status llavamed_merge(const struct llavamed_settings *settings, const struct llavamed_observer *observer,
                                     struct llavamed_result *result, struct llavamed_error *error)
     __attribute__((warn_unused_result));
+
+/* ---- Making a delta ---------------------------------------------------------------------------------------- */
+
+/*
+ * DELTA = TARGET - BASE: `out` becomes a directory that llavamed_merge() takes as its delta, such as LLaVA's make_delta
+ * makes. Tensors that both have are converted to the dtype of the result and subtracted once, rounded to nearest even,
+ * as PyTorch does on a CPU. Rows and columns that the target has more of in embed_tokens and lm_head, mm_projector,
+ * integers and booleans are the target's own, as are all small files. Rotary buffers (inv_freq) are subtracted in F32,
+ * each side rounded through the dtype of the model.
+ *
+ * A difference that had to be rounded may not give the target back. In the same pass each is added to the base again,
+ * by the arithmetic of llavamed_merge(), and counted as lossy when that has other bits than the target, converted to the
+ * dtype of the result, has: result->n_lossy, result->lossy_tensors, and in the manifest.
+ *
+ * Of the settings, `allow_unknown_base` is not looked at: any difference is a delta, so there is nothing to judge by
+ * content. Everything else, and every failure, is as with llavamed_merge(), with the target in place of the delta.
+ */
+enum llavamed_status llavamed_make_delta(const struct llavamed_settings *settings,
+                                         const struct llavamed_observer *observer, struct llavamed_result *result,
+                                         struct llavamed_error *error) __attribute__((warn_unused_result));
 
 /* ---- Several deltas of one base ---------------------------------------------------------------------------- */
 

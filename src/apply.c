@@ -35,7 +35,7 @@ static int report_run(const struct apply_args *args, const struct report_all *al
 {
     int exit_status = llavamed_exit_status(all->error);
     bool dry_run = args->settings.dry_run;
-    const struct report one = {&args->settings, &all->outputs[0].result, all->error, all->peak_rss_bytes};
+    const struct report one = {&args->settings, &all->outputs[0].result, all->error, all->peak_rss_bytes, false};
     bool prints_plan = dry_run && !args->quiet && !args->json && one.result->n_shards > 0;
     if (prints_plan) {
         if (args->several) {
@@ -134,7 +134,7 @@ static int refuse(const struct apply_args *args, const struct llavamed_error *er
         const struct report_all report = {&args->settings, NULL, 0, error, program_peak_rss_bytes()};
         report_print_json_all(stdout, &report);
     } else {
-        const struct report report = {&args->settings, &result, error, program_peak_rss_bytes()};
+        const struct report report = {&args->settings, &result, error, program_peak_rss_bytes(), false};
         report_print_json(stdout, &report);
     }
     return program_finish_stdout(llavamed_exit_status(error));

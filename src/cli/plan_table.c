@@ -37,7 +37,8 @@ static void print_amount(FILE *stream, const char *name, uint64_t bytes)
 void plan_table_print(FILE *stream, const struct llavamed_settings *settings, const struct llavamed_result *result)
 {
     print_path(stream, "base", settings->base);
-    print_path(stream, "delta", settings->delta);
+    bool makes_delta = settings->target != NULL;
+    print_path(stream, makes_delta ? "target" : "delta", makes_delta ? settings->target : settings->delta);
     print_path(stream, "out", settings->out);
 
     int width = 14;

@@ -6,6 +6,7 @@
 
 #include "cli/json_emit.h"
 #include "cli/json_error.h"
+#include "cli/lossy_report.h"
 #include "cli/messages.h"
 #include "cli/text.h"
 
@@ -128,10 +129,17 @@ void report_print_json(FILE *stream, const struct report *report)
     json_emit_begin(&emit, NULL, '{');
     json_emit_error(&emit, report->error);
     json_emit_text(&emit, "base", report->settings->base);
-    json_emit_text(&emit, "delta", report->settings->delta);
+    if (report->makes_delta) {
+        json_emit_text(&emit, "target", report->settings->target);
+    } else {
+        json_emit_text(&emit, "delta", report->settings->delta);
+    }
     json_emit_text(&emit, "out", report->settings->out);
     json_emit_bool(&emit, "dry_run", report->settings->dry_run);
     emit_run(&emit, report->result, &report->peak_rss_bytes);
+    if (report->makes_delta) {
+        lossy_report_emit(&emit, report->result);
+    }
     json_emit_text(&emit, "version", LLAVAMED_VERSION);
     json_emit_end(&emit, '}');
 }
@@ -198,16 +206,17 @@ void report_print_json_all(FILE *stream, const struct report_all *report)
 
 /* ---- The summary ---- */
 
-static void print_counts(FILE *stream, const struct llavamed_result *result, bool verbose)
+static void print_counts(FILE *stream, const struct llavamed_result *result, bool makes_delta, bool verbose)
 {
     char line[256];
     if (result->n_nan > 0 || result->n_infinite > 0) {
-        cli_format(line, sizeof line, "the result holds %" PRIu64 " NaN and %" PRIu64 " infinite values", result->n_nan,
-                   result->n_infinite);
+        cli_format(line, sizeof line, "the %s holds %" PRIu64 " NaN and %" PRIu64 " infinite values",
+                   makes_delta ? "delta" : "result", result->n_nan, result->n_infinite);
         messages_line(stream, "warning", line);
     }
     if (verbose) {
-        cli_format(line, sizeof line, "%" PRIu64 " sums were rounded to the result's dtype", result->n_rounded);
+        cli_format(line, sizeof line, "%" PRIu64 " %s were rounded to the result's dtype", result->n_rounded,
+                   makes_delta ? "differences" : "sums");
         messages_line(stream, "note", line);
     }
 }
@@ -252,7 +261,7 @@ void report_print_summary(FILE *stream, const struct report *report, bool verbos
     const struct llavamed_result *result = report->result;
     char costs[4 * CLI_FIGURE_BYTES + 32];
     format_costs(costs, sizeof costs, result, report->peak_rss_bytes);
-    print_counts(stream, result, verbose);
+    print_counts(stream, result, report->makes_delta, verbose);
     char line[LLAVAMED_MESSAGE_BYTES];
     cli_format(line, sizeof line, "%.600s: %zu tensors in %zu %s, %s", report->settings->out, result->n_tensors,
                result->n_shards, result->n_shards == 1 ? "shard" : "shards", costs);
@@ -272,7 +281,7 @@ void report_print_summary_all(FILE *stream, const struct report_all *report, boo
         }
         char written[CLI_FIGURE_BYTES];
         cli_format_bytes(written, result->written_bytes);
-        print_counts(stream, result, verbose);
+        print_counts(stream, result, false, verbose);
         cli_format(line, sizeof line, "%.600s: %zu tensors in %zu %s, %s", output->out, result->n_tensors,
                    result->n_shards, result->n_shards == 1 ? "shard" : "shards", written);
         messages_line(stream, "done", line);

@@ -12,6 +12,7 @@ struct report {
     const struct llavamed_result *result;
     const struct llavamed_error *error; /* all zero when the run succeeded */
     uint64_t peak_rss_bytes;
+    bool makes_delta; /* of a target */
 };
 
 /*
@@ -28,6 +29,8 @@ struct report {
  *               other: each {seconds, least, most, bytes}}
  *     threads, cpu, warnings[], version
  *
+ * Where a delta is made, "target" stands in the place of "delta", and before the version what lossy_report_emit()
+ * writes.
  * Texts that do not apply are null. Write errors are left on the stream.
  */
 void report_print_json(FILE *stream, const struct report *report);

@@ -190,8 +190,14 @@ static bool holds_projector(const struct tensor_set *set)
     return false;
 }
 
+static const char *other_name(const struct judgement *judgement)
+{
+    return judgement->delta->name != NULL ? judgement->delta->name : "delta";
+}
+
 static enum llavamed_status refuse_llava(const struct judgement *judgement, struct llavamed_error *error)
 {
+    const char *other = other_name(judgement);
     const struct model_config *config = &judgement->base_config;
     bool exchanged = !is_llava_config(&judgement->delta_config) && !holds_projector(judgement->delta->set);
     const char *what = config->llava_key != NULL                                               ? config->llava_key
@@ -201,15 +207,17 @@ static enum llavamed_status refuse_llava(const struct judgement *judgement, stru
                         "%s: the base already is a LLaVA model, merged or a delta (its config.json has %.*s)",
                         judgement->base->spec, SHOWN_TEXT_BYTES, what);
     if (exchanged) {
-        llavamed_hint(error, "nothing of the delta speaks of LLaVA: were base and delta exchanged?");
+        llavamed_hint(error, "nothing of the %s speaks of LLaVA: were base and %s exchanged?", other, other);
     } else {
-        llavamed_hint(error, "give the language model that the delta was made from, the original LLaMA, as the base");
+        llavamed_hint(error, "give the language model that the %s was made from, the original LLaMA, as the base",
+                      other);
     }
     return LLAVAMED_STATUS_PAIR_BASE_MERGED;
 }
 
 static enum llavamed_status refuse(const struct judgement *judgement, struct llavamed_error *error)
 {
+    const char *other = other_name(judgement);
     (void)llavamed_fail(error, LLAVAMED_STATUS_PAIR_BASE_OTHER,
                         "%s: the base is not LLaMA-1 but looks like %.*s: it has %s", judgement->base->spec,
                         SHOWN_TEXT_BYTES, judgement->looks_like, judgement->signs);
@@ -217,15 +225,15 @@ static enum llavamed_status refuse(const struct judgement *judgement, struct lla
     const uint64_t *delta_shape = embeddings_of(judgement->delta->set);
     if (base_shape != NULL && delta_shape != NULL && delta_shape[0] < base_shape[0]) {
         llavamed_hint(error,
-                      "the delta has fewer rows of embeddings (%llu) than the base (%llu): were base and delta "
-                      "exchanged? --base takes the original LLaMA, for example huggyllama/llama-7b",
-                      (unsigned long long)delta_shape[0], (unsigned long long)base_shape[0]);
+                      "the %s has fewer rows of embeddings (%llu) than the base (%llu): were base and %s exchanged? "
+                      "--base takes the original LLaMA, for example huggyllama/llama-7b",
+                      other, (unsigned long long)delta_shape[0], (unsigned long long)base_shape[0], other);
         return LLAVAMED_STATUS_PAIR_BASE_OTHER;
     }
     llavamed_hint(error,
-                  "give the original LLaMA of the delta's size, for example huggyllama/llama-7b; if only the "
-                  "base's %s is foreign, correct that file",
-                  judgement->base_config.file_name);
+                  "give the original LLaMA of the %s's size, for example huggyllama/llama-7b; if only the base's %s "
+                  "is foreign, correct that file",
+                  other, judgement->base_config.file_name);
     return LLAVAMED_STATUS_PAIR_BASE_OTHER;
 }
 

@@ -17,6 +17,7 @@ struct base_signs_side {
     const struct source_small_file *files; /* source_small_files() */
     size_t n_files;
     const struct tensor_set *set;
+    const char *name; /* of the side beside the base: "delta" (NULL too), "target" */
 };
 
 /*

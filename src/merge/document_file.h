@@ -10,8 +10,8 @@
 /* Where a document's bytes come from, as the manifest tells it. */
 enum document_origin {
     DOCUMENT_MADE,   /* by this program */
-    DOCUMENT_COPIED, /* from the delta, byte for byte */
-    DOCUMENT_EDITED, /* from the delta, with a textual edit */
+    DOCUMENT_COPIED, /* from the delta, or target, byte for byte */
+    DOCUMENT_EDITED, /* from there, with a textual edit */
 };
 
 struct document_entry {

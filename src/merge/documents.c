@@ -166,6 +166,13 @@ static enum llavamed_status look_at_added_tokens(struct documents *documents, co
     return is_wrong ? LLAVAMED_OK : status;
 }
 
+/* What a small file is called in the result; NULL: it has no place there. */
+static const char *target_name(const struct plan *plan, const char *name)
+{
+    bool is_readme = strcmp(name, "README.md") == 0;
+    return is_readme && plan->operation == PLAN_MAKE_DELTA ? "README.target.md" : small_file_target(name);
+}
+
 static enum llavamed_status prepare_files(struct documents *documents, const struct source_small_file *small_files,
                                           size_t n_small_files, struct llavamed_error *error)
 {
@@ -175,7 +182,7 @@ static enum llavamed_status prepare_files(struct documents *documents, const str
     }
     for (size_t i = 0; i < n_small_files; i++) {
         enum llavamed_status status = LLAVAMED_OK;
-        const char *target = small_file_target(small_files[i].name);
+        const char *target = target_name(documents->plan, small_files[i].name);
         if (strcmp(small_files[i].name, "config.json") == 0) {
             status = prepare_config(documents, &small_files[i], &facts, error);
         } else if (target != NULL) {
@@ -208,7 +215,8 @@ enum llavamed_status documents_prepare(const struct source_small_file *small_fil
     }
     enum llavamed_status status = prepare_files(made, small_files, n_small_files, error);
     if (status == LLAVAMED_OK && made->config == NULL) {
-        warnings_add(&made->warnings, "the delta has no config.json, so the result has none either");
+        warnings_add(&made->warnings, "the %s has no config.json, so the result has none either",
+                     plan_other_name(plan->operation));
     }
     if (status == LLAVAMED_OK) {
         status = warnings_status(&made->warnings, error);
@@ -478,7 +486,8 @@ enum llavamed_status documents_write(const struct documents *documents, const st
         status = write_index(plan, &place, &list, error);
     }
     if (status == LLAVAMED_OK) {
-        status = write_bytes(&place, NOTICE_FILE_NAME, notice_text, strlen(notice_text), DOCUMENT_MADE, &list, error);
+        const char *notice = plan->operation == PLAN_MAKE_DELTA ? notice_text_of_delta : notice_text;
+        status = write_bytes(&place, NOTICE_FILE_NAME, notice, strlen(notice), DOCUMENT_MADE, &list, error);
     }
     if (status == LLAVAMED_OK) {
         status = write_card(plan, job, &place, &list, error);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * All that lies beside the shards in OUT: the delta's small files, config.json, the shard index, the notice, the model
- * card, the manifest, SHA256SUMS and the signature.
+ * All that lies beside the shards in OUT: the delta's small files (the target's, where a delta is made), config.json,
+ * the shard index, the notice, the model card, the manifest, SHA256SUMS and the signature.
  *
  * documents_prepare() runs while planning: it picks and opens the delta's files, so that every problem with them is
  * found before a byte is written. documents_write() runs at the end, after source_finish() of both sources.

@@ -16,8 +16,6 @@
 #define RELEASE_BYTES_MAX 128
 #define GIT_BLOB_BYTES_MAX (64 << 20)
 
-static const char *const role_names[] = {[INPUT_BASE] = "base", [INPUT_DELTA] = "delta"};
-
 struct input_item {
     const char *path; /* borrowed from its source */
     const char *name;
@@ -37,7 +35,13 @@ struct input_hashes {
     size_t n_items;
     const struct source_small_file *delta_config; /* or NULL */
     char delta_release[RELEASE_BYTES_MAX];
+    bool expects_target;
 };
+
+static const char *role_name(const struct input_hashes *hashes, enum input_role role)
+{
+    return role == INPUT_BASE ? "base" : hashes->expects_target ? "target" : "delta";
+}
 
 /* ---- The list ---- */
 
@@ -109,6 +113,11 @@ enum llavamed_status input_hashes_create(struct source *base, struct source *del
     add_items(hashes, delta, INPUT_DELTA);
     *out = hashes;
     return LLAVAMED_OK;
+}
+
+void input_hashes_expect_target(struct input_hashes *hashes)
+{
+    hashes->expects_target = true;
 }
 
 void input_hashes_free(struct input_hashes *hashes)
@@ -189,8 +198,8 @@ static enum llavamed_status take_line(struct input_hashes *hashes, const char *s
     *n_fitting += take_sum(hashes, bare, is_there ? &identity : NULL, hex, fits);
     free(path);
     if (fits[INPUT_BASE] && fits[INPUT_DELTA]) {
-        (void)llavamed_fail(error, LLAVAMED_STATUS_USAGE, "%s: %.200s fits a file of the base and one of the delta",
-                            sums_path, name);
+        (void)llavamed_fail(error, LLAVAMED_STATUS_USAGE, "%s: %.200s fits a file of the base and one of the %s",
+                            sums_path, name, role_name(hashes, INPUT_DELTA));
         llavamed_hint(error,
                       "write the names as paths from the directory of that file; in archives ARCHIVE/FOLDER/NAME");
         return LLAVAMED_STATUS_USAGE;
@@ -259,7 +268,7 @@ static void warn_of_unnamed(const struct input_hashes *hashes, struct warnings *
                        : item->archive != NULL ? archive_named[item->role] || !member_named[item->role]
                                                : false;
         if (item->is_weights && !is_told && item->recorded.sha256[RECORDED_GIVEN][0] == '\0') {
-            warnings_add(warnings, "%s: %s is not named in the file given by --sums", role_names[item->role],
+            warnings_add(warnings, "%s: %s is not named in the file given by --sums", role_name(hashes, item->role),
                          item->name);
         }
     }
@@ -298,14 +307,18 @@ static const struct known_file *known_of(const struct input_item *item)
     return NULL;
 }
 
-static enum llavamed_status refuse_known(const struct input_item *item, const struct known_file *row,
-                                         struct llavamed_error *error)
+static enum llavamed_status refuse_known(const struct input_hashes *hashes, const struct input_item *item,
+                                         const struct known_file *row, struct llavamed_error *error)
 {
-    const char *want = item->role == INPUT_BASE ? "the original LLaMA" : "a delta";
+    const char *want = item->role == INPUT_BASE ? "the original LLaMA"
+                       : hashes->expects_target ? "a whole model"
+                                                : "a delta";
     (void)llavamed_fail(error, LLAVAMED_STATUS_PAIR_KNOWN_WRONG,
                         "%s: the %s is %s, not %s: its SHA-256 %s is that of %s as published", item->path,
-                        role_names[item->role], row->release, want, row->sha256, row->name);
-    if (item->role == INPUT_DELTA) {
+                        role_name(hashes, item->role), row->release, want, row->sha256, row->name);
+    if (item->role == INPUT_DELTA && hashes->expects_target) {
+        llavamed_hint(error, "--target takes the model that llavamed-apply is to give again");
+    } else if (item->role == INPUT_DELTA) {
         llavamed_hint(error, "--delta takes the delta weights, for example microsoft/llava-med-7b-delta");
     } else if (row->kind == KNOWN_DELTA) {
         llavamed_hint(error, "give it as --delta, and the original LLaMA 7B as --base");
@@ -313,6 +326,12 @@ static enum llavamed_status refuse_known(const struct input_item *item, const st
         llavamed_hint(error, "give the original LLaMA of the delta's size, for example huggyllama/llama-7b");
     }
     return LLAVAMED_STATUS_PAIR_KNOWN_WRONG;
+}
+
+static bool is_of_role(const struct input_hashes *hashes, enum input_role role, const struct known_file *row)
+{
+    bool is_delta = row->kind == KNOWN_DELTA;
+    return role == INPUT_BASE ? row->kind == KNOWN_LLAMA1 : hashes->expects_target ? !is_delta : is_delta;
 }
 
 /* The weights are the same in both releases as far as is known; the name that training gave is in config.json. */
@@ -338,8 +357,8 @@ enum llavamed_status input_hashes_identify(struct input_hashes *hashes, const ch
     for (size_t i = 0; i < hashes->n_items; i++) {
         const struct input_item *item = &hashes->items[i];
         const struct known_file *row = item->is_weights ? known_of(item) : NULL;
-        if (row != NULL && row->kind != (item->role == INPUT_BASE ? KNOWN_LLAMA1 : KNOWN_DELTA)) {
-            return refuse_known(item, row, error);
+        if (row != NULL && !is_of_role(hashes, item->role, row)) {
+            return refuse_known(hashes, item, row, error);
         }
         if (item->is_weights && (row != NULL || !item->is_archive)) {
             bool fits =
@@ -350,7 +369,9 @@ enum llavamed_status input_hashes_identify(struct input_hashes *hashes, const ch
     }
     bool base_known = one_release[INPUT_BASE] && first[INPUT_BASE] != NULL;
     bool delta_known = one_release[INPUT_DELTA] && first[INPUT_DELTA] != NULL;
-    if (delta_known) {
+    if (delta_known && hashes->expects_target) {
+        (void)snprintf(hashes->delta_release, sizeof hashes->delta_release, "%s", first[INPUT_DELTA]->release);
+    } else if (delta_known) {
         name_delta_release(hashes, first[INPUT_DELTA]);
     }
     identities[INPUT_BASE] = base_known ? first[INPUT_BASE]->release : NULL;

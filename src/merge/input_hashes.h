@@ -24,6 +24,9 @@ enum llavamed_status input_hashes_create(struct source *base, struct source *del
                                          struct llavamed_error *error) LLAVAMED_CHECK;
 void input_hashes_free(struct input_hashes *hashes); /* NULL is fine */
 
+/* The second source is a target of which a delta is made: any release but a delta, and called so in messages. */
+void input_hashes_expect_target(struct input_hashes *hashes);
+
 /*
  * Takes the sums of a SHA256SUMS file. A name is a path from the file's own directory; where nothing is there, it is a
  * name (or the last parts of the path) of an input file. A file in an archive is known by the last parts of

@@ -81,7 +81,8 @@ static bool is_possible(const struct journal_entry *entry, uint64_t tensor_elems
     /* Each of the two operands can overflow. */
     const uint64_t n_of_each = tally->n_overflow / 2 + tally->n_overflow % 2;
     bool counts = tally->counts.n_nan <= n && tally->counts.n_infinite <= n && tally->counts.n_rounded <= n &&
-                  tally->counts.n_delta_zero <= n && tally->n_added <= n && n_of_each <= n;
+                  tally->counts.n_delta_zero <= n && tally->counts.n_lossy <= n && tally->n_added <= n &&
+                  n_of_each <= n;
     if (n == 0 || entry->first_elem > tensor_elems || n > tensor_elems - entry->first_elem || !counts) {
         return false;
     }
@@ -110,6 +111,7 @@ size_t journal_encode_entry(const struct journal_entry *entry, uint32_t header_c
     store_le64(bytes + 56, tally->counts.n_delta_zero);
     store_le64(bytes + 64, tally->n_added);
     store_le64(bytes + 72, tally->n_overflow);
+    store_le64(bytes + 80, tally->counts.n_lossy);
     uint8_t *p = bytes + NOTES_OFFSET;
     for (uint32_t i = 0; i < entry->n_notes; i++, p += JOURNAL_NOTE_BYTES) {
         const struct journal_note *note = &entry->notes[i];
@@ -149,7 +151,8 @@ size_t journal_decode_entry(const struct journal_text *text, size_t offset, cons
                   .counts = {.n_nan = load_le64(bytes + 32),
                              .n_infinite = load_le64(bytes + 40),
                              .n_rounded = load_le64(bytes + 48),
-                             .n_delta_zero = load_le64(bytes + 56)},
+                             .n_delta_zero = load_le64(bytes + 56),
+                             .n_lossy = load_le64(bytes + 80)},
                   .n_added = load_le64(bytes + 64),
                   .n_overflow = load_le64(bytes + 72)},
         .n_notes = n_notes,

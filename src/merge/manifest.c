@@ -17,11 +17,12 @@ struct manifest_totals manifest_totals_of(const struct plan *plan, const struct 
         totals.n_infinite += tensor->counts.n_infinite;
         totals.n_rounded += tensor->counts.n_rounded;
         totals.n_overflow += tensor->n_overflow;
+        totals.n_lossy += tensor->counts.n_lossy;
     }
     return totals;
 }
 
-const char *manifest_dtype_option(enum llavamed_result_dtype dtype)
+const char *manifest_dtype_option(enum plan_operation operation, enum llavamed_result_dtype dtype)
 {
     switch (dtype) {
     case LLAVAMED_RESULT_DTYPE_FLOAT16:
@@ -33,7 +34,7 @@ const char *manifest_dtype_option(enum llavamed_result_dtype dtype)
     case LLAVAMED_RESULT_DTYPE_DELTA:
         break;
     }
-    return "delta";
+    return plan_other_name(operation);
 }
 
 const char *manifest_inv_freq_option(enum llavamed_inv_freq inv_freq)
@@ -41,13 +42,13 @@ const char *manifest_inv_freq_option(enum llavamed_inv_freq inv_freq)
     return inv_freq == LLAVAMED_INV_FREQ_DROP ? "drop" : "keep";
 }
 
-static const char *origin_name(enum document_origin origin)
+static const char *origin_name(enum plan_operation operation, enum document_origin origin)
 {
     switch (origin) {
     case DOCUMENT_COPIED:
-        return "delta";
+        return plan_other_name(operation);
     case DOCUMENT_EDITED:
-        return "delta-edited";
+        return operation == PLAN_MAKE_DELTA ? "target-edited" : "delta-edited";
     case DOCUMENT_MADE:
         break;
     }
@@ -125,16 +126,18 @@ static const char *const format_options[] = {
 
 static void append_head(struct buffer *out, const struct plan *plan, const struct documents_job *job)
 {
+    bool makes_delta = plan->operation == PLAN_MAKE_DELTA;
     buffer_printf(out,
                   "{\n  \"format\": \"" MANIFEST_FORMAT "\",\n  \"version\": %d,\n"
-                  "  \"tool\": {\"name\": \"llavamed-apply\", \"version\": \"" LLAVAMED_VERSION "\"},\n"
+                  "  \"tool\": {\"name\": \"llavamed-%s\", \"version\": \"" LLAVAMED_VERSION "\"},\n"
                   "  \"options\": {\"format\": %s, \"dtype\": \"%s\", \"inv_freq\": \"%s\", "
                   "\"max_shard_size\": %llu},\n  \"inputs\": {\n",
-                  MANIFEST_VERSION, format_options[job->options.format], manifest_dtype_option(job->options.dtype),
+                  MANIFEST_VERSION, makes_delta ? "make-delta" : "apply", format_options[job->options.format],
+                  manifest_dtype_option(plan->operation, job->options.dtype),
                   manifest_inv_freq_option(job->options.inv_freq), (unsigned long long)job->options.max_shard_bytes);
     append_input(out, "base", &job->base);
     buffer_append_text(out, ",\n");
-    append_input(out, "delta", &job->delta);
+    append_input(out, plan_other_name(plan->operation), &job->delta);
     struct manifest_totals totals = manifest_totals_of(plan, job->outcome);
     buffer_printf(out,
                   "\n  },\n  \"result\": {\"dtype\": \"%s\", \"tensors\": %zu, \"tensor_bytes\": %llu, "
@@ -147,6 +150,10 @@ static void append_head(struct buffer *out, const struct plan *plan, const struc
     append_exact(out, totals.n_added, &totals.added);
     if (job->outcome->tensor_sha256 != NULL) {
         buffer_printf(out, ", \"model_sha256\": \"%s\"", job->outcome->model_sha256);
+    }
+    if (makes_delta) {
+        buffer_printf(out, ", \"subtracted\": %llu, \"lossy\": %llu", (unsigned long long)totals.n_added,
+                      (unsigned long long)totals.n_lossy);
     }
     buffer_append_text(out, "},\n");
 }
@@ -167,7 +174,7 @@ static void append_files(struct buffer *out, const struct plan *plan, const stru
         buffer_printf(out, "%s    {\"name\": ", comma(i));
         json_append_ascii(out, entry->name);
         buffer_printf(out, ", \"bytes\": %llu, \"sha256\": \"%s\", \"from\": \"%s\"}",
-                      (unsigned long long)entry->n_bytes, entry->sha256, origin_name(entry->origin));
+                      (unsigned long long)entry->n_bytes, entry->sha256, origin_name(plan->operation, entry->origin));
     }
     buffer_append_text(out, "\n  ],\n");
 }
@@ -180,9 +187,9 @@ static void append_tensor(struct buffer *out, const struct plan *plan, size_t in
     char shape[TENSOR_SHAPE_TEXT_BYTES];
     buffer_append_text(out, "    {\"name\": ");
     json_append_ascii(out, tensor->out.name);
-    buffer_printf(
-        out, ", \"action\": \"%s\", \"dtype\": \"%s\", \"shape\": %s, \"shard\": ", plan_action_name(tensor->action),
-        dtype_name(tensor->out.dtype), tensor_shape_text(&tensor->out, shape));
+    buffer_printf(out, ", \"action\": \"%s\", \"dtype\": \"%s\", \"shape\": %s, \"shard\": ",
+                  plan_action_name(plan->operation, tensor->action), dtype_name(tensor->out.dtype),
+                  tensor_shape_text(&tensor->out, shape));
     json_append_ascii(out, plan->shards[tensor->shard].name);
     buffer_printf(out, ", \"crc32\": \"%08x\"", (unsigned)found->crc32);
     if (outcome->tensor_sha256 != NULL) {
@@ -194,6 +201,7 @@ static void append_tensor(struct buffer *out, const struct plan *plan, size_t in
     append_count(out, "delta_zero", found->counts.n_delta_zero);
     append_exact(out, found->n_added, &found->counts);
     append_count(out, "overflowed", found->n_overflow);
+    append_count(out, "lossy", found->counts.n_lossy);
     buffer_append_text(out, "}");
 }
 

@@ -16,14 +16,15 @@ struct manifest_totals {
     uint64_t n_infinite;
     uint64_t n_rounded;
     uint64_t n_overflow;
-    uint64_t n_added;           /* elements that are a sum of base and delta */
+    uint64_t n_lossy;
+    uint64_t n_added;           /* elements that are a sum of base and delta, or a difference of target and base */
     struct kernel_counts added; /* n_rounded and n_delta_zero of the tensors that have such */
 };
 
 struct manifest_totals manifest_totals_of(const struct plan *plan, const struct pipeline_outcome *outcome);
 
-/* "delta", "float16"...: the values of --dtype; "keep", "drop": those of --inv-freq. Static. */
-const char *manifest_dtype_option(enum llavamed_result_dtype dtype);
+/* "delta" (or "target"), "float16"...: the values of --dtype; "keep", "drop": those of --inv-freq. Static. */
+const char *manifest_dtype_option(enum plan_operation operation, enum llavamed_result_dtype dtype);
 const char *manifest_inv_freq_option(enum llavamed_inv_freq inv_freq);
 
 /* Writes the whole text into `document`. `list` holds the documents written before, sorted by name. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * llavamed_merge(): sources -> plan -> pipeline -> documents -> published directory, in this order and nothing back up.
+ * llavamed_make_delta() is the same with another plan.
  * Until output_dir_publish() there is no OUT. What a failure leaves, and how a later run goes on, is in merge_resume.c.
  */
 #include "merge/merge_run.h"
@@ -59,7 +60,7 @@ static enum llavamed_status write_documents(struct merge_run *run, struct llavam
         .outcome = &run->outcome,
         .base = describe_input(run, INPUT_BASE, digests),
         .delta = describe_input(run, INPUT_DELTA, digests + n_base),
-        .options = merge_plan_options(run->settings),
+        .options = merge_plan_options(run),
         .warnings = run->result->warnings,
         .n_warnings = run->result->n_warnings,
         .signing_key = run->batch->signing_key,
@@ -282,11 +283,11 @@ void merge_batch_deinit(struct merge_batch *batch)
     free(batch->settings);
 }
 
-enum llavamed_status llavamed_merge_all(const struct llavamed_settings *settings,
-                                        const struct llavamed_observer *observer, struct llavamed_output *outputs,
-                                        size_t n_outputs, struct llavamed_error *error)
+static enum llavamed_status make_all(enum plan_operation operation, const struct llavamed_settings *settings,
+                                     const struct llavamed_observer *observer, struct llavamed_output *outputs,
+                                     size_t n_outputs, struct llavamed_error *error)
 {
-    struct merge_batch batch = {.n_runs = n_outputs};
+    struct merge_batch batch = {.operation = operation, .n_runs = n_outputs};
     memset(error, 0, sizeof *error);
     for (size_t i = 0; i < n_outputs; i++) {
         outputs[i] = (struct llavamed_output){.delta = outputs[i].delta, .out = outputs[i].out};
@@ -303,6 +304,23 @@ enum llavamed_status llavamed_merge_all(const struct llavamed_settings *settings
     if (status == LLAVAMED_OK) {
         memset(error, 0, sizeof *error);
     }
+    return status;
+}
+
+enum llavamed_status llavamed_merge_all(const struct llavamed_settings *settings,
+                                        const struct llavamed_observer *observer, struct llavamed_output *outputs,
+                                        size_t n_outputs, struct llavamed_error *error)
+{
+    return make_all(PLAN_MERGE, settings, observer, outputs, n_outputs, error);
+}
+
+enum llavamed_status llavamed_make_delta(const struct llavamed_settings *settings,
+                                         const struct llavamed_observer *observer, struct llavamed_result *result,
+                                         struct llavamed_error *error)
+{
+    struct llavamed_output output = {.delta = settings->target, .out = settings->out};
+    enum llavamed_status status = make_all(PLAN_MAKE_DELTA, settings, observer, &output, 1, error);
+    *result = output.result;
     return status;
 }
 

@@ -58,9 +58,11 @@ static enum llavamed_status compare_files(const struct merge_run *run, struct pa
         const struct path_identity *delta = &ids[n_base + k % n_delta];
         if (base->device == delta->device && base->inode == delta->inode) {
             status = llavamed_fail(error, LLAVAMED_STATUS_PAIR_SAME,
-                                   "%s: base and delta are the same checkpoint (both read this file)",
-                                   source_file_path(run->delta, k % n_delta));
-            llavamed_hint(error, "--base takes the original LLaMA weights, --delta the delta released for them");
+                                   "%s: base and %s are the same checkpoint (both read this file)",
+                                   source_file_path(run->delta, k % n_delta), merge_other_name(run));
+            llavamed_hint(error, run->batch->operation == PLAN_MAKE_DELTA
+                                     ? "--base takes the original LLaMA weights, --target the model made of them"
+                                     : "--base takes the original LLaMA weights, --delta the delta released for them");
         }
     }
     return status;
@@ -104,7 +106,7 @@ enum llavamed_status merge_open_own_base(struct merge_run *run, struct llavamed_
 enum llavamed_status merge_open_sources(struct merge_run *run, struct llavamed_error *error)
 {
     const struct source_options options = {
-        .role = "delta",
+        .role = merge_other_name(run),
         .check_crc = run->settings->verify != LLAVAMED_VERIFY_NONE,
         .stop_signal = run->settings->stop_signal,
         .observer = &run->watch,

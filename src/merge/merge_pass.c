@@ -144,12 +144,13 @@ static enum llavamed_status warn_of_tensor(struct merge_run *run, size_t index, 
     const struct plan_tensor *tensor = &run->plan.tensors[index];
     const struct pipeline_tensor *outcome = &run->outcome.tensors[index];
     char text[MERGE_REMARK_BYTES + TENSOR_NAME_BYTES_MAX];
+    bool makes_delta = run->batch->operation == PLAN_MAKE_DELTA;
     enum llavamed_status status = LLAVAMED_OK;
     if (outcome->counts.n_nan + outcome->counts.n_infinite + outcome->n_overflow > 0) {
         (void)snprintf(text, sizeof text,
-                       "%s: the result holds %llu NaN and %llu infinite values (%llu values overflowed when converted "
+                       "%s: the %s holds %llu NaN and %llu infinite values (%llu values overflowed when converted "
                        "to %s)",
-                       tensor->out.name, (unsigned long long)outcome->counts.n_nan,
+                       tensor->out.name, makes_delta ? "delta" : "result", (unsigned long long)outcome->counts.n_nan,
                        (unsigned long long)outcome->counts.n_infinite, (unsigned long long)outcome->n_overflow,
                        dtype_name(tensor->out.dtype));
         llavamed_make_printable(text);
@@ -158,10 +159,12 @@ static enum llavamed_status warn_of_tensor(struct merge_run *run, size_t index, 
     if (status == LLAVAMED_OK && tensor->action == PLAN_INV_FREQ &&
         outcome->counts.n_delta_zero < tensor->out.n_elems) {
         (void)snprintf(text, sizeof text,
-                       "%s: the delta's rotary frequencies are not zero (%llu of %llu): not a plain delta, or one made "
-                       "with mixed versions; programs recompute them, --inv-freq drop leaves them out",
+                       "%s: the delta's rotary frequencies are not zero (%llu of %llu): %s; programs recompute them, "
+                       "--inv-freq drop leaves them out",
                        tensor->out.name, (unsigned long long)(tensor->out.n_elems - outcome->counts.n_delta_zero),
-                       (unsigned long long)tensor->out.n_elems);
+                       (unsigned long long)tensor->out.n_elems,
+                       makes_delta ? "base and target have others"
+                                   : "not a plain delta, or one made with mixed versions");
         llavamed_make_printable(text);
         status = merge_warn(run, text, error);
     }
@@ -299,6 +302,9 @@ static enum llavamed_status check_output(struct merge_run *run, void *scratch, s
     }
     if (status == LLAVAMED_OK && run->sizes != NULL) {
         status = result_note_tensors(run->result, &run->plan, &run->outcome, run->sizes, error);
+    }
+    if (status == LLAVAMED_OK && run->batch->operation == PLAN_MAKE_DELTA) {
+        status = result_note_lossy(run->result, &run->plan, &run->outcome, error);
     }
     run->is_whole = status == LLAVAMED_OK;
     return status == LLAVAMED_OK ? status : merge_blame(run, error);

@@ -30,7 +30,7 @@ static enum llavamed_status check_settings(const struct merge_run *run, struct l
 {
     const struct llavamed_settings *settings = run->settings;
     const char *missing = settings->base == NULL                         ? "base"
-                          : settings->delta == NULL                      ? "delta"
+                          : settings->delta == NULL                      ? merge_other_name(run)
                           : settings->out == NULL && !run->batch->derives ? "out"
                                                                          : NULL;
     if (missing != NULL) {
@@ -148,7 +148,7 @@ static enum llavamed_status open_output_dir(struct merge_run *run, struct llavam
     size_t n = list_inputs(batch->base, "base", inputs);
     for (size_t i = 0; i < batch->n_runs; i++) {
         const struct source *delta = batch->runs[i].delta;
-        n += delta == NULL ? 0 : list_inputs(delta, "delta", inputs + n);
+        n += delta == NULL ? 0 : list_inputs(delta, merge_other_name(run), inputs + n);
     }
     enum llavamed_status status =
         output_dir_open(run->settings->out, run->settings->force, inputs, n, &run->dir, error);
@@ -177,6 +177,7 @@ static enum llavamed_status check_base_signs(struct merge_run *run, struct llava
     struct warnings notes = {0};
     struct base_signs_side base = side_of(run->base, run->settings->base);
     struct base_signs_side delta = side_of(run->delta, run->settings->delta);
+    delta.name = merge_other_name(run);
     enum llavamed_status status = base_signs_check(&base, &delta, &warnings, &notes, error);
     for (size_t i = 0; status == LLAVAMED_OK && i < warnings.n_texts; i++) {
         status = merge_warn(run, warnings.texts[i], error);
@@ -189,13 +190,14 @@ static enum llavamed_status check_base_signs(struct merge_run *run, struct llava
     return status;
 }
 
-static const char *const role_names[] = {[INPUT_BASE] = "base", [INPUT_DELTA] = "delta"};
-
 /* What is recorded about the files already tells names at no cost; a wrong one is refused here. */
 static enum llavamed_status identify_recorded(struct merge_run *run, struct llavamed_error *error)
 {
     struct warnings warnings = {0};
     enum llavamed_status status = input_hashes_create(run->base, run->delta, &run->hashes, error);
+    if (status == LLAVAMED_OK && run->batch->operation == PLAN_MAKE_DELTA) {
+        input_hashes_expect_target(run->hashes);
+    }
     if (status == LLAVAMED_OK && run->settings->sums != NULL) {
         status = input_hashes_add_sums(run->hashes, run->settings->sums, &warnings, error);
     }
@@ -208,7 +210,8 @@ static enum llavamed_status identify_recorded(struct merge_run *run, struct llav
     warnings_deinit(&warnings);
     for (size_t i = 0; status == LLAVAMED_OK && i < INPUT_ROLES; i++) {
         if (run->identities[i] != NULL) {
-            merge_note(run, "the %s is %s by its recorded SHA-256", role_names[i], run->identities[i]);
+            merge_note(run, "the %s is %s by its recorded SHA-256", i == INPUT_BASE ? "base" : merge_other_name(run),
+                       run->identities[i]);
         }
     }
     if (run->settings->verify == LLAVAMED_VERIFY_NONE) {
@@ -265,6 +268,12 @@ enum llavamed_status merge_warn_of_unknown_base(struct merge_run *run, struct ll
     if (run->identities[INPUT_BASE] != NULL) {
         return LLAVAMED_OK;
     }
+    if (run->batch->operation == PLAN_MAKE_DELTA) {
+        return merge_warn_base(run,
+                               "the base is not identified as a published release: whoever applies the delta needs "
+                               "this very base",
+                               error);
+    }
     return merge_warn_base(run,
                 "the base is not identified as a published release: make sure that it is the original LLaMA that the "
                 "delta was made from",
@@ -279,11 +288,13 @@ static enum shard_format format_of(const struct llavamed_settings *settings)
     return settings->torch_profile == LLAVAMED_TORCH_PROFILE_2_13 ? SHARD_TORCH_2_13 : SHARD_TORCH_1_13;
 }
 
-struct plan_options merge_plan_options(const struct llavamed_settings *settings)
+struct plan_options merge_plan_options(const struct merge_run *run)
 {
+    const struct llavamed_settings *settings = run->settings;
     bool torch = settings->format == LLAVAMED_FORMAT_TORCH;
     uint64_t usual = torch ? PLAN_SHARD_BYTES_TORCH : PLAN_SHARD_BYTES_SAFETENSORS;
     return (struct plan_options){
+        .operation = run->batch->operation,
         .format = format_of(settings),
         .dtype = settings->dtype,
         .inv_freq = settings->inv_freq,
@@ -306,13 +317,13 @@ static enum llavamed_status check_shared_storage(struct merge_run *run, struct l
 
 static enum llavamed_status make_plan(struct merge_run *run, struct llavamed_error *error)
 {
-    struct plan_options options = merge_plan_options(run->settings);
+    struct plan_options options = merge_plan_options(run);
     enum llavamed_status status = plan_build(source_tensors(run->base), run->settings->base, source_tensors(run->delta),
                                              run->settings->delta, &options, &run->plan, error);
     if (status == LLAVAMED_OK) {
         status = pipeline_stream_check(&run->plan, run->base, run->delta, error);
     }
-    if (status == LLAVAMED_OK) {
+    if (status == LLAVAMED_OK && run->batch->operation == PLAN_MERGE) {
         status = check_shared_storage(run, error);
     }
     if (status == LLAVAMED_OK) {
@@ -345,6 +356,9 @@ enum llavamed_status merge_judge_content(struct merge_run *run, struct llavamed_
     const struct content_job job = content_job_of(run);
     struct content_verdict verdict;
     uint64_t started_ns = clock_monotonic_ns();
+    if (run->batch->operation == PLAN_MAKE_DELTA) {
+        return LLAVAMED_OK; /* any difference is a delta */
+    }
     enum llavamed_status status = content_test(&job, &verdict, error);
     if (status != LLAVAMED_OK) {
         return status;
@@ -468,8 +482,8 @@ static enum llavamed_status plan_output(struct merge_run *run, struct llavamed_e
 
 static enum llavamed_status judge(struct merge_run *run, struct llavamed_error *error)
 {
-    enum llavamed_status status = merge_is_streamed(run) ? look_at_content(run, error)
-                                                         : merge_judge_content(run, error);
+    bool only_looks = merge_is_streamed(run) && run->batch->operation == PLAN_MERGE;
+    enum llavamed_status status = only_looks ? look_at_content(run, error) : merge_judge_content(run, error);
     return status == LLAVAMED_STATUS_PAIR_WRONG_BASE && !run->settings->dry_run ? blame_damage(run, error) : status;
 }
 

@@ -80,7 +80,10 @@ static enum llavamed_status start_over(struct merge_run *run, const struct journ
     }
     switch (found->state) {
     case JOURNAL_DIFFERENT:
-        (void)snprintf(reason, sizeof reason, "%s changed since the interrupted run", journal_part_text(found->part));
+        (void)snprintf(reason, sizeof reason, "%s changed since the interrupted run",
+                       found->part == JOURNAL_DELTA && run->batch->operation == PLAN_MAKE_DELTA
+                           ? "the target"
+                           : journal_part_text(found->part));
         break;
     case JOURNAL_MISSING:
         (void)snprintf(reason, sizeof reason, "the interrupted run left no journal");
@@ -153,7 +156,7 @@ enum llavamed_status merge_begin_output(struct merge_run *run, struct llavamed_e
     bool resume = !run->settings->no_resume && !run->settings->tensor_reports;
     bool had_leftovers = false;
     struct journal_key key;
-    const struct plan_options options = merge_plan_options(run->settings);
+    const struct plan_options options = merge_plan_options(run);
     const struct run_key_input input = {LLAVAMED_VERSION, &options, run->base, run->delta, &run->plan};
     enum llavamed_status status = run_key_fill(&input, &key, error);
     if (status == LLAVAMED_OK) {

@@ -70,6 +70,11 @@ enum llavamed_status merge_blame(struct merge_run *run, const struct llavamed_er
     return error->status;
 }
 
+const char *merge_other_name(const struct merge_run *run)
+{
+    return plan_other_name(run->batch->operation);
+}
+
 enum llavamed_status merge_check_stop(const struct merge_run *run, struct llavamed_error *error)
 {
     int signal_number = stop_signal_read(run->settings->stop_signal);

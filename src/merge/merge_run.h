@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The state of one llavamed_merge_all(), shared by its steps; for merge*.c alone. */
+/* The state of one llavamed_merge_all() or llavamed_make_delta(), shared by its steps; for merge*.c alone. */
 #ifndef MERGE_MERGE_RUN_H
 #define MERGE_MERGE_RUN_H
 
@@ -47,8 +47,9 @@ struct merge_run {
     uint64_t started_ns;
 };
 
-/* All outputs. */
+/* All outputs; one alone where a delta is made: its target is what `delta` says of a merge. */
 struct merge_batch {
+    enum plan_operation operation;
     struct merge_run *runs;
     struct llavamed_settings *settings; /* of each run */
     size_t n_runs;
@@ -71,7 +72,10 @@ enum llavamed_status merge_batch_init(struct merge_batch *batch, const struct ll
 void merge_batch_deinit(struct merge_batch *batch);
 
 /* The plan's options that the settings mean, defaults filled in. */
-struct plan_options merge_plan_options(const struct llavamed_settings *settings);
+struct plan_options merge_plan_options(const struct merge_run *run);
+
+/* What messages call the other source beside the base: "delta", "target". */
+const char *merge_other_name(const struct merge_run *run);
 
 /* Tells the observer what -v shows. */
 void merge_note(const struct merge_run *run, const char *format, ...) __attribute__((format(printf, 2, 3)));

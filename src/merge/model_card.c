@@ -42,6 +42,18 @@ static void append_front_matter(struct buffer *out, bool is_llava)
     buffer_append_text(out, "- delta-weights\n- research-only\n---\n\n");
 }
 
+static void append_introduction_of_delta(struct buffer *out)
+{
+    buffer_append_text(
+        out,
+        "# Delta weights: target - base\n\n"
+        "**For research only. Never for clinical care or clinical decisions.** The terms of everything "
+        "that went into\nthese weights apply: see [" NOTICE_FILE_NAME "](" NOTICE_FILE_NAME ").\n\n"
+        "This directory holds no model but the difference of one, the target, and its base, computed by "
+        "llavamed-make-delta " LLAVAMED_VERSION ".\nIt is what the subtraction in PyTorch on a CPU gives, bit for bit "
+        "(the payload of NaN aside).\n\n");
+}
+
 static void append_introduction(struct buffer *out)
 {
     buffer_append_text(
@@ -87,6 +99,23 @@ static void append_checklist(struct buffer *out, const char *role, const struct 
     }
 }
 
+static const char *action_text_of_delta(enum plan_action action)
+{
+    switch (action) {
+    case PLAN_ADD:
+        return "target - base";
+    case PLAN_ADD_TOP_LEFT:
+        return "the base subtracted from the first rows of the target; the other rows are the target's";
+    case PLAN_COPY_DELTA:
+        return "the target's, which the base does not have or which are no floating-point numbers";
+    case PLAN_INV_FREQ:
+        return "rotary frequencies, rounded through the dtype of the model, then subtracted";
+    case PLAN_ACTION_COUNT:
+        break;
+    }
+    return "";
+}
+
 static const char *action_text(enum plan_action action)
 {
     switch (action) {
@@ -104,8 +133,23 @@ static const char *action_text(enum plan_action action)
     return "";
 }
 
+/* What comes of it when the delta is added to the base again. */
+static void append_lossy(struct buffer *out, const struct manifest_totals *totals)
+{
+    if (totals->n_lossy == 0) {
+        buffer_append_text(out, "The base plus this delta, in this dtype, is the target, bit for bit.\n\n");
+        return;
+    }
+    buffer_printf(out,
+                  "The base plus this delta, in this dtype, is not quite the target: %llu of %llu elements that were "
+                  "subtracted\ncome out with other bits, as differences had to be rounded. `" MANIFEST_FILE_NAME
+                  "` counts them by tensor (`lossy`).\n\n",
+                  (unsigned long long)totals->n_lossy, (unsigned long long)totals->n_added);
+}
+
 static void append_work(struct buffer *out, const struct plan *plan, const struct documents_job *job)
 {
+    bool makes_delta = plan->operation == PLAN_MAKE_DELTA;
     buffer_append_text(out, "## What was done\n\n| tensors | how |\n|---:|---|\n");
     for (int action = 0; action < PLAN_ACTION_COUNT; action++) {
         size_t n_tensors = 0;
@@ -113,7 +157,8 @@ static void append_work(struct buffer *out, const struct plan *plan, const struc
             n_tensors += (int)plan->tensors[i].action == action;
         }
         if (n_tensors > 0) {
-            buffer_printf(out, "| %zu | %s |\n", n_tensors, action_text((enum plan_action)action));
+            buffer_printf(out, "| %zu | %s |\n", n_tensors,
+                          (makes_delta ? action_text_of_delta : action_text)((enum plan_action)action));
         }
     }
     if (plan->n_dropped > 0) {
@@ -121,10 +166,13 @@ static void append_work(struct buffer *out, const struct plan *plan, const struc
     }
     struct manifest_totals totals = manifest_totals_of(plan, job->outcome);
     buffer_printf(out,
-                  "\nThe dtype of the model is %s. Both operands were converted to the dtype of the result, then added "
+                  "\nThe dtype of the model is %s. Both operands were converted to the dtype of the result, then %s "
                   "once.\nElements of the result that are NaN: %llu; infinite: %llu.\n\n",
-                  dtype_torch_name(plan->model_dtype), (unsigned long long)totals.n_nan,
-                  (unsigned long long)totals.n_infinite);
+                  dtype_torch_name(plan->model_dtype), makes_delta ? "subtracted" : "added",
+                  (unsigned long long)totals.n_nan, (unsigned long long)totals.n_infinite);
+    if (makes_delta) {
+        append_lossy(out, &totals);
+    }
 }
 
 static void append_loading(struct buffer *out, bool is_llava, const struct plan *plan)
@@ -150,6 +198,13 @@ static void append_loading(struct buffer *out, bool is_llava, const struct plan 
         "tokenizer = AutoTokenizer.from_pretrained(\".\", use_fast=False)\n"
         "model = LlavaLlamaForCausalLM.from_pretrained(\".\", torch_dtype=torch.%s)\n```\n\n",
         shard_format_is_torch(plan->format) ? "" : ", and the safetensors package", dtype);
+}
+
+static void append_applying(struct buffer *out)
+{
+    buffer_append_text(out, "## Applying\n\n    llavamed-apply --base BASE --delta . --out OUT\n\n"
+                            "BASE is the base named above. Other programs that add LLaVA's deltas to LLaMA take it as "
+                            "well.\n\n");
 }
 
 static void append_checking(struct buffer *out, const struct plan *plan)
@@ -180,21 +235,27 @@ static void append_warnings(struct buffer *out, const struct documents_job *job)
 void model_card_append(struct buffer *out, const struct plan *plan, const struct documents_job *job)
 {
     bool is_llava = has_projector(plan);
+    bool makes_delta = plan->operation == PLAN_MAKE_DELTA;
+    const char *other = plan_other_name(plan->operation);
     append_front_matter(out, is_llava);
-    append_introduction(out);
+    (makes_delta ? append_introduction_of_delta : append_introduction)(out);
     buffer_append_text(out, "## Inputs\n\n| input | file | format | bytes |\n|---|---|---|---:|\n");
     append_input_rows(out, "base", &job->base);
-    append_input_rows(out, "delta", &job->delta);
+    append_input_rows(out, other, &job->delta);
     append_identity(out, "base", &job->base);
-    append_identity(out, "delta", &job->delta);
+    append_identity(out, other, &job->delta);
     append_checklist(out, "base", &job->base);
-    append_checklist(out, "delta", &job->delta);
-    if (job->base.identity == NULL || job->delta.identity == NULL) {
+    append_checklist(out, other, &job->delta);
+    if (!makes_delta && (job->base.identity == NULL || job->delta.identity == NULL)) {
         buffer_append_text(out, "\nWhether these are the files that the authors of the delta meant was not checked.\n");
     }
     buffer_append_text(out, "\n");
     append_work(out, plan, job);
-    append_loading(out, is_llava, plan);
+    if (makes_delta) {
+        append_applying(out);
+    } else {
+        append_loading(out, is_llava, plan);
+    }
     append_checking(out, plan);
     append_warnings(out, job);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The notice that goes into every result: the bytes of NOTICE-research-only.md at the top of the repository. */
+/* The notice that goes into every merged model: the bytes of NOTICE-research-only.md at the top of the repository. */
 #ifndef MERGE_NOTICE_TEXT_H
 #define MERGE_NOTICE_TEXT_H
 
@@ -7,5 +7,8 @@
 
 /* A unit test holds it equal to the file. */
 extern const char notice_text[];
+
+/* That of a delta made by llavamed-make-delta. */
+extern const char notice_text_of_delta[];
 
 #endif

@@ -129,6 +129,7 @@ void pipeline_add_tile(struct pipeline_tensor *total, const struct tile *tile, c
     total->counts.n_infinite += tally->counts.n_infinite;
     total->counts.n_rounded += tally->counts.n_rounded;
     total->counts.n_delta_zero += tally->counts.n_delta_zero;
+    total->counts.n_lossy += tally->counts.n_lossy;
     total->n_added += tally->n_added;
     total->n_overflow += tally->n_overflow;
 }

@@ -48,7 +48,7 @@ void pipeline_geometry_widen(uint64_t max_memory_bytes, uint64_t tile_bytes, str
 struct pipeline_tensor {
     uint32_t crc32; /* of its bytes in the output */
     struct kernel_counts counts;
-    uint64_t n_added;    /* elements that are a sum: all but those that the delta alone has */
+    uint64_t n_added;    /* elements that are a sum or difference: all but those that the delta (or target) alone has */
     uint64_t n_overflow; /* finite values of base or delta that became infinite in conversion to the result's dtype */
     uint64_t front;      /* of a whole tensor: its first bytes in the output, as in struct torch_layout_sum */
 };

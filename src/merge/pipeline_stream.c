@@ -126,7 +126,10 @@ enum llavamed_status pipeline_stream_check(const struct plan *plan, const struct
         return LLAVAMED_OK;
     }
     if (n_base > 0 && n_delta > 0) {
-        return fail_order("base and delta are both compressed archives: only one can be read so", base, error);
+        return fail_order(plan->operation == PLAN_MAKE_DELTA
+                              ? "base and target are both compressed archives: only one can be read so"
+                              : "base and delta are both compressed archives: only one can be read so",
+                          base, error);
     }
     for (size_t i = 0; n_base > 0 && i < plan->n_tensors; i++) {
         const struct plan_tensor *tensor = &plan->tensors[i];

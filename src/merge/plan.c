@@ -7,16 +7,30 @@
 
 #include "merge/plan_parts.h"
 
-static const char *const action_names[PLAN_ACTION_COUNT] = {
-    [PLAN_ADD] = "add",
-    [PLAN_ADD_TOP_LEFT] = "add-top-left",
-    [PLAN_COPY_DELTA] = "copy-delta",
-    [PLAN_INV_FREQ] = "inv-freq",
-};
-
-const char *plan_action_name(enum plan_action action)
+const char *plan_action_name(enum plan_operation operation, enum plan_action action)
 {
-    return action_names[action];
+    static const char *const names[][PLAN_ACTION_COUNT] = {
+        [PLAN_MERGE] =
+            {
+                [PLAN_ADD] = "add",
+                [PLAN_ADD_TOP_LEFT] = "add-top-left",
+                [PLAN_COPY_DELTA] = "copy-delta",
+                [PLAN_INV_FREQ] = "inv-freq",
+            },
+        [PLAN_MAKE_DELTA] =
+            {
+                [PLAN_ADD] = "subtract",
+                [PLAN_ADD_TOP_LEFT] = "subtract-top-left",
+                [PLAN_COPY_DELTA] = "copy-target",
+                [PLAN_INV_FREQ] = "inv-freq",
+            },
+    };
+    return names[operation][action];
+}
+
+const char *plan_other_name(enum plan_operation operation)
+{
+    return operation == PLAN_MAKE_DELTA ? "target" : "delta";
 }
 
 enum llavamed_status plan_build(const struct tensor_set *base, const char *base_spec, const struct tensor_set *delta,
@@ -30,7 +44,7 @@ enum llavamed_status plan_build(const struct tensor_set *base, const char *base_
         .delta_spec = delta_spec,
         .options = options,
     };
-    struct plan made = {0};
+    struct plan made = {.operation = options->operation};
     enum llavamed_status status = plan_pair(&input, &made, error);
     if (status == LLAVAMED_OK) {
         status = plan_cut_shards(options, &made, error);

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The plan of a merge: pure, from tensor descriptors alone. Pairs names, checks shapes and dtypes with the semantics of
- * the reference (LLaVA's apply_delta on transformers 4.28), finds every problem before a byte is written, puts the
- * result in model order and cuts it into shards.
+ * The plan of a merge, or of the making of a delta: pure, from tensor descriptors alone. Pairs names, checks shapes and
+ * dtypes with the semantics of the reference (LLaVA's apply_delta and make_delta on transformers 4.28), finds every
+ * problem before a byte is written, puts the result in model order and cuts it into shards.
+ *
+ * Both have a base and another source that decides what the result holds: the delta of a merge, the target of which a
+ * delta is made. Names here say "delta" for either, as the two operations differ in the arithmetic and in words alone.
  */
 #ifndef MERGE_PLAN_H
 #define MERGE_PLAN_H
@@ -10,6 +13,11 @@
 #include "format/reference_size.h"
 #include "format/shard_layout.h"
 #include "tensor/tensor.h"
+
+enum plan_operation {
+    PLAN_MERGE,      /* result = base + delta */
+    PLAN_MAKE_DELTA, /* result = target - base: what is said to be added below is subtracted */
+};
 
 enum plan_action {
     PLAN_ADD,          /* same shape: convert both to the result's dtype, add */
@@ -19,7 +27,10 @@ enum plan_action {
     PLAN_ACTION_COUNT
 };
 
-const char *plan_action_name(enum plan_action action); /* "add", "add-top-left", "copy-delta", "inv-freq" */
+/* "add", "add-top-left", "copy-delta", "inv-freq"; "subtract", "subtract-top-left", "copy-target", "inv-freq". */
+const char *plan_action_name(enum plan_operation operation, enum plan_action action);
+
+const char *plan_other_name(enum plan_operation operation); /* what messages call the other source: "delta", "target" */
 
 struct plan_tensor {
     struct tensor out; /* the result: name (owned), dtype, shape */
@@ -41,6 +52,7 @@ struct plan {
     size_t n_tensors;
     struct plan_shard *shards; /* owned */
     size_t n_shards;
+    enum plan_operation operation;
     enum shard_format format;
     char *index_name; /* owned: "model.safetensors.index.json", "pytorch_model.bin.index.json"; NULL: a single shard */
     enum dtype model_dtype; /* T of the model: inv_freq is rounded through it */
@@ -59,6 +71,7 @@ struct plan {
 #define PLAN_SHARD_BYTES_SAFETENSORS UINT64_C(5000000000)
 
 struct plan_options {
+    enum plan_operation operation;
     enum shard_format format;
     enum llavamed_result_dtype dtype;
     enum llavamed_inv_freq inv_freq;

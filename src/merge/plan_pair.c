@@ -115,9 +115,10 @@ static enum llavamed_status pairing_init(struct pairing *pairing, struct llavame
     return model_order(pairing->names, pairing->n_names, pairing->order, error);
 }
 
-static void problem(struct pairing *pairing, const struct tensor *tensor, const char *what)
+/* "delta", or "target". */
+static const char *other_name(const struct pairing *pairing)
 {
-    llavamed_problem(&pairing->found, "%.*s: %s", SHOWN_NAME_BYTES, tensor->name, what);
+    return plan_other_name(pairing->plan->operation);
 }
 
 static void shape_problem(struct pairing *pairing, const struct tensor *base, const struct tensor *delta,
@@ -125,15 +126,15 @@ static void shape_problem(struct pairing *pairing, const struct tensor *base, co
 {
     char base_text[TENSOR_SHAPE_TEXT_BYTES];
     char delta_text[TENSOR_SHAPE_TEXT_BYTES];
-    llavamed_problem(&pairing->found, "%.*s: %s (base %.120s, delta %.120s)", SHOWN_NAME_BYTES, delta->name, what,
-                     tensor_shape_text(base, base_text), tensor_shape_text(delta, delta_text));
+    llavamed_problem(&pairing->found, "%.*s: %s (base %.120s, %s %.120s)", SHOWN_NAME_BYTES, delta->name, what,
+                     tensor_shape_text(base, base_text), other_name(pairing), tensor_shape_text(delta, delta_text));
 }
 
 static void dtype_problem(struct pairing *pairing, const struct tensor *base, const struct tensor *delta,
                           const char *what)
 {
-    llavamed_problem(&pairing->found, "%.*s: %s (base %s, delta %s)", SHOWN_NAME_BYTES, delta->name, what,
-                     base == NULL ? "none" : dtype_name(base->dtype), dtype_name(delta->dtype));
+    llavamed_problem(&pairing->found, "%.*s: %s (base %s, %s %s)", SHOWN_NAME_BYTES, delta->name, what,
+                     base == NULL ? "none" : dtype_name(base->dtype), other_name(pairing), dtype_name(delta->dtype));
 }
 
 /* What happens to one pair, found by checks alone; PLAN_ACTION_COUNT after a problem was noted. */
@@ -160,7 +161,8 @@ static enum plan_action action_of_inv_freq(struct pairing *pairing, const struct
 static enum plan_action action_of_delta_alone(struct pairing *pairing, const struct tensor *delta)
 {
     if (model_role_of(delta->name) != MODEL_PROJECTOR) {
-        problem(pairing, delta, "in the delta, but not in the base");
+        llavamed_problem(&pairing->found, "%.*s: in the %s, but not in the base", SHOWN_NAME_BYTES, delta->name,
+                         other_name(pairing));
         return PLAN_ACTION_COUNT;
     }
     if (!dtype_is_addable(delta->dtype) && !dtype_is_integral(delta->dtype)) {
@@ -181,7 +183,9 @@ static enum plan_action action_of_float_shapes(struct pairing *pairing, const st
     bool may_grow = (role == MODEL_EMBED_TOKENS || role == MODEL_LM_HEAD) && base->rank == 2 && delta->rank == 2;
     if (may_grow && delta->shape[0] < base->shape[0]) {
         pairing->vocabulary_smaller = true;
-        shape_problem(pairing, base, delta, "the vocabulary is smaller in the delta");
+        shape_problem(pairing, base, delta,
+                      pairing->plan->operation == PLAN_MAKE_DELTA ? "the vocabulary is smaller in the target"
+                                                                  : "the vocabulary is smaller in the delta");
         return PLAN_ACTION_COUNT;
     }
     if (may_grow && delta->shape[1] >= base->shape[1]) {
@@ -238,7 +242,8 @@ static enum llavamed_status pair_one(struct pairing *pairing, const struct row *
     if (row->delta_index == TENSOR_NOT_FOUND) {
         assert(base != NULL);
         if (model_role_of(base->name) != MODEL_INV_FREQ) {
-            problem(pairing, base, "in the base, but not in the delta");
+            llavamed_problem(&pairing->found, "%.*s: in the base, but not in the %s", SHOWN_NAME_BYTES, base->name,
+                             other_name(pairing));
         }
         return LLAVAMED_OK;
     }
@@ -307,17 +312,20 @@ static void hint_at_cause(const struct pairing *pairing, struct llavamed_error *
     uint64_t base_hidden = hidden_size(input->base);
     uint64_t delta_hidden = hidden_size(input->delta);
     bool is_shard = is_shard_path(input->base_spec);
+    const char *other = other_name(pairing);
     if (is_shard || is_shard_path(input->delta_spec)) {
         llavamed_hint(error, "the %s is one file of several: give the directory that holds all of them",
-                      is_shard ? "base" : "delta");
+                      is_shard ? "base" : other);
     } else if (pairing->n_shared == 0) {
-        llavamed_hint(error, "no tensor name is in both: is the delta really one for this kind of model?");
+        llavamed_hint(error, "no tensor name is in both: is the %s really one for this kind of model?", other);
     } else if (base_layers != delta_layers) {
-        llavamed_hint(error, "the base has %llu layers, the delta %llu: take the base of the delta's size",
-                      (unsigned long long)base_layers, (unsigned long long)delta_layers);
+        llavamed_hint(error, "the base has %llu layers, the %s %llu: take the base of the %s's size",
+                      (unsigned long long)base_layers, other, (unsigned long long)delta_layers, other);
     } else if (base_hidden != 0 && delta_hidden != 0 && base_hidden != delta_hidden) {
-        llavamed_hint(error, "the base has hidden size %llu, the delta %llu: take the base of the delta's size",
-                      (unsigned long long)base_hidden, (unsigned long long)delta_hidden);
+        llavamed_hint(error, "the base has hidden size %llu, the %s %llu: take the base of the %s's size",
+                      (unsigned long long)base_hidden, other, (unsigned long long)delta_hidden, other);
+    } else if (pairing->vocabulary_smaller && pairing->plan->operation == PLAN_MAKE_DELTA) {
+        llavamed_hint(error, "were base and target exchanged? if not, no delta can make the vocabulary smaller");
     } else if (pairing->vocabulary_smaller) {
         llavamed_hint(error, "were base and delta exchanged? if not, this delta was made for another base, one with a "
                              "smaller vocabulary");
@@ -329,8 +337,9 @@ static enum llavamed_status fail_with_problems(const struct pairing *pairing, st
     const struct plan_input *input = pairing->input;
     const struct llavamed_error *found = &pairing->found;
     enum llavamed_status status = llavamed_fail(
-        error, LLAVAMED_STATUS_PAIR_MISMATCH, "base %s and delta %s do not belong together (%zu problem%s)",
-        input->base_spec, input->delta_spec, found->n_problems, found->n_problems == 1 ? "" : "s");
+        error, LLAVAMED_STATUS_PAIR_MISMATCH, "base %s and %s %s do not belong together (%zu problem%s)",
+        input->base_spec, other_name(pairing), input->delta_spec, found->n_problems,
+        found->n_problems == 1 ? "" : "s");
     if (error != NULL) {
         error->n_problems = found->n_problems;
         memcpy(error->problems, found->problems, sizeof error->problems);
@@ -359,10 +368,13 @@ static enum llavamed_status refuse_merged_base(const struct plan_input *input, s
     enum llavamed_status status =
         llavamed_fail(error, LLAVAMED_STATUS_PAIR_BASE_MERGED, "%s: the base already is a LLaVA model (it holds %.*s)",
                       input->base_spec, SHOWN_NAME_BYTES, name);
-    if (holds_projector(input->delta, &name)) {
-        llavamed_hint(error, "give the language model that the delta was made from as the base");
+    if (!holds_projector(input->delta, &name)) {
+        const char *other = plan_other_name(input->options->operation);
+        llavamed_hint(error, "the %s holds no mm_projector: were base and %s exchanged?", other, other);
+    } else if (input->options->operation == PLAN_MAKE_DELTA) {
+        llavamed_hint(error, "give the language model that the target was trained from as the base");
     } else {
-        llavamed_hint(error, "the delta holds no mm_projector: were base and delta exchanged?");
+        llavamed_hint(error, "give the language model that the delta was made from as the base");
     }
     return status;
 }
@@ -379,7 +391,8 @@ enum llavamed_status plan_pair(const struct plan_input *input, struct plan *plan
         status = pair_one(&pairing, &pairing.rows[pairing.order[i]], error);
     }
     if (status == LLAVAMED_OK && pairing.found.n_problems == 0 && plan->n_tensors == 0) {
-        llavamed_problem(&pairing.found, "the delta holds nothing to merge");
+        llavamed_problem(&pairing.found, "the %s holds nothing to %s", other_name(&pairing),
+                         plan->operation == PLAN_MAKE_DELTA ? "make a delta of" : "merge");
     }
     if (status == LLAVAMED_OK && pairing.found.n_problems > 0) {
         status = fail_with_problems(&pairing, error);

@@ -46,9 +46,11 @@ static enum llavamed_status warn_of_lossy_base(enum dtype base, enum dtype delta
     }
     struct buffer text;
     buffer_init(&text, WARNING_BYTES_MAX);
-    buffer_printf(&text,
-                  "the base is in bfloat16, a lossy copy of weights released in float16: the result will not be the "
-                  "released model");
+    buffer_append_text(&text, plan->operation == PLAN_MAKE_DELTA
+                                  ? "the base is in bfloat16, perhaps a lossy copy of weights released in float16: the "
+                                    "delta will fit this copy, not the released weights"
+                                  : "the base is in bfloat16, a lossy copy of weights released in float16: the result "
+                                    "will not be the released model");
     return keep_warning(plan, &text, error);
 }
 
@@ -62,9 +64,10 @@ static enum llavamed_status warn_of_wide_result(enum dtype base, enum dtype delt
     struct buffer text;
     buffer_init(&text, WARNING_BYTES_MAX);
     buffer_printf(&text,
-                  "the result's %s is wider than base (%s) and delta (%s): larger files, and not the bits that the "
+                  "the result's %s is wider than base (%s) and %s (%s): larger files, and not the bits that the "
                   "reference gives",
-                  dtype_torch_name(plan->model_dtype), dtype_torch_name(base), dtype_torch_name(delta));
+                  dtype_torch_name(plan->model_dtype), dtype_torch_name(base), plan_other_name(plan->operation),
+                  dtype_torch_name(delta));
     return keep_warning(plan, &text, error);
 }
 

@@ -23,6 +23,10 @@ void llavamed_result_free(struct llavamed_result *result)
         free(result->digests[i].name);
     }
     result_free_reports(result);
+    for (size_t i = 0; i < result->n_lossy_tensors; i++) {
+        free(result->lossy_tensors[i].name);
+    }
+    free(result->lossy_tensors);
     free(result->shards);
     free(result->actions);
     free(result->digests);
@@ -71,7 +75,7 @@ enum llavamed_status result_note_plan(struct llavamed_result *result, const stru
     }
     for (int action = 0; action < PLAN_ACTION_COUNT; action++) {
         if (rows[action].n_tensors > 0) {
-            rows[action].action = plan_action_name((enum plan_action)action);
+            rows[action].action = plan_action_name(plan->operation, (enum plan_action)action);
             result->actions[result->n_actions++] = rows[action];
         }
     }
@@ -82,6 +86,32 @@ enum llavamed_status result_note_plan(struct llavamed_result *result, const stru
     result->n_tensors = plan->n_tensors;
     result->planned_read_bytes = plan->base_read_bytes + plan->delta_read_bytes;
     result->planned_write_bytes = plan->file_bytes;
+    return LLAVAMED_OK;
+}
+
+enum llavamed_status result_note_lossy(struct llavamed_result *result, const struct plan *plan,
+                                       const struct pipeline_outcome *outcome, struct llavamed_error *error)
+{
+    result->lossy_tensors = calloc(plan->n_tensors + 1, sizeof *result->lossy_tensors);
+    if (result->lossy_tensors == NULL) {
+        return llavamed_fail_memory(error, plan->n_tensors * sizeof *result->lossy_tensors, "the list of tensors");
+    }
+    for (size_t i = 0; i < plan->n_tensors; i++) {
+        const struct tensor *out = &plan->tensors[i].out;
+        const struct pipeline_tensor *found = &outcome->tensors[i];
+        if (found->counts.n_lossy == 0) {
+            continue;
+        }
+        struct llavamed_lossy_report *report = &result->lossy_tensors[result->n_lossy_tensors];
+        report->name = strdup(out->name);
+        if (report->name == NULL) {
+            return llavamed_fail_memory(error, strlen(out->name), "a tensor's name");
+        }
+        result->n_lossy_tensors++;
+        report->dtype = dtype_name(out->dtype);
+        report->n_lossy = found->counts.n_lossy;
+        report->n_elems = out->n_elems;
+    }
     return LLAVAMED_OK;
 }
 
@@ -119,6 +149,8 @@ enum llavamed_status result_note_outcome(struct llavamed_result *result, const s
         result->n_nan += counts->n_nan;
         result->n_infinite += counts->n_infinite;
         result->n_rounded += counts->n_rounded;
+        result->n_lossy += counts->n_lossy;
+        result->n_added += outcome->tensors[i].n_added;
     }
     result->written_bytes = outcome->written_bytes;
     result->reused_bytes = outcome->reused_bytes;

@@ -28,6 +28,11 @@ enum llavamed_status result_note_input(struct llavamed_result *result, const cha
                                        struct llavamed_error *error) LLAVAMED_CHECK;
 void result_free_reports(struct llavamed_result *result); /* both lists */
 
+/* The tensors of a delta that have lossy elements, in the plan's order. NO_MEMORY, as above. */
+enum llavamed_status result_note_lossy(struct llavamed_result *result, const struct plan *plan,
+                                       const struct pipeline_outcome *outcome,
+                                       struct llavamed_error *error) LLAVAMED_CHECK;
+
 /* Adds a copy of `text` to the warnings. NO_MEMORY. */
 enum llavamed_status result_add_warning(struct llavamed_result *result, const char *text, struct llavamed_error *error)
     LLAVAMED_CHECK;

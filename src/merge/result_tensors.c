@@ -31,7 +31,7 @@ enum llavamed_status result_note_tensors(struct llavamed_result *result, const s
         struct llavamed_tensor_report *report = &result->tensors[i];
         *report = (struct llavamed_tensor_report){
             .name = strdup(tensor->out.name),
-            .action = plan_action_name(tensor->action),
+            .action = plan_action_name(plan->operation, tensor->action),
             .dtype = dtype_name(tensor->out.dtype),
             .rank = tensor->out.rank,
             .n_bytes = tensor->out.n_bytes,

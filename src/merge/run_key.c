@@ -11,7 +11,7 @@
 #include "core/bytes.h"
 
 /* Goes up with every change of what is hashed here, or of what a journal's entry means. */
-#define RUN_KEY_VERSION 1
+#define RUN_KEY_VERSION 2
 
 /* Far more than any params.json has. */
 #define PARAMS_BYTES_MAX 1048576
@@ -54,6 +54,7 @@ static void feed_tool(struct feed *feed, const char *version)
 
 static void feed_options(struct feed *feed, const struct plan_options *options)
 {
+    feed_number(feed, (uint64_t)options->operation);
     feed_number(feed, (uint64_t)options->format);
     feed_number(feed, (uint64_t)options->dtype);
     feed_number(feed, (uint64_t)options->inv_freq);
@@ -115,7 +116,7 @@ static void feed_plan(struct feed *feed, const struct plan *plan)
     feed_number(feed, plan->n_tensors);
     for (size_t i = 0; i < plan->n_tensors; i++) {
         feed_tensor(feed, &plan->tensors[i].out);
-        feed_text(feed, plan_action_name(plan->tensors[i].action));
+        feed_text(feed, plan_action_name(plan->operation, plan->tensors[i].action));
     }
     feed_number(feed, plan->n_shards);
     for (size_t i = 0; i < plan->n_shards; i++) {

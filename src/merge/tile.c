@@ -5,7 +5,8 @@
  *
  *     delta file -> out;  base file -> scratch;  out = scratch + out
  *
- * What a stream brought is added from where it is.
+ * What a stream brought is added from where it is. Where a delta is made the same is done with a target, from which the
+ * base is subtracted.
  */
 #include "merge/tile.h"
 
@@ -199,7 +200,16 @@ static void note_size(const struct operation *op, const void *base, const void *
     }
 }
 
-/* out = base + delta over a run. */
+/* out = base + delta, or target - base. */
+static void combine(const struct operation *op, enum kernel_type type, const void *base, const void *delta,
+                    uint64_t n_elems, void *out)
+{
+    const struct kernel_set *kernels = op->job->kernels;
+    bool subtracts = op->job->plan->operation == PLAN_MAKE_DELTA;
+    (subtracts ? kernels->subtract : kernels->add)[type](out, base, delta, (size_t)n_elems, &op->tally->counts);
+}
+
+/* That over a run. */
 static enum llavamed_status add_base(const struct operation *op, const struct tile_run *run,
                                      struct llavamed_error *error)
 {
@@ -210,7 +220,7 @@ static enum llavamed_status add_base(const struct operation *op, const struct ti
     enum llavamed_status status = fetch(op, op->job->base, &elems, run->base, room, &base, error);
     if (status == LLAVAMED_OK) {
         note_size(op, base, run->delta, run->n_elems);
-        op->job->kernels->add[op->type](run->out, base, run->delta, (size_t)run->n_elems, &op->tally->counts);
+        combine(op, op->type, base, run->delta, run->n_elems, run->out);
         op->tally->n_added += run->n_elems;
     }
     return status;
@@ -325,7 +335,7 @@ static enum llavamed_status compute_inv_freq(const struct operation *op, const s
         round_through_model(op, kernel_type_known(op->base->dtype), raw, base_values, n);
     }
     note_size(op, base_values, out, n);
-    op->job->kernels->add[KERNEL_F32](out, base_values, out, (size_t)n, &op->tally->counts);
+    combine(op, KERNEL_F32, base_values, out, n, out);
     return LLAVAMED_OK;
 }
 

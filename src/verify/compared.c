@@ -70,8 +70,8 @@ static enum llavamed_status choose_options(struct compared *compared, struct lla
     const struct llavamed_verify_settings *settings = compared->settings;
     const struct recorded_output *manifest = compared->manifest;
     if (settings->has_dtype && manifest->has_dtype && settings->dtype != manifest->dtype) {
-        return fail_contradiction("dtype", manifest_dtype_option(settings->dtype),
-                                  manifest_dtype_option(manifest->dtype), error);
+        return fail_contradiction("dtype", manifest_dtype_option(PLAN_MERGE, settings->dtype),
+                                  manifest_dtype_option(PLAN_MERGE, manifest->dtype), error);
     }
     if (settings->has_inv_freq && manifest->has_inv_freq && settings->inv_freq != manifest->inv_freq) {
         return fail_contradiction("inv-freq", manifest_inv_freq_option(settings->inv_freq),
@@ -100,6 +100,16 @@ static void set_up(struct compared *compared)
         .context = compared, .progress = tell_progress, .warning = keep_warning, .note = tell_note};
 }
 
+/* Which weights it takes, where there are several, and what else there is to say of it. */
+static void tell_remarks(struct compared *compared)
+{
+    const struct source_remark *remarks;
+    size_t n_remarks = source_remarks(compared->held, &remarks);
+    for (size_t i = 0; i < n_remarks; i++) {
+        (remarks[i].is_warning ? keep_warning : tell_note)(compared, remarks[i].text);
+    }
+}
+
 /* The directory. Each byte's checksums are those of its own records, and checked there. */
 static enum llavamed_status open_held(struct compared *compared, struct llavamed_error *error)
 {
@@ -107,6 +117,7 @@ static enum llavamed_status open_held(struct compared *compared, struct llavamed
     const struct source_options options = {.role = "directory", .stop_signal = compared->settings->stop_signal};
     struct llavamed_error failure = {0};
     if (source_open(dir, &options, &compared->held, &failure) == LLAVAMED_OK) {
+        tell_remarks(compared);
         return LLAVAMED_OK;
     }
     if (llavamed_exit_status(&failure) > 3) { /* not that of what is in it */

@@ -304,7 +304,9 @@ static enum llavamed_status read_options(const struct manifest_reader *reader, c
     const char *dtype = options == NULL ? NULL : text_member(options, "dtype");
     const char *inv_freq = options == NULL ? NULL : text_member(options, "inv_freq");
     for (int i = LLAVAMED_RESULT_DTYPE_DELTA; dtype != NULL && i <= LLAVAMED_RESULT_DTYPE_FLOAT32; i++) {
-        if (strcmp(dtype, manifest_dtype_option((enum llavamed_result_dtype)i)) == 0) {
+        /* Of a merge, or of the making of a delta. */
+        if (strcmp(dtype, manifest_dtype_option(PLAN_MERGE, (enum llavamed_result_dtype)i)) == 0 ||
+            strcmp(dtype, manifest_dtype_option(PLAN_MAKE_DELTA, (enum llavamed_result_dtype)i)) == 0) {
             made->dtype = (enum llavamed_result_dtype)i;
             made->has_dtype = true;
         }

@@ -138,7 +138,7 @@ static void check_signs(const char *path, const char *name)
 {
     struct source_small_file file = {.name = strdup(name), .path = strdup(path)};
     struct tensor_set none = {0};
-    struct base_signs_side side = {"base", &file, 1, &none};
+    struct base_signs_side side = {"base", &file, 1, &none, NULL};
     struct warnings warnings = {0};
     struct warnings notes = {0};
     struct llavamed_error error = {0};

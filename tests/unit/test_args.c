@@ -2,6 +2,7 @@
 /* The front end is not in the library: its files are compiled into the test. */
 #include "cli/apply_args.c"
 #include "cli/apply_options.c"
+#include "cli/merge_choices.c"
 #include "cli/messages.c"
 #include "cli/option_choices.c"
 #include "cli/option_values.c"

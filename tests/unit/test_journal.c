@@ -29,9 +29,9 @@ static const struct journal_note last_note[] = {{1, 1, UINT64_MAX, UINT64_MAX - 
 
 /* What make_journal_data.py wrote, in that order. */
 static const struct journal_entry small[SMALL_ENTRIES] = {
-    {1, 0, 1000, {0x01020304, {1, 2, 3, 4}, 5, 6, 0}, 2, two_notes, false},
-    {0, 512, 512, {0xffffffff, {0, 0, 0, 0}, 0, 0, 0}, 0, NULL, false},
-    {1, 1000, 24, {0, {24, 0, 24, 0}, 24, 48, 0}, 1, last_note, false},
+    {1, 0, 1000, {0x01020304, {1, 2, 3, 4, 7}, 5, 6, 0}, 2, two_notes, false},
+    {0, 512, 512, {0xffffffff, {0, 0, 0, 0, 0}, 0, 0, 0}, 0, NULL, false},
+    {1, 1000, 24, {0, {24, 0, 24, 0, 24}, 24, 48, 0}, 1, last_note, false},
 };
 
 static void fill_key(void)
@@ -346,9 +346,10 @@ static void impossible_numbers_are_refused(void)
         {56, 1000, 1001},
         {64, 1000, 1001},
         {72, 2000, 2001},
-        {80, 1, 2},
-        {80, 0, 7},
-        {96, UINT64_MAX - 2000, UINT64_MAX - 1999},
+        {80, 1000, 1001},
+        {88, 1, 2},
+        {88, 0, 7},
+        {104, UINT64_MAX - 2000, UINT64_MAX - 1999},
     };
     struct journal_entry entry = small[0];
     entry.first_elem = 24;

@@ -76,7 +76,7 @@ static void expect_action(const struct pair *pair, const char *name, enum plan_a
 {
     const struct plan_tensor *tensor = find(pair, name);
     if (EXPECT(tensor != NULL)) {
-        EXPECT_TEXT(plan_action_name(tensor->action), plan_action_name(action));
+        EXPECT_TEXT(plan_action_name(PLAN_MERGE, tensor->action), plan_action_name(PLAN_MERGE, action));
         EXPECT_TEXT(dtype_name(tensor->out.dtype), dtype_name(dtype));
     }
 }

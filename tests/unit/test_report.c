@@ -2,6 +2,7 @@
 /* The front end is not in the library: its files are compiled into the test. */
 #include "cli/json_emit.c"
 #include "cli/json_error.c"
+#include "cli/lossy_report.c"
 #include "cli/messages.c"
 #include "cli/plan_table.c"
 #include "cli/report.c"
@@ -182,7 +183,7 @@ static const char json_wanted[] =
 static void json_of_a_success(void)
 {
     const struct llavamed_error error = {0};
-    const struct report report = {&full_settings, &full_result, &error, 300000000};
+    const struct report report = {&full_settings, &full_result, &error, 300000000, false};
     FILE *stream = start();
     report_print_json(stream, &report);
     finish(stream);
@@ -200,7 +201,7 @@ static void json_of_a_failure(void)
     for (error.n_problems = 0; error.n_problems < 3; error.n_problems++) {
         cli_format(error.problems[error.n_problems], LLAVAMED_PROBLEM_BYTES, "p%zu", error.n_problems);
     }
-    const struct report report = {&settings, &result, &error, 0};
+    const struct report report = {&settings, &result, &error, 0, false};
     FILE *stream = start();
     report_print_json(stream, &report);
     finish(stream);
@@ -268,7 +269,7 @@ static void messages_are_safe_lines(void)
 static void summary(void)
 {
     const struct llavamed_error error = {0};
-    const struct report report = {&full_settings, &full_result, &error, 300000000};
+    const struct report report = {&full_settings, &full_result, &error, 300000000, false};
     FILE *stream = start();
     report_print_summary(stream, &report, false);
     finish(stream);
@@ -284,7 +285,7 @@ static void summary(void)
     plain.n_nan = 0;
     plain.n_infinite = 0;
     plain.n_shards = 1;
-    const struct report second = {&settings, &plain, &error, 300000000};
+    const struct report second = {&settings, &plain, &error, 300000000, false};
     stream = start();
     report_print_summary(stream, &second, true);
     finish(stream);
@@ -333,7 +334,7 @@ static void json_of_what_is_not_seen(void)
     const struct llavamed_result result = {0};
     struct llavamed_error error;
     (void)cli_fail(&error, LLAVAMED_STATUS_USAGE, "m");
-    const struct report report = {&settings, &result, &error, 0};
+    const struct report report = {&settings, &result, &error, 0, false};
     FILE *stream = start();
     report_print_json(stream, &report);
     finish(stream);

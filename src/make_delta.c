@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* llavamed-make-delta: DELTA = TARGET - BASE. Arguments in, one library call, a report out. */
+#include <string.h>
+
+#include "cli/display.h"
+#include "cli/lossy_report.h"
+#include "cli/make_delta_args.h"
+#include "cli/make_delta_options.h"
+#include "cli/messages.h"
+#include "cli/plan_table.h"
+#include "cli/program.h"
+#include "cli/report.h"
+#include "cli/version.h"
+
+const char program_name[] = "llavamed-make-delta";
+
+/* Everything that is printed once the run has ended, well or not. */
+static int report_run(const struct make_delta_args *args, const struct report *report)
+{
+    int exit_status = llavamed_exit_status(report->error);
+    bool dry_run = args->settings.dry_run;
+    bool prints_plan = dry_run && !args->quiet && !args->json && report->result->n_shards > 0;
+    if (prints_plan) {
+        plan_table_print(stdout, &args->settings, report->result);
+        (void)fflush(stdout);
+    }
+    if (exit_status != 0) {
+        messages_error(stderr, report->error);
+    } else if (!args->quiet && !dry_run) {
+        lossy_report_print(stderr, report->result, args->verbose);
+        report_print_summary(stderr, report, args->verbose);
+        messages_research_notice(stderr);
+    }
+    if (args->json) {
+        report_print_json(stdout, report);
+    }
+    return prints_plan || args->json ? program_finish_stdout(exit_status) : exit_status;
+}
+
+static int run(const struct make_delta_args *args)
+{
+    struct display display;
+    display_init(&display, args->progress, args->quiet, args->verbose);
+    const struct llavamed_observer observer = display_observer(&display);
+    struct llavamed_settings settings = args->settings;
+    settings.stop_signal = program_catch_signals();
+    struct llavamed_result result = {0};
+    struct llavamed_error error = {0};
+    if (llavamed_make_delta(&settings, &observer, &result, &error) == LLAVAMED_OK) {
+        memset(&error, 0, sizeof error);
+    }
+    display_clear(&display);
+    const struct report report = {&settings, &result, &error, program_peak_rss_bytes(), true};
+    int exit_status = report_run(args, &report);
+    llavamed_result_free(&result);
+    return exit_status;
+}
+
+/* The arguments were not understood. */
+static int refuse(const struct make_delta_args *args, const struct llavamed_error *error)
+{
+    const struct llavamed_result result = {0};
+    messages_error(stderr, error);
+    if (!args->json) {
+        return llavamed_exit_status(error);
+    }
+    const struct report report = {&args->settings, &result, error, program_peak_rss_bytes(), true};
+    report_print_json(stdout, &report);
+    return program_finish_stdout(llavamed_exit_status(error));
+}
+
+int main(int argc, char *argv[])
+{
+    if (!program_occupy_descriptors()) {
+        return 6;
+    }
+    struct make_delta_args args;
+    struct llavamed_error error = {0};
+    if (make_delta_args_parse(argc, argv, &args, &error) != LLAVAMED_OK) {
+        return refuse(&args, &error);
+    }
+    switch (args.action) {
+    case OPTIONS_HELP:
+        options_print_help(&make_delta_options, stdout);
+        return program_finish_stdout(0);
+    case OPTIONS_VERSION:
+        version_print(stdout);
+        return program_finish_stdout(0);
+    case OPTIONS_RUN:
+        break;
+    }
+    return run(&args);
+}
