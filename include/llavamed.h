@@ -361,8 +361,8 @@ enum llavamed_status llavamed_merge(const struct llavamed_settings *settings, co
  * each side rounded through the dtype of the model.
  *
  * A difference that had to be rounded may not give the target back. In the same pass each is added to the base again,
- * by the arithmetic of llavamed_merge(), and counted as lossy when that has other bits than the target, converted to the
- * dtype of the result, has: result->n_lossy, result->lossy_tensors, and in the manifest.
+ * by the arithmetic of llavamed_merge(), and counted as lossy when that has other bits than the target (as converted to
+ * the dtype of the result) has: result->n_lossy, result->lossy_tensors, and in the manifest.
  *
  * Of the settings, `allow_unknown_base` is not looked at: any difference is a delta, so there is nothing to judge by
  * content. Everything else, and every failure, is as with llavamed_merge(), with the target in place of the delta.

@@ -55,6 +55,7 @@ exec tests/run_check.sh -j "${INTEROP_JOBS:-$(nproc)}" \
     "inspect-tensors=$build/venv/bin/python tests/interop/inspect_tensors.py --program $build/llavamed-inspect" \
     "merge-digests=$build/venv/bin/python tests/interop/merge_digests.py --program $program" \
     "report=$build/venv/bin/python tests/interop/report.py --programs $build" \
+    "made-deltas=$build/venv/bin/python tests/interop/made_deltas.py --program $program --cases ${INTEROP_CASES:-400}" \
     "hub=$build/venv/bin/python tests/interop/hub_cache.py --program $program" \
     "records=$build/venv/bin/python tests/interop/hub_records.py --program $program" \
     "attacks=$build/venv/bin/python tests/interop/attacks.py --program $program --packages $build/attacks" \

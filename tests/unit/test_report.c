@@ -191,6 +191,41 @@ static void json_of_a_success(void)
     release();
 }
 
+static void lossy_elements(void)
+{
+    static char name[] = "lm_head.weight";
+    static char other_name[] = "b\033ad";
+    struct llavamed_lossy_report tensors[] = {{name, "F16", 7, 4000}, {other_name, "BF16", 3, 3}};
+    const struct llavamed_result none = {.n_added = 12, .n_tensors = 2};
+    struct llavamed_result some = {
+        .n_added = 100000000, .n_lossy = 10, .n_tensors = 5, .lossy_tensors = tensors, .n_lossy_tensors = 2};
+    FILE *stream = start();
+    lossy_report_print(stream, &none, true);
+    lossy_report_print(stream, &some, true);
+    some.n_added = 100;
+    lossy_report_print(stream, &some, false);
+    finish(stream);
+    EXPECT_TEXT(printed, "llavamed-apply: exact: base + delta is the target, bit for bit (12 elements)\n"
+                         "llavamed-apply: note: lm_head.weight: 7 of 4000 elements (0.17 %) do not come back in F16\n"
+                         "llavamed-apply: note: b?ad: 3 of 3 elements (100.00 %) do not come back in BF16\n"
+                         "llavamed-apply: lossy: base + delta has other bits than the target in 10 of 100000000 "
+                         "elements (less than 0.0001 %), in 2 of 5 tensors\n"
+                         "llavamed-apply: lossy: base + delta has other bits than the target in 10 of 100 elements "
+                         "(10.00 %), in 2 of 5 tensors\n");
+    release();
+    const struct llavamed_settings settings = {.base = "b", .target = "t", .out = "o"};
+    const struct llavamed_error error = {0};
+    const struct report report = {&settings, &some, &error, 0, true};
+    stream = start();
+    report_print_json(stream, &report);
+    finish(stream);
+    EXPECT(strstr(printed, "\"base\": \"b\",\n  \"target\": \"t\",\n  \"out\": \"o\",\n") != NULL);
+    EXPECT(strstr(printed, "\"delta\"") == NULL);
+    EXPECT(strstr(printed, "\"lossy\": {\n    \"subtracted\": 100,\n    \"elements\": 10,\n") != NULL);
+    EXPECT(strstr(printed, "\"name\": \"lm_head.weight\",") != NULL && strstr(printed, "\"lossy\": 7,") != NULL);
+    release();
+}
+
 static void json_of_a_failure(void)
 {
     const struct llavamed_result result = {0};
@@ -349,6 +384,7 @@ int main(void)
     CASE(json_of_a_success);
     CASE(json_of_what_is_not_seen);
     CASE(json_of_a_failure);
+    CASE(lossy_elements);
     CASE(messages_of_an_error);
     CASE(messages_are_safe_lines);
     CASE(summary);
