@@ -397,7 +397,7 @@ static void help_fits_and_names_every_option(void)
         n_lines++;
         line += n + (line[n] == '\n');
     }
-    EXPECT(n_lines <= 44);
+    EXPECT(n_lines <= 48);
     for (size_t i = 0; i < apply_options.n_rows; i++) {
         char name[64];
         EXPECT_U64(apply_options.rows[i].id, i);
