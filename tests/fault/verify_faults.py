@@ -7,7 +7,9 @@
 Each fault is tried on a directory that is intact and on one with two damages, for the n-th call of its class, n = 1, 2, ...
 until none came (with --sample, for N of these). Whatever fails, the run ends in time, with a documented exit status, one
 error at most and nothing leaked; a directory that is not intact is never said to be, what is wrong in other files than
-the one that cannot be read is still found and named, and what cannot be read is named. Ends with "N passed, N failed".
+the one that cannot be read is still found and named, and what cannot be read is named. So it is while the directory is
+compared with the merge, and with another checkpoint: then no tensor is said to differ either. A source that is identified
+is never another thing than it is. Ends with "N passed, N failed".
 """
 import argparse
 import errno
@@ -97,6 +99,14 @@ class Bench:
         shutil.copytree(self.whole, self.damaged)
         for name in DAMAGED:
             append(self.damaged / name)
+        inputs = runs.DATA / "cli"
+        self.comparisons = {
+            "merge": ["--base", inputs / "base-bin", "--delta", inputs / "delta", "--max-memory", "1MiB"],
+            "archive": ["--base", inputs / "base", "--delta", runs.DATA / "cli_archives/delta-deflated.zip",
+                        "--max-memory", "1MiB"],
+            "against": ["--against", self.whole, "--max-memory", "1MiB"],
+        }
+        self.command = ["--max-memory", "64KiB"]
 
     def start(self, directory, fault, path=None):
         environment = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "MALLOC_PERTURB_": "165", "LD_PRELOAD": self.options.shim,
@@ -104,7 +114,7 @@ class Bench:
         if path is not None:
             environment["FAULT_PATH"] = path
         (self.scratch / "report").unlink(missing_ok=True)
-        return subprocess.Popen([self.options.program, directory, "--json", "-j2", "--max-memory", "64KiB"], text=True,
+        return subprocess.Popen([self.options.program, *self.command, directory, "--json", "-j2"], text=True,
                                 env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
     def end(self, process):
@@ -153,6 +163,57 @@ def complaints(result, is_damaged, must_survive, lasting):
         if int(result.report.get(kind, 0)) != 0:
             bad.append(f"{kind}: {result.report[kind]}")
     return bad
+
+
+def complaints_of_comparison(result, is_damaged, must_survive, lasting):
+    """The same, where inputs can fail, too: then nothing is proven, and the error says so."""
+    if result.status not in (0, 1, 3, 6):
+        return [f"exit status {result.status}: {result.stderr[-300:]}"]
+    report = json.loads(result.stdout)
+    codes = {finding["code"] for finding in report["findings"]}
+    bad = [f"{code}, which is not so" for code in codes & {"TENSOR_DIFFERS", "TENSOR_EXTRA", "TENSOR_FORM"}]
+    if (": error: " in result.stderr) != (result.status != 0) or report["status"] != result.status:
+        bad.append(f"status {result.status}, in the document {report['status']}, stderr {result.stderr[-300:]}")
+    if must_survive and result.status != (1 if is_damaged else 0):
+        bad.append(f"status {result.status} although nothing is lost: {report['message']}")
+    if result.status == 0 and (is_damaged or not report["compared"]["complete"] or report["compared"]["equal"] != 25):
+        bad.append("called intact, or the same, without being so")
+    if not is_damaged and result.status == 1 and report["code"] == "NOT_INTACT" and lasting is False and not result.where[1]:
+        bad.append(f"findings {report['findings']}")
+    return bad + [f"{kind}: {result.report[kind]}" for kind in ("leaks", "descriptors")
+                  if int(result.report.get(kind, 0)) != 0]
+
+
+def complaints_of_identity(result, must_survive):
+    if result.status not in (1, 3, 4, 6):
+        return [f"exit status {result.status}: {result.stderr[-300:]}"]
+    report = json.loads(result.stdout)
+    bad = [] if report["verdict"] in (None, "unknown") else [f"verdict {report['verdict']}"]
+    if must_survive and result.status != 4:
+        bad.append(f"status {result.status} although nothing is lost: {report['message']}")
+    if (report["verdict"] == "unknown") != (result.status == 4):
+        bad.append(f"status {result.status} with verdict {report['verdict']}")
+    return bad + [f"{kind}: {result.report[kind]}" for kind in ("leaks", "descriptors")
+                  if int(result.report.get(kind, 0)) != 0]
+
+
+def try_comparisons(bench, dice):
+    """A quarter of the calls, as there are many more of them; of another checkpoint and an identified one too."""
+    for mode, command in [*bench.comparisons.items(), ("identify", ["--identify"])]:
+        bench.command = command
+        for class_name, kind, lasting, outcome in FAULTS:
+            directory = dice.choice([bench.whole, bench.damaged])
+            counting = bench.end(bench.start(directory, f"{class_name} 0 {kind} 0"))
+            n_calls = int(counting.report.get("calls", 0))
+            n_tried = min(bench.options.sample or n_calls // 4 + 1, n_calls)
+            for nth in sorted(dice.sample(range(1, n_calls + 1), n_tried)):
+                result = bench.end(bench.start(directory, f"{class_name} {nth} {kind} {int(lasting)}"))
+                if not result.fired and result.status is not None:
+                    continue
+                must_survive = outcome == SURVIVES
+                bad = (complaints_of_identity(result, must_survive) if mode == "identify" else
+                       complaints_of_comparison(result, directory == bench.damaged, must_survive, lasting))
+                bench.note(f"{mode}, {directory.name}: {class_name} {nth} {kind}{' for good' * lasting}", bad)
 
 
 def try_faults(bench, dice):
@@ -207,6 +268,7 @@ def main():
         bench = Bench(options, pathlib.Path(scratch))
         try_changes(bench)
         try_faults(bench, random.Random(options.seed))
+        try_comparisons(bench, random.Random(options.seed))
     runs.write_count("tests/fault/verify_faults.py", bench.passed, bench.failed)
     print(f"{bench.passed} passed, {bench.failed} failed")
     return 0 if bench.failed == 0 and bench.passed > 0 else 1
