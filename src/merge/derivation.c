@@ -145,6 +145,19 @@ static enum llavamed_status plan_copies(struct derivation *derivation, struct ll
     return status == LLAVAMED_OK ? plan_cut_shards(&options, plan, error) : status;
 }
 
+static void tell_remarks(const struct derivation *derivation)
+{
+    const struct llavamed_observer *observer = derivation->observer;
+    const struct source_remark *remarks;
+    size_t n_remarks = source_remarks(derivation->source, &remarks);
+    for (size_t i = 0; observer != NULL && i < n_remarks; i++) {
+        void (*tell)(void *context, const char *text) = remarks[i].is_warning ? observer->warning : observer->note;
+        if (tell != NULL) {
+            tell(observer->context, remarks[i].text);
+        }
+    }
+}
+
 static enum llavamed_status open_copy(struct derivation *derivation, const char *role, struct llavamed_error *error)
 {
     const struct llavamed_settings *settings = derivation->settings;
@@ -156,6 +169,7 @@ static enum llavamed_status open_copy(struct derivation *derivation, const char 
     };
     enum llavamed_status status = source_open(settings->delta, &options, &derivation->source, error);
     if (status == LLAVAMED_OK) {
+        tell_remarks(derivation);
         status = plan_copies(derivation, error);
     }
     if (status == LLAVAMED_OK) {

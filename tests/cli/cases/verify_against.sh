@@ -192,6 +192,16 @@ test_verify_against_other_tensors()
         'r["intact"] is False and r["compared"]["tensors"] == 20 and r["compared"]["equal"] == 20'
 }
 
+# Which weights were compared is told where there are several.
+test_verify_against_tells_the_choice()
+{
+    cp -r "$DATA/base" out
+    cp "$DATA"/base-bin/pytorch_model* out
+    verify out --against "$DATA/base-sharded" -v
+    want_status 0
+    want_stderr 'llavamed-verify: note: out: *safetensors*'
+}
+
 test_verify_against_bad_inputs()
 {
     make_pair
