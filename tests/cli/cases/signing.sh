@@ -35,7 +35,8 @@ want_signed()
     want bash -c "! openssl dgst -$3 -verify '$KEYS/$2' -signature sig pae"
     want python3 -c 'import hashlib, json, os, sys
 top = sys.argv[1]
-files = {n: hashlib.sha256(open(os.path.join(top, n), "rb").read()) for n in sorted(os.listdir(top)) if n != "model.sig"}
+names = [n for n in sorted(os.listdir(top)) if n != "model.sig"]
+files = {n: hashlib.sha256(open(os.path.join(top, n), "rb").read()) for n in names}
 r = json.load(open("payload"))
 assert r["predicate"]["resources"] == [
     {"algorithm": "sha256", "digest": h.hexdigest(), "name": n} for n, h in files.items()]
@@ -136,7 +137,8 @@ test_signing_keys_in_other_spellings()
 test_signing_wrong_keys()
 {
     local one option
-    for one in 'encrypted.pem:the key is encrypted*' 'encrypted-old.pem:the key is encrypted*' 'rsa.pem:*[(]got RSA, *' \
+    for one in 'encrypted.pem:the key is encrypted*' 'encrypted-old.pem:the key is encrypted*' \
+        'rsa.pem:*[(]got RSA, *' \
         'ed25519.pem:*[(]got ED25519, *' 'secp256k1.pem:*[(]got EC on secp256k1, *' 'p256.der:no private key in PEM' \
         'p256.pub:a public key (want the private one)' 'two-halves.pem:*of two keys' 'flat/empty:no private key*' \
         'none.pem:*No such file or directory' 'flat:not a regular file*'; do
@@ -266,12 +268,12 @@ test_signing_tampered_bundles()
 {
     sign_pair p256.pem
     cp out/model.sig good
-    local one
+    local one sig='e["signatures"][0]["sig"]'
     for one in 'p["subject"][0]["name"] = "other"|*the signature is not this key*over the payload*' \
         'p["predicate"]["resources"].pop()|*the signature is not this key*' \
         'p["predicate"]["resources"][0]["digest"] = "0" * 64|*the signature is not this key*' \
         'p["predicate"]["serialization"]["ignore_paths"].append("README.md")|*the signature is not this key*' \
-        'e["signatures"][0]["sig"] = base64.b64encode(base64.b64decode(e["signatures"][0]["sig"])[:-1] + b"x").decode()|*not this key*' \
+        "$sig = base64.b64encode(base64.b64decode($sig)[:-1] + b'x').decode()|*not this key*" \
         'e["signatures"][0]["sig"] = ""|*the signature is not this key*' \
         'e["signatures"] = []|*no signature in it' \
         'e["payloadType"] = "text/plain"|*a signature over something else [(]got text/plain, want *' \
