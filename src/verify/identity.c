@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "verify/identity.h"
 
+#include <assert.h>
 #include <string.h>
 
 struct judging {
@@ -189,6 +190,7 @@ void identity_judge(const struct identity_file *files, size_t n_files, bool is_s
         return;
     }
     const struct known_file *form = find_form(&judging, release);
+    assert(form != NULL); /* the file that the release is from has one */
     identity->release = release;
     size_t n_foreign = tell_foreign(&judging, form);
     bool is_complete = identity->n_found == identity->n_wanted;

@@ -39,6 +39,7 @@ tests/lint/files.sh c | grep '^src/.*\.c$' | grep -Ev '^src/kernel/(x86|arm)/' |
     src/merge/documents.c | src/merge/merge_resume.c | src/merge/pipeline.c | src/merge/plan_shard.c | \
         src/merge/result.c | src/core/warnings.c) flags=-Wno-analyzer-malloc-leak ;;
     src/verify/file_table.c | src/verify/read_files.c | src/verify/sums_list.c) flags=-Wno-analyzer-malloc-leak ;;
+    src/source/source_listing.c | src/verify/identify.c) flags=-Wno-analyzer-malloc-leak ;;
     *_pclmul.c) flags=-mpclmul ;;
     esac
     [ "$1" = src/core/error.c ] || flags="$flags -include tests/lint/analyzer.h"
