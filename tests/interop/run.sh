@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# run.sh: the programs against the real libraries, in two virtual environments below $BUILD, made when they are not
+# run.sh: the programs against the real libraries, in virtual environments below $BUILD, made when they are not
 # there: venv (today's torch, safetensors, huggingface_hub, transformers) and venv-reference (Debian's torch 1.13 with
 # transformers 4.28.1, what LLaVA's own script ran on). What is missing is a failure.
 # INTEROP_LARGE=1 also merges above 4 GiB and 65,600 records (the writer's tests always write files of those sizes).
@@ -33,6 +33,8 @@ environment venv "${PYTHON:-python3}" tests/interop/requirements.txt || exit 1
 # Debian's own python3 is the one that sees Debian's torch.
 environment venv-reference /usr/bin/python3 tests/interop/requirements-reference.txt --system-site-packages || exit 1
 
+environment venv-signing "${PYTHON:-python3}" tests/interop/requirements-signing.txt || exit 1
+
 # Each is one process of Python on one core, or nearly: the longest first, two at a time on two cores.
 exec tests/run_check.sh -j "${INTEROP_JOBS:-$(nproc)}" \
     "torch-output=$build/venv-reference/bin/python tests/interop/torch_output.py --program $program \
@@ -56,6 +58,8 @@ exec tests/run_check.sh -j "${INTEROP_JOBS:-$(nproc)}" \
     "merge-digests=$build/venv/bin/python tests/interop/merge_digests.py --program $program" \
     "report=$build/venv/bin/python tests/interop/report.py --programs $build" \
     "made-deltas=$build/venv/bin/python tests/interop/made_deltas.py --program $program --cases ${INTEROP_CASES:-400}" \
+    "signing=$build/venv-signing/bin/python tests/interop/signing.py --program $program \
+        --verify $build/llavamed-verify" \
     "hub=$build/venv/bin/python tests/interop/hub_cache.py --program $program" \
     "records=$build/venv/bin/python tests/interop/hub_records.py --program $program" \
     "attacks=$build/venv/bin/python tests/interop/attacks.py --program $program --packages $build/attacks" \

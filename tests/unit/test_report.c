@@ -76,6 +76,7 @@ static struct llavamed_result full_result = {
     .n_digests = 2,
     .model_sha256 = "56ef",
     .manifest_sha256 = manifest_sha256,
+    .signing_key_sha256 = "aa11",
     .started_over = started_over,
     .warnings = warnings,
     .n_warnings = 1,
@@ -145,7 +146,7 @@ static const char json_wanted[] =
     "    ],\n"
     "    \"model_sha256\": \"56ef\",\n"
     "    \"manifest_sha256\": \"00ff\",\n"
-    "    \"signing_key_sha256\": null,\n"
+    "    \"signing_key_sha256\": \"aa11\",\n"
     "    \"signed_sha256\": null\n"
     "  },\n"
     "  \"timings\": {\n"

@@ -35,7 +35,7 @@ want_signed()
     want bash -c "! openssl dgst -$3 -verify '$KEYS/$2' -signature sig pae"
     want python3 -c 'import hashlib, json, os, sys
 top = sys.argv[1]
-names = [n for n in sorted(os.listdir(top)) if n != "model.sig"]
+names = sorted(n for n in os.listdir(top) if n != "model.sig")
 files = {n: hashlib.sha256(open(os.path.join(top, n), "rb").read()) for n in names}
 r = json.load(open("payload"))
 assert r["predicate"]["resources"] == [
@@ -268,12 +268,12 @@ test_signing_tampered_bundles()
 {
     sign_pair p256.pem
     cp out/model.sig good
-    local one sig='e["signatures"][0]["sig"]'
+    local one
     for one in 'p["subject"][0]["name"] = "other"|*the signature is not this key*over the payload*' \
         'p["predicate"]["resources"].pop()|*the signature is not this key*' \
         'p["predicate"]["resources"][0]["digest"] = "0" * 64|*the signature is not this key*' \
         'p["predicate"]["serialization"]["ignore_paths"].append("README.md")|*the signature is not this key*' \
-        "$sig = base64.b64encode(base64.b64decode($sig)[:-1] + b'x').decode()|*not this key*" \
+        's = e["signatures"][0]; s["sig"] = base64.b64encode(base64.b64decode(s["sig"])[:-1]).decode()|*not this key*' \
         'e["signatures"][0]["sig"] = ""|*the signature is not this key*' \
         'e["signatures"] = []|*no signature in it' \
         'e["payloadType"] = "text/plain"|*a signature over something else [(]got text/plain, want *' \
