@@ -195,6 +195,7 @@ struct llavamed_settings {
     uint64_t max_memory_bytes;         /* all buffers together; default 256 MiB */
     unsigned n_threads;                /* workers; 0 (default): one per usable core */
     bool allow_unknown_base;           /* PAIR_WRONG_BASE and PAIR_FULL_DELTA become warnings */
+    bool exact;                        /* of llavamed_make_delta() alone: a delta from which every bit comes back */
     bool no_resume;                    /* start over where an interrupted run could be continued */
     bool force;                        /* replace an OUT that this library wrote, or that is empty */
     bool digests;                      /* also the digests of docs/digests.md, of the result: a second hash of each
@@ -363,6 +364,11 @@ enum llavamed_status llavamed_merge(const struct llavamed_settings *settings, co
  * A difference that had to be rounded may not give the target back. In the same pass each is added to the base again,
  * by the arithmetic of llavamed_merge(), and counted as lossy when that has other bits than the target (as converted to
  * the dtype of the result) has: result->n_lossy, result->lossy_tensors, and in the manifest.
+ *
+ * With settings->exact the delta holds differences of the numbers' bits instead, as integers: see
+ * docs/llavamed-make-delta.md. llavamed_merge() takes it as what it is, and the target comes out of it, in its own
+ * dtypes, bit for bit, which is verified as it is made. NOT_SUPPORTED_YET with LLAVAMED_FORMAT_TORCH, USAGE with a
+ * dtype.
  *
  * Of the settings, `allow_unknown_base` is not looked at: any difference is a delta, so there is nothing to judge by
  * content. Everything else, and every failure, is as with llavamed_merge(), with the target in place of the delta.

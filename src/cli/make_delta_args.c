@@ -11,6 +11,8 @@
 static bool *flag_of(struct make_delta_args *args, int id)
 {
     switch (id) {
+    case MAKE_DELTA_OPTION_EXACT:
+        return &args->settings.exact;
     case MAKE_DELTA_OPTION_FORCE:
         return &args->settings.force;
     case MAKE_DELTA_OPTION_NO_RESUME:

@@ -168,6 +168,11 @@ static enum llavamed_status read_entries(const char *path, const struct json_val
                      ? read_metadata(path, member, header, error)
                      : read_entry(path, member, set, &(*entries)[set->n_tensors], error);
     }
+    bool is_exact_delta =
+        header->metadata_format != NULL && strcmp(header->metadata_format, SAFETENSORS_FORMAT_EXACT_DELTA) == 0;
+    for (size_t i = 0; status == LLAVAMED_OK && i < set->n_tensors; i++) {
+        set->tensors[i].in_exact_delta = is_exact_delta;
+    }
     return status;
 }
 
@@ -377,7 +382,9 @@ static enum llavamed_status build_head(const struct layout_row *rows, size_t n_r
 {
     static const char no_length_yet[SAFETENSORS_PREFIX_BYTES];
     buffer_append(head, no_length_yet, sizeof no_length_yet);
-    buffer_append_text(head, "{\"" METADATA_KEY "\":{\"format\":\"pt\"}");
+    bool is_exact_delta = n_rows > 0 && rows[0].tensor->in_exact_delta;
+    buffer_printf(head, "{\"" METADATA_KEY "\":{\"format\":\"%s\"}",
+                  is_exact_delta ? SAFETENSORS_FORMAT_EXACT_DELTA : "pt");
     enum llavamed_status status = append_entries(rows, n_rows, head, data_offsets, error);
     if (status != LLAVAMED_OK) {
         return status;

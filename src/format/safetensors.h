@@ -25,6 +25,12 @@
 #define SAFETENSORS_HEADER_BYTES_MAX 100000000
 #define SAFETENSORS_PREFIX_BYTES 8
 
+/*
+ * "__metadata__"."format" of a file whose integers are differences of bits: its tensors are in_exact_delta. No library
+ * of the world knows it, and those that look at it (transformers) refuse such a file, which they could only misread.
+ */
+#define SAFETENSORS_FORMAT_EXACT_DELTA "llavamed-exact-delta"
+
 struct safetensors_header {
     struct tensor_set set;  /* sorted by data offset, then (zero bytes) by name; not sealed: the caller does */
     uint64_t *data_offsets; /* owned, one per tensor of the set: from the start of the data */
@@ -58,7 +64,7 @@ struct safetensors_layout {
     uint64_t *file_offsets; /* owned: file offset of the i-th tensor in file order */
     size_t n_tensors;
     char *head; /* owned: the 8-byte length and the padded header, byte for byte what the library writes
-                   for metadata {"format":"pt"} */
+                   for metadata {"format":"pt"}, or SAFETENSORS_FORMAT_EXACT_DELTA where a tensor says so */
     size_t head_bytes;
     uint64_t file_bytes;
 };

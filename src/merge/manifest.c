@@ -131,10 +131,11 @@ static void append_head(struct buffer *out, const struct plan *plan, const struc
                   "{\n  \"format\": \"" MANIFEST_FORMAT "\",\n  \"version\": %d,\n"
                   "  \"tool\": {\"name\": \"llavamed-%s\", \"version\": \"" LLAVAMED_VERSION "\"},\n"
                   "  \"options\": {\"format\": %s, \"dtype\": \"%s\", \"inv_freq\": \"%s\", "
-                  "\"max_shard_size\": %llu},\n  \"inputs\": {\n",
+                  "\"max_shard_size\": %llu%s},\n  \"inputs\": {\n",
                   MANIFEST_VERSION, makes_delta ? "make-delta" : "apply", format_options[job->options.format],
                   manifest_dtype_option(plan->operation, job->options.dtype),
-                  manifest_inv_freq_option(job->options.inv_freq), (unsigned long long)job->options.max_shard_bytes);
+                  manifest_inv_freq_option(job->options.inv_freq), (unsigned long long)job->options.max_shard_bytes,
+                  job->options.exact ? ", \"exact\": true" : "");
     append_input(out, "base", &job->base);
     buffer_append_text(out, ",\n");
     append_input(out, plan_other_name(plan->operation), &job->delta);
@@ -191,6 +192,7 @@ static void append_tensor(struct buffer *out, const struct plan *plan, size_t in
                   plan_action_name(plan->operation, tensor->action), dtype_name(tensor->out.dtype),
                   tensor_shape_text(&tensor->out, shape));
     json_append_ascii(out, plan->shards[tensor->shard].name);
+    buffer_append_text(out, tensor->by_bits ? ", \"by\": \"bits\"" : "");
     buffer_printf(out, ", \"crc32\": \"%08x\"", (unsigned)found->crc32);
     if (outcome->tensor_sha256 != NULL) {
         buffer_printf(out, ", \"sha256\": \"%s\"", outcome->tensor_sha256[index]);

@@ -36,6 +36,16 @@ static enum llavamed_status check_settings(const struct merge_run *run, struct l
     if (missing != NULL) {
         return llavamed_fail(error, LLAVAMED_STATUS_USAGE, "no %s is given", missing);
     }
+    if (settings->exact && settings->format == LLAVAMED_FORMAT_TORCH) {
+        (void)llavamed_fail(error, LLAVAMED_STATUS_NOT_SUPPORTED_YET, "an exact delta in torch files is not there yet");
+        llavamed_hint(error, "--exact goes with --format safetensors");
+        return LLAVAMED_STATUS_NOT_SUPPORTED_YET;
+    }
+    if (settings->exact && settings->dtype != LLAVAMED_RESULT_DTYPE_DELTA) {
+        (void)llavamed_fail(error, LLAVAMED_STATUS_USAGE, "an exact delta has the dtypes of its target");
+        llavamed_hint(error, "--exact goes without --dtype");
+        return LLAVAMED_STATUS_USAGE;
+    }
     if (settings->torch_profile != LLAVAMED_TORCH_PROFILE_DEFAULT && settings->format != LLAVAMED_FORMAT_TORCH) {
         (void)llavamed_fail(error, LLAVAMED_STATUS_USAGE, "a torch profile is given, but the shards are safetensors");
         llavamed_hint(error, "--torch-profile goes with --format torch");
@@ -295,6 +305,7 @@ struct plan_options merge_plan_options(const struct merge_run *run)
     uint64_t usual = torch ? PLAN_SHARD_BYTES_TORCH : PLAN_SHARD_BYTES_SAFETENSORS;
     return (struct plan_options){
         .operation = run->batch->operation,
+        .exact = run->batch->operation == PLAN_MAKE_DELTA && settings->exact,
         .format = format_of(settings),
         .dtype = settings->dtype,
         .inv_freq = settings->inv_freq,

@@ -42,7 +42,7 @@ static void append_front_matter(struct buffer *out, bool is_llava)
     buffer_append_text(out, "- delta-weights\n- research-only\n---\n\n");
 }
 
-static void append_introduction_of_delta(struct buffer *out)
+static void append_introduction_of_delta(struct buffer *out, bool exact)
 {
     buffer_append_text(
         out,
@@ -50,8 +50,11 @@ static void append_introduction_of_delta(struct buffer *out)
         "**For research only. Never for clinical care or clinical decisions.** The terms of everything "
         "that went into\nthese weights apply: see [" NOTICE_FILE_NAME "](" NOTICE_FILE_NAME ").\n\n"
         "This directory holds no model but the difference of one, the target, and its base, computed by "
-        "llavamed-make-delta " LLAVAMED_VERSION ".\nIt is what the subtraction in PyTorch on a CPU gives, bit for bit "
-        "(the payload of NaN aside).\n\n");
+        "llavamed-make-delta " LLAVAMED_VERSION ".\n");
+    buffer_append_text(out, exact ? "It is an exact one: the difference of bits, from which every bit of the target "
+                                    "comes back.\n\n"
+                                  : "It is what the subtraction in PyTorch on a CPU gives, bit for bit (the payload "
+                                    "of NaN aside).\n\n");
 }
 
 static void append_introduction(struct buffer *out)
@@ -137,7 +140,7 @@ static const char *action_text(enum plan_action action)
 static void append_lossy(struct buffer *out, const struct manifest_totals *totals)
 {
     if (totals->n_lossy == 0) {
-        buffer_append_text(out, "The base plus this delta, in this dtype, is the target, bit for bit.\n\n");
+        buffer_append_text(out, "The base plus this delta is the target, bit for bit.\n\n");
         return;
     }
     buffer_printf(out,
@@ -200,11 +203,13 @@ static void append_loading(struct buffer *out, bool is_llava, const struct plan 
         shard_format_is_torch(plan->format) ? "" : ", and the safetensors package", dtype);
 }
 
-static void append_applying(struct buffer *out)
+static void append_applying(struct buffer *out, bool exact)
 {
     buffer_append_text(out, "## Applying\n\n    llavamed-apply --base BASE --delta . --out OUT\n\n"
-                            "BASE is the base named above. Other programs that add LLaVA's deltas to LLaMA take it as "
-                            "well.\n\n");
+                            "BASE is the base named above. ");
+    buffer_append_text(out, exact ? "Other programs do not take it: what is subtracted are the bits of numbers, as "
+                                    "integers\n(I16 for F16, U16 for BF16, I32 for F32, I64 for F64).\n\n"
+                                  : "Other programs that add LLaVA's deltas to LLaMA take it as well.\n\n");
 }
 
 static void append_checking(struct buffer *out, const struct plan *plan)
@@ -238,7 +243,11 @@ void model_card_append(struct buffer *out, const struct plan *plan, const struct
     bool makes_delta = plan->operation == PLAN_MAKE_DELTA;
     const char *other = plan_other_name(plan->operation);
     append_front_matter(out, is_llava);
-    (makes_delta ? append_introduction_of_delta : append_introduction)(out);
+    if (makes_delta) {
+        append_introduction_of_delta(out, job->options.exact);
+    } else {
+        append_introduction(out);
+    }
     buffer_append_text(out, "## Inputs\n\n| input | file | format | bytes |\n|---|---|---|---:|\n");
     append_input_rows(out, "base", &job->base);
     append_input_rows(out, other, &job->delta);
@@ -252,7 +261,7 @@ void model_card_append(struct buffer *out, const struct plan *plan, const struct
     buffer_append_text(out, "\n");
     append_work(out, plan, job);
     if (makes_delta) {
-        append_applying(out);
+        append_applying(out, job->options.exact);
     } else {
         append_loading(out, is_llava, plan);
     }

@@ -35,6 +35,7 @@ const char *plan_other_name(enum plan_operation operation); /* what messages cal
 struct plan_tensor {
     struct tensor out; /* the result: name (owned), dtype, shape */
     enum plan_action action;
+    bool by_bits;       /* of an exact delta: what is added or subtracted are bits, see plan_build() */
     size_t delta_index; /* into the delta's set */
     size_t base_index;  /* into the base's set, or TENSOR_NOT_FOUND */
     size_t shard;       /* index into shards */
@@ -72,6 +73,7 @@ struct plan {
 
 struct plan_options {
     enum plan_operation operation;
+    bool exact; /* makes an exact delta */
     enum shard_format format;
     enum llavamed_result_dtype dtype;
     enum llavamed_inv_freq inv_freq;
@@ -95,6 +97,10 @@ struct plan_options {
  * Index rows in the order that huggingface_hub gives them are those of shards[0].tensors, shards[1].tensors and so on;
  * that is not plan.tensors' order where a tensor larger than max_shard_bytes went ahead of the shard being filled, and
  * where there are several tensors without bytes: huggingface_hub keeps them together, at the end of a shard.
+ *
+ * Exact deltas (merge/bit_difference.h): where one is made, what would be subtracted is so by bits, each tensor in the
+ * target's own dtype; everything else, inv_freq too, is the target's. A tensor says that it is of one
+ * (in_exact_delta), and a merge takes it as such: the result is the target's dtype. USAGE where another is asked for.
  *
  * inv_freq: none in the delta, none in the result; else F32, base's values (or the formula's) and the delta's, each
  * rounded through model_dtype, added in F32.

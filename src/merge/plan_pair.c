@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "core/checked.h"
+#include "merge/bit_difference.h"
 #include "merge/inv_freq.h"
 #include "merge/plan_parts.h"
 
@@ -33,14 +34,25 @@ struct pairing {
     struct llavamed_error found; /* only its list of problems is used */
 };
 
+/* Of a tensor's values: what differences of bits in an exact delta are to become. */
+static enum dtype values_dtype(const struct tensor *tensor)
+{
+    enum dtype dtype = tensor->dtype;
+    if (tensor->in_exact_delta) {
+        (void)bit_difference_values(tensor->dtype, &dtype);
+    }
+    return dtype;
+}
+
 enum dtype plan_main_dtype(const struct tensor_set *set)
 {
     uint64_t n_elems[DTYPE_COUNT] = {0};
     for (size_t i = 0; i < set->n_tensors; i++) {
         const struct tensor *tensor = &set->tensors[i];
-        if (dtype_is_addable(tensor->dtype) && model_role_of(tensor->name) != MODEL_INV_FREQ &&
-            !checked_add_u64(n_elems[tensor->dtype], tensor->n_elems, &n_elems[tensor->dtype])) {
-            n_elems[tensor->dtype] = UINT64_MAX;
+        enum dtype dtype = values_dtype(tensor);
+        if (dtype_is_addable(dtype) && model_role_of(tensor->name) != MODEL_INV_FREQ &&
+            !checked_add_u64(n_elems[dtype], tensor->n_elems, &n_elems[dtype])) {
+            n_elems[dtype] = UINT64_MAX;
         }
     }
     enum dtype most = DTYPE_F32;
@@ -155,7 +167,8 @@ static enum plan_action action_of_inv_freq(struct pairing *pairing, const struct
         shape_problem(pairing, base, delta, "shapes differ");
         return PLAN_ACTION_COUNT;
     }
-    return PLAN_INV_FREQ;
+    bool exact = pairing->input->options->exact || (pairing->plan->operation == PLAN_MERGE && delta->in_exact_delta);
+    return exact ? PLAN_COPY_DELTA : PLAN_INV_FREQ;
 }
 
 static enum plan_action action_of_delta_alone(struct pairing *pairing, const struct tensor *delta)
@@ -195,10 +208,23 @@ static enum plan_action action_of_float_shapes(struct pairing *pairing, const st
     return PLAN_ACTION_COUNT;
 }
 
+/* Whether a delta says of itself that it is an exact one. */
+static bool is_exact_merge(const struct pairing *pairing, const struct tensor *delta)
+{
+    return pairing->plan->operation == PLAN_MERGE && delta->in_exact_delta;
+}
+
 static enum plan_action action_of_pair(struct pairing *pairing, const struct tensor *base, const struct tensor *delta)
 {
     bool base_integral = dtype_is_integral(base->dtype);
     bool delta_integral = dtype_is_integral(delta->dtype);
+    if (is_exact_merge(pairing, delta) && dtype_is_addable(base->dtype) && dtype_is_addable(values_dtype(delta))) {
+        if (delta->dtype == values_dtype(delta)) {
+            dtype_problem(pairing, base, delta, "floating point where an exact delta has integers");
+            return PLAN_ACTION_COUNT;
+        }
+        return action_of_float_shapes(pairing, base, delta);
+    }
     if ((!base_integral && !dtype_is_addable(base->dtype)) || (!delta_integral && !dtype_is_addable(delta->dtype))) {
         dtype_problem(pairing, base, delta, "a dtype that cannot be added");
         return PLAN_ACTION_COUNT;
@@ -234,6 +260,20 @@ static enum llavamed_status count_bytes(const struct plan_input *input, struct p
     return LLAVAMED_OK;
 }
 
+/* What an exact delta gives has the target's own dtypes, or it would not be exact. */
+static enum llavamed_status check_exact_dtype(const struct plan_input *input, const struct tensor *delta,
+                                              struct llavamed_error *error)
+{
+    if (input->options->dtype == LLAVAMED_RESULT_DTYPE_DELTA) {
+        return LLAVAMED_OK;
+    }
+    (void)llavamed_fail(error, LLAVAMED_STATUS_USAGE,
+                        "%s: an exact delta gives the dtypes of its target and no other (%.*s)", input->delta_spec,
+                        SHOWN_NAME_BYTES, delta->name);
+    llavamed_hint(error, "leave --dtype out");
+    return LLAVAMED_STATUS_USAGE;
+}
+
 static enum llavamed_status pair_one(struct pairing *pairing, const struct row *row, struct llavamed_error *error)
 {
     const struct plan_input *input = pairing->input;
@@ -260,15 +300,27 @@ static enum llavamed_status pair_one(struct pairing *pairing, const struct row *
         return LLAVAMED_OK;
     }
     struct plan_tensor made = {.action = action, .delta_index = row->delta_index, .base_index = row->base_index};
-    enum dtype dtype = is_inv_freq                       ? DTYPE_F32
+    enum dtype dtype = action == PLAN_INV_FREQ           ? DTYPE_F32
                        : dtype_is_integral(delta->dtype) ? delta->dtype
                                                          : result_dtype(input->options, delta->dtype);
+    if (is_exact_merge(pairing, delta)) {
+        enum llavamed_status refused = check_exact_dtype(input, delta, error);
+        if (refused != LLAVAMED_OK) {
+            return refused;
+        }
+    }
+    made.by_bits = (action == PLAN_ADD || action == PLAN_ADD_TOP_LEFT) &&
+                   (input->options->exact || is_exact_merge(pairing, delta));
+    if (made.by_bits) {
+        dtype = input->options->exact ? bit_difference_dtype(delta->dtype) : values_dtype(delta);
+    }
     enum llavamed_status status = count_bytes(input, plan, action, row, error);
     if (status == LLAVAMED_OK) {
         status = tensor_init(&made.out, input->delta_spec, delta->name, strlen(delta->name), dtype, delta->shape,
                              delta->rank, error);
     }
     if (status == LLAVAMED_OK) {
+        made.out.in_exact_delta = input->options->exact;
         plan->tensors[plan->n_tensors++] = made;
     }
     return status;

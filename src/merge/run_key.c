@@ -55,6 +55,7 @@ static void feed_tool(struct feed *feed, const char *version)
 static void feed_options(struct feed *feed, const struct plan_options *options)
 {
     feed_number(feed, (uint64_t)options->operation);
+    feed_number(feed, options->exact);
     feed_number(feed, (uint64_t)options->format);
     feed_number(feed, (uint64_t)options->dtype);
     feed_number(feed, (uint64_t)options->inv_freq);
@@ -117,6 +118,7 @@ static void feed_plan(struct feed *feed, const struct plan *plan)
     for (size_t i = 0; i < plan->n_tensors; i++) {
         feed_tensor(feed, &plan->tensors[i].out);
         feed_text(feed, plan_action_name(plan->operation, plan->tensors[i].action));
+        feed_number(feed, plan->tensors[i].by_bits);
     }
     feed_number(feed, plan->n_shards);
     for (size_t i = 0; i < plan->n_shards; i++) {

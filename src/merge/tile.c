@@ -14,6 +14,8 @@
 
 #include "core/checked.h"
 #include "core/phase.h"
+#include "integrity/crc32.h"
+#include "merge/bit_difference.h"
 #include "merge/inv_freq.h"
 #include "merge/journal.h"
 #include "merge/tile_keep.h"
@@ -161,7 +163,9 @@ static enum llavamed_status read_run(const struct operation *op, struct source *
 static enum llavamed_status fetch(const struct operation *op, struct source *source, const struct source_run *run,
                                   const void *given, void *target, const void **brought, struct llavamed_error *error)
 {
-    enum kernel_type from = kernel_type_known(source_tensors(source)->tensors[run->tensor].dtype);
+    bool is_difference = op->tensor->by_bits && source == op->job->delta;
+    enum kernel_type from =
+        is_difference ? op->type : kernel_type_known(source_tensors(source)->tensors[run->tensor].dtype);
     const void *raw = given;
     if (given == NULL) {
         void *room = from == op->type ? target : op->scratch->source;
@@ -206,7 +210,33 @@ static void combine(const struct operation *op, enum kernel_type type, const voi
 {
     const struct kernel_set *kernels = op->job->kernels;
     bool subtracts = op->job->plan->operation == PLAN_MAKE_DELTA;
+    if (op->tensor->by_bits) {
+        size_t element_bytes = dtype_bytes(op->tensor->out.dtype);
+        (subtracts ? bit_difference_subtract : bit_difference_add)(out, base, delta, (size_t)n_elems, element_bytes);
+        if (!subtracts) {
+            kernel_scan(type)(out, (size_t)n_elems, &op->tally->counts);
+        }
+        return;
+    }
     (subtracts ? kernels->subtract : kernels->add)[type](out, base, delta, (size_t)n_elems, &op->tally->counts);
+}
+
+/*
+ * What llavamed-apply will make of a run of an exact delta has the target's CRC-32. scratch->source is free for it: the
+ * base is there in its own dtype, if at all, and needed no more once it is added.
+ */
+static enum llavamed_status verify_bits(const struct operation *op, const void *base, const struct tile_run *run,
+                                        uint32_t target_crc32, struct llavamed_error *error)
+{
+    size_t element_bytes = dtype_bytes(op->tensor->out.dtype);
+    void *again = op->scratch->source;
+    bit_difference_add(again, base, run->out, (size_t)run->n_elems, element_bytes);
+    if (crc32_update(0, again, (size_t)run->n_elems * element_bytes) == target_crc32) {
+        return LLAVAMED_OK;
+    }
+    return llavamed_fail(error, LLAVAMED_STATUS_INTERNAL,
+                         "%s: base + delta is not the target: the memory or the processor of this machine fails",
+                         op->tensor->out.name);
 }
 
 /* That over a run. */
@@ -219,9 +249,17 @@ static enum llavamed_status add_base(const struct operation *op, const struct ti
     const void *base;
     enum llavamed_status status = fetch(op, op->job->base, &elems, run->base, room, &base, error);
     if (status == LLAVAMED_OK) {
-        note_size(op, base, run->delta, run->n_elems);
+        if (!op->tensor->by_bits) {
+            note_size(op, base, run->delta, run->n_elems);
+        }
+        bool makes_bits = op->tensor->by_bits && op->job->plan->operation == PLAN_MAKE_DELTA;
+        size_t n_bytes = (size_t)run->n_elems * dtype_bytes(op->tensor->out.dtype);
+        uint32_t target_crc32 = makes_bits ? crc32_update(0, run->delta, n_bytes) : 0;
         combine(op, op->type, base, run->delta, run->n_elems, run->out);
         op->tally->n_added += run->n_elems;
+        if (makes_bits) {
+            status = verify_bits(op, base, run, target_crc32, error);
+        }
     }
     return status;
 }
@@ -233,7 +271,9 @@ static void keep_delta(const struct operation *op, const void *delta, uint64_t n
     if (delta != out) {
         memcpy(out, delta, (size_t)n_elems * dtype_bytes(op->tensor->out.dtype));
     }
-    kernel_scan(op->type)(out, (size_t)n_elems, &op->tally->counts);
+    if (dtype_is_addable(op->tensor->out.dtype)) {
+        kernel_scan(op->type)(out, (size_t)n_elems, &op->tally->counts);
+    }
 }
 
 /*
@@ -367,7 +407,9 @@ static enum llavamed_status compute(const struct pipeline_job *job, const struct
     if (tensor->base_index != TENSOR_NOT_FOUND) {
         op.base = &source_tensors(job->base)->tensors[tensor->base_index];
     }
-    if (!kernel_type_of(tensor->out.dtype, &op.type)) {
+    /* Bits are those of the dtype that is not the integers'. */
+    bool makes_bits = tensor->by_bits && job->plan->operation == PLAN_MAKE_DELTA;
+    if (!kernel_type_of(makes_bits ? op.delta->dtype : tensor->out.dtype, &op.type)) {
         return copy_delta(&op, tile, out, error);
     }
     if (tensor->action == PLAN_INV_FREQ) {

@@ -62,7 +62,8 @@ static enum kind kind_of_tensor(const struct tensor *tensor)
         return KIND_FP8;
     }
     bool is_packing = tensor->dtype == DTYPE_I8 || tensor->dtype == DTYPE_U8 || tensor->dtype == DTYPE_I32;
-    bool is_packed = strcmp(last, "weight_packed") == 0 || (is_matrix && is_packing);
+    /* An exact delta holds differences of the bits of F32 as I32, and says so. */
+    bool is_packed = strcmp(last, "weight_packed") == 0 || (is_matrix && is_packing && !tensor->in_exact_delta);
     return is_packed ? KIND_PACKED : KIND_NONE;
 }
 

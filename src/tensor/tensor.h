@@ -20,6 +20,7 @@ struct tensor {
     uint64_t shape[TENSOR_RANK_MAX];
     uint64_t n_elems; /* product of the shape */
     uint64_t n_bytes; /* n_elems times the dtype's size */
+    bool in_exact_delta; /* of a safetensors file that says it holds an exact delta (merge/bit_difference.h) */
 };
 
 /*

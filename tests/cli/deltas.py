@@ -3,6 +3,7 @@
 """What a delta should be, worked out with Python's own numbers: no code of the programs, no numpy.
 
     deltas.py check BASE TARGET DELTA REPORT    directories of safetensors, and what llavamed-make-delta --json printed
+    deltas.py exact BASE TARGET DELTA           an exact delta: differences of bits, as integers
     deltas.py differ A B                        prints the number of elements with other bits, over all tensors
     deltas.py specials DIRECTORY                makes DIRECTORY/base and /target with zeros, ends, infinities and NaN
 
@@ -131,6 +132,24 @@ def check(base, target, delta, report):
     return 1 if wrong else 0
 
 
+def exact(base, target, delta):
+    base, target, delta = load(base), load(target), load(delta)
+    assert set(delta) == set(target)
+    kinds = {"F16": "I16", "BF16": "U16", "F32": "I32"}
+    for name, (dtype, shape, data) in target.items():
+        by_bits = name in base and dtype in kinds and not name.endswith("inv_freq")
+        assert delta[name][:2] == (kinds[dtype] if by_bits else dtype, shape), name
+        if not by_bits:
+            assert delta[name][2] == data, name
+            continue
+        size = FORMATS[dtype][0]
+        assert base[name][0] == dtype
+        b, t, d = (elements(dtype, x) for x in (base[name][2], data, delta[name][2]))
+        b += (0,) * (len(t) - len(b))  # rows below those of the base
+        assert all((x + y - z) % (1 << 8 * size) == 0 for x, y, z in zip(b, d, t)), name
+    return 0
+
+
 def differ(a, b):
     a, b = load(a), load(b)
     assert set(a) == set(b)
@@ -162,4 +181,4 @@ def specials(directory):
 
 
 if __name__ == "__main__":
-    sys.exit({"check": check, "differ": differ, "specials": specials}[sys.argv[1]](*sys.argv[2:]))
+    sys.exit({"check": check, "exact": exact, "differ": differ, "specials": specials}[sys.argv[1]](*sys.argv[2:]))

@@ -100,7 +100,27 @@ def one(options, rng, folder):
         differs = int((out[name].view(bits) != tensor.view(bits)).sum())
         if not lossy == said.get(name, 0) == differs:
             raise RuntimeError(f"{name}: lossy by torch {lossy}, as was said {said.get(name, 0)}, found {differs}")
+    if wanted is None:
+        exact(options, folder, base, target)
     return sum(said.values())
+
+
+def exact(options, folder, base, target):
+    """An exact delta: torch's own integers say what it should hold, and every bit comes back."""
+    run(os.path.join(os.path.dirname(options.program), "llavamed-make-delta"), "--base", f"{folder}/base",
+        "--target", f"{folder}/target", "--out", f"{folder}/exact", "--exact", "-q")
+    run(options.program, "--base", f"{folder}/base", "--delta", f"{folder}/exact", "--out", f"{folder}/again", "-q")
+    delta, again = load_file(f"{folder}/exact/model.safetensors"), load_file(f"{folder}/again/model.safetensors")
+    for name, tensor in target.items():
+        bits = BITS[tensor.dtype]
+        start = base[name].to(tensor.dtype)
+        if start.dtype != base[name].dtype:
+            start = torch.where(start.isnan(), torch.tensor(CANONICAL[start.dtype]).to(bits).view(start.dtype), start)
+        kind = torch.uint16 if tensor.dtype == torch.bfloat16 else bits
+        if delta[name].dtype != kind or not torch.equal(start.view(bits) + delta[name].view(bits), tensor.view(bits)):
+            raise RuntimeError(f"{name}: not the difference of bits")
+        if again[name].dtype != tensor.dtype or not torch.equal(again[name].view(bits), tensor.view(bits)):
+            raise RuntimeError(f"{name}: the target does not come back")
 
 
 def main():

@@ -217,3 +217,65 @@ test_make_delta_usage()
     want_status 0
     want test -s out/model.safetensors
 }
+
+test_make_delta_exact_gives_every_bit_back()
+{
+    local dtype
+    for dtype in f16 bf16 f32; do
+        rm -rf m out again
+        synth m --base --target --dtype "$dtype" --sigma 0.01
+        make_delta --base m/base --target m/target --out out --exact --json
+        want_status 0
+        want_stderr 'llavamed-make-delta: exact: base + delta is the target, bit for bit (*'
+        want_json 'r["lossy"]["elements"] == 0' 'r["lossy"]["subtracted"] > 1000000'
+        want python3 "$DELTAS" exact m/base m/target out
+        apply --base m/base --delta out --out again -j 3 --max-memory 1MiB
+        want_status 0
+        want_same again/model.safetensors m/target/model.safetensors
+        want_same again/config.json m/target/config.json
+        (cd again && sha256sum --strict -c SHA256SUMS) >sums 2>&1
+        want test $? -eq 0
+    done
+}
+
+# NaN of any payload, -0, infinities on either side: and a base of other dtypes than the target's.
+test_make_delta_exact_of_anything()
+{
+    python3 "$DELTAS" specials m
+    make_delta --base m/base --target m/target --out out --exact -q
+    want_status 0
+    want python3 "$DELTAS" exact m/base m/target out
+    apply --base m/base --delta out --out again -q
+    want_status 0
+    want test "$(python3 "$DELTAS" differ again m/target)" = 0
+    rm -rf out again
+    make_target
+    "$PROGRAM" --base "$DATA/base" --delta "$DATA/delta" --dtype float32 --out wide -q 2>/dev/null
+    local base
+    for base in base base-sharded base-bin; do
+        make_delta --base "$DATA/$base" --target wide --out out --exact -q --max-shard-size 3KB
+        want_status 0
+        apply --base "$DATA/base" --delta out --out again -q
+        want_status 0
+        want_same again/model.safetensors wide/model.safetensors
+        rm -rf out again
+    done
+}
+
+test_make_delta_exact_is_refused_where_it_cannot_be()
+{
+    make_target
+    make_delta --base "$DATA/base" --target target --out out --exact --format torch
+    want_refusal 2 'an exact delta in torch files is not there yet'
+    make_delta --base "$DATA/base" --target target --out out --exact --dtype float16
+    want_refusal 2 'an exact delta has the dtypes of its target'
+    make_delta --base "$DATA/base" --target target --out exact --exact -q
+    want_status 0
+    apply --base "$DATA/base" --delta exact --out out --dtype float32
+    want_failure 2 'exact: an exact delta gives the dtypes of its target and no other (*'
+    # Without its mark the same file is what any delta of integers is.
+    sed -i 's/llavamed-exact-delta"/llavamed-exact-DELTA"/' exact/model.safetensors
+    apply --base "$DATA/base" --delta exact/model.safetensors --out out
+    want_failure 4 '*do not belong together*'
+    want_stderr '*integers against floating point (base F16, delta I16)'
+}
