@@ -26,8 +26,8 @@
 #define SAFETENSORS_PREFIX_BYTES 8
 
 /*
- * "__metadata__"."format" of a file whose integers are differences of bits: its tensors are in_exact_delta. No library
- * of the world knows it, and those that look at it (transformers) refuse such a file, which they could only misread.
+ * "__metadata__"."format" of a file whose integers are differences of bits: its tensors are in_exact_delta. No other
+ * program knows it; those that look at it (transformers 4.28) refuse such a file, which they could only misread.
  */
 #define SAFETENSORS_FORMAT_EXACT_DELTA "llavamed-exact-delta"
 

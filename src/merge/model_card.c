@@ -207,7 +207,7 @@ static void append_applying(struct buffer *out, bool exact)
 {
     buffer_append_text(out, "## Applying\n\n    llavamed-apply --base BASE --delta . --out OUT\n\n"
                             "BASE is the base named above. ");
-    buffer_append_text(out, exact ? "Other programs do not take it: what is subtracted are the bits of numbers, as "
+    buffer_append_text(out, exact ? "Give it to no other program: what is subtracted are the bits of numbers, as "
                                     "integers\n(I16 for F16, U16 for BF16, I32 for F32, I64 for F64).\n\n"
                                   : "Other programs that add LLaVA's deltas to LLaMA take it as well.\n\n");
 }
