@@ -87,7 +87,7 @@ static const struct option_row apply_rows[APPLY_OPTION_COUNT] = {
     {.id = APPLY_OPTION_REPORT,
      .name = "report",
      .value = "FILE.html",
-     .help = "also write a page that shows how large the delta is, tensor by tensor"},
+     .help = "a page that shows how large the delta is by tensor"},
     {.id = APPLY_OPTION_HELP, .short_name = 'h', .name = "help", .help = "print this text", .action = OPTIONS_HELP},
     {.id = APPLY_OPTION_VERSION,
      .name = "version",

@@ -148,6 +148,10 @@ static void spellings(void)
     EXPECT_TEXT(args.settings.out, "-");
     EXPECT_U64(parse_run("--quiet"), LLAVAMED_OK);
     EXPECT(args.quiet);
+    EXPECT(args.report == NULL && !args.settings.tensor_reports);
+    EXPECT_U64(parse_run("--report r.html"), LLAVAMED_OK);
+    EXPECT_TEXT(args.report, "r.html");
+    EXPECT(args.settings.tensor_reports);
 }
 
 static void actions(void)
@@ -211,6 +215,7 @@ static void refusals(void)
         {"-- --force", LLAVAMED_STATUS_USAGE, "unexpected argument (got '--force')", NULL},
         {"", LLAVAMED_STATUS_USAGE, "option missing (want --base, --delta, --out)", NULL},
         {"--base b --out o", LLAVAMED_STATUS_USAGE, "option missing (want --delta)", NULL},
+        {"--base b --delta d --out o --report r -n", LLAVAMED_STATUS_USAGE, "-n contradicts --report", NULL},
         {"--base b --delta d --out o -qv", LLAVAMED_STATUS_USAGE, "-q contradicts -v", NULL},
         {"--base b --delta d --out o -q --progress always", LLAVAMED_STATUS_USAGE, "-q contradicts --progress always",
          NULL},

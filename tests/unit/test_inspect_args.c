@@ -61,6 +61,10 @@ static void what_is_refused(void)
     EXPECT(PARSE("a", "--tensor", "--json") == LLAVAMED_STATUS_USAGE);
     EXPECT(args.json);
     EXPECT(PARSE("a", "--tensors=yes") == LLAVAMED_STATUS_USAGE);
+    EXPECT(PARSE("a", "--report", "r.html", "--json") == LLAVAMED_STATUS_USAGE);
+    EXPECT_TEXT(error.message, "--report needs --stats");
+    EXPECT(PARSE("a", "--report", "r.html", "--stats") == LLAVAMED_OK);
+    EXPECT_TEXT(args.report, "r.html");
 }
 
 static void texts_that_are_fitted(void)

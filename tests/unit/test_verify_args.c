@@ -73,6 +73,11 @@ static void understood(void)
     EXPECT_U64(parse("-q -"), LLAVAMED_OK);
     EXPECT_TEXT(args.settings.dir, "-");
     EXPECT(args.quiet);
+    EXPECT_U64(parse("a --report r.html"), LLAVAMED_OK);
+    EXPECT_TEXT(args.report, "r.html");
+    EXPECT(args.settings.tensor_reports);
+    EXPECT_U64(parse("a"), LLAVAMED_OK);
+    EXPECT(args.report == NULL && !args.settings.tensor_reports);
     EXPECT_U64(parse("--help"), LLAVAMED_OK);
     EXPECT_U64(args.action, OPTIONS_HELP);
     EXPECT_U64(parse("--version x y"), LLAVAMED_OK);
