@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/html_grid.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -107,6 +108,7 @@ static struct stack *find_stack(struct map *map, const struct html_place *place)
 {
     for (size_t i = 0; i < map->n_stacks; i++) {
         const struct html_place *first = &map->stacks[i].first;
+        assert(first->stack != NULL);
         if (first->stack_bytes == place->stack_bytes && memcmp(first->stack, place->stack, place->stack_bytes) == 0) {
             return &map->stacks[i];
         }

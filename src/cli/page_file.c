@@ -120,7 +120,8 @@ static enum llavamed_status check_apart(const char *path, char *file, const char
     char *partial = plain == NULL ? NULL : joined(plain, "", ".partial");
     bool is_apart = true;
     bool is_apart_from_partial = true;
-    enum llavamed_status status = partial == NULL ? fail_memory(error) : look_apart(file, plain, &is_apart, error);
+    enum llavamed_status status =
+        plain == NULL || partial == NULL ? fail_memory(error) : look_apart(file, plain, &is_apart, error);
     if (status == LLAVAMED_OK) {
         status = look_apart(file, partial, &is_apart_from_partial, error);
     }
@@ -142,7 +143,7 @@ static enum llavamed_status check_free(const char *path, struct llavamed_error *
     if (lstat(path, &at) != 0) {
         return errno == ENOENT ? LLAVAMED_OK : fail_errno(error, path);
     }
-    char start[sizeof HTML_PAGE_MARK - 1];
+    char start[sizeof HTML_PAGE_MARK - 1] = "";
     ssize_t n_read = -1;
     if (S_ISREG(at.st_mode) && at.st_size > 0) {
         int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);

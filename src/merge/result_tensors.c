@@ -30,7 +30,6 @@ enum llavamed_status result_note_tensors(struct llavamed_result *result, const s
         const struct pipeline_tensor *became = &outcome->tensors[i];
         struct llavamed_tensor_report *report = &result->tensors[i];
         *report = (struct llavamed_tensor_report){
-            .name = strdup(tensor->out.name),
             .action = plan_action_name(plan->operation, tensor->action),
             .dtype = dtype_name(tensor->out.dtype),
             .rank = tensor->out.rank,
@@ -41,6 +40,7 @@ enum llavamed_status result_note_tensors(struct llavamed_result *result, const s
             .n_infinite = became->counts.n_infinite,
             .n_rounded = became->counts.n_rounded,
         };
+        report->name = strdup(tensor->out.name);
         if (report->name == NULL) {
             return llavamed_fail_memory(error, strlen(tensor->out.name), "the name of a tensor");
         }
@@ -63,11 +63,11 @@ enum llavamed_status result_note_input(struct llavamed_result *result, const cha
         struct llavamed_input_report *report = &inputs[result->n_inputs];
         *report = (struct llavamed_input_report){
             .role = role,
-            .name = strdup(input->files[i].name),
             .n_bytes = input->files[i].n_bytes,
             .is_computed = input->digests[i].computed,
             .release = input->identity,
         };
+        report->name = strdup(input->files[i].name);
         if (report->name == NULL) {
             return llavamed_fail_memory(error, strlen(input->files[i].name), "the name of a file");
         }

@@ -66,13 +66,13 @@ static enum llavamed_status add(struct llavamed_verify_result *result, const str
 {
     struct llavamed_verified_tensor *made = &result->tensors[result->n_listed_tensors++];
     *made = (struct llavamed_verified_tensor){
-        .name = strdup(tensor->name),
-        .file = strdup(file),
         .dtype = dtype_name(tensor->dtype),
         .rank = tensor->rank,
         .n_bytes = tensor->n_bytes,
     };
     memcpy(made->shape, tensor->shape, sizeof made->shape);
+    made->name = strdup(tensor->name);
+    made->file = strdup(file);
     return made->name != NULL && made->file != NULL ? LLAVAMED_OK
                                                     : llavamed_fail_memory(error, strlen(tensor->name), "a name");
 }

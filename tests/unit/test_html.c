@@ -143,7 +143,7 @@ static void all_colours_can_be_read(void)
 
 static void places_in_layers(void)
 {
-    struct html_place place;
+    struct html_place place = {0};
     EXPECT(html_grid_place("model.layers.31.self_attn.q_proj.weight", &place));
     EXPECT(place.layer == 31 && place.stack_bytes == 5);
     EXPECT_TEXT(place.part, "self_attn.q_proj.weight");
@@ -216,7 +216,7 @@ static void a_map_is_bounded(void)
     if (stream == NULL || fclose(stream) != 0) {
         return;
     }
-    size_t in_stacks = HTML_GRID_STACKS * 10 * HTML_GRID_COLUMNS;
+    size_t in_stacks = (size_t)HTML_GRID_STACKS * 10 * HTML_GRID_COLUMNS;
     EXPECT_U64(in_stacks, 960);
     EXPECT_U64(count(page, "<td class=\"t "), in_stacks + HTML_GRID_BESIDE);
     EXPECT_U64(count(page, "<table"), HTML_GRID_STACKS + 1);
