@@ -59,7 +59,8 @@ static char *resolved(const char *path)
 
 static enum llavamed_status fail_memory(struct llavamed_error *error)
 {
-    return cli_fail(error, LLAVAMED_STATUS_NO_MEMORY, "out of memory for the report");
+    (void)cli_fail(error, LLAVAMED_STATUS_NO_MEMORY, "out of memory for the report");
+    return LLAVAMED_STATUS_NO_MEMORY;
 }
 
 static enum llavamed_status fail_errno(struct llavamed_error *error, const char *path)
