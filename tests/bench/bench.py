@@ -308,11 +308,15 @@ class Bench:
     def memory(self, pairs):
         for more, allowed in (((), 256), (("-j", "1"), 256), (("-j", "64"), 256),
                               (("-j", "64", "--max-memory", "32MiB"), 32)):
-            peaks = [self.merge(pair, True, *more)[2] / 1024 for pair in pairs]
+            peaks, workers = [], set()
+            for pair in pairs:
+                peaks.append(self.merge(pair, True, *more)[2] / 1024)
+                workers.add(self.report["counters"]["workers"])
             what = " ".join(more) or "as it is"
             self.table.row(f"peak MiB, {what}", peaks, allowed + 64.0)
-            # A model of less than the buffers hold does not touch all of them.
-            fills = total(pairs[0].all_files()) >= 2 * allowed << 20
+            # A model of less than the buffers hold does not touch all of them; nor one that is done before all workers
+            # are at work.
+            fills = total(pairs[0].all_files()) >= 2 * allowed << 20 and len(workers) == 1
             self.table.row("  its growth over sizes, MiB", [max(peaks) - min(peaks)], 8.0 if fills else None)
 
     def small_cgroup(self, pair):
