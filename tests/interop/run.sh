@@ -55,6 +55,7 @@ exec tests/run_check.sh -j "${INTEROP_JOBS:-$(nproc)}" \
     "subtracted=$build/venv/bin/python tests/interop/subtracted.py --program $program \
         --older $build/venv-reference/bin/python" \
     "inspect-tensors=$build/venv/bin/python tests/interop/inspect_tensors.py --program $build/llavamed-inspect" \
+    "gguf-digests=$build/venv/bin/python tests/interop/gguf_digests.py --program $build/llavamed-inspect" \
     "merge-digests=$build/venv/bin/python tests/interop/merge_digests.py --program $program" \
     "report=$build/venv/bin/python tests/interop/report.py --programs $build" \
     "made-deltas=$build/venv/bin/python tests/interop/made_deltas.py --program $program --cases ${INTEROP_CASES:-400}" \
