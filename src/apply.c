@@ -111,7 +111,7 @@ static int run(const struct apply_args *args)
         memset(&error, 0, sizeof error);
     }
     if (status == LLAVAMED_OK && args->report != NULL) {
-        status = write_page(args, outputs, &error);
+        (void)write_page(args, outputs, &error); /* the error is reported below */
     }
     display_clear(&display);
     const struct report_all report = {&settings, outputs, args->n_outputs, &error, program_peak_rss_bytes()};

@@ -73,7 +73,7 @@ void element_text(enum dtype dtype, const uint8_t *bytes, char text[ELEMENT_TEXT
 
 void element_index_text(const struct tensor *tensor, uint64_t flat, char text[TENSOR_SHAPE_TEXT_BYTES])
 {
-    uint64_t index[TENSOR_RANK_MAX];
+    uint64_t index[TENSOR_RANK_MAX] = {0};
     for (unsigned i = tensor->rank; i > 0; i--) {
         index[i - 1] = flat % tensor->shape[i - 1];
         flat /= tensor->shape[i - 1];

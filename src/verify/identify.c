@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* llavamed_identify(): the files of a source, their hashes, the table of known releases. */
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -87,6 +88,7 @@ static enum llavamed_status hash_all(struct identifying *run, struct llavamed_er
 
 static const char *base_name(const char *name)
 {
+    assert(name != NULL);
     const char *slash = strrchr(name, '/');
     return slash == NULL ? name : slash + 1;
 }

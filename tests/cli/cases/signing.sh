@@ -324,6 +324,7 @@ test_signing_tampered_files()
         rm -rf out
         cp -r good out
         printf ' ' >>"out/$name"
+        # shellcheck disable=SC2094
         [ "$name" = SHA256SUMS ] || (cd out && find . -type f ! -name SHA256SUMS ! -name model.sig -printf '%P\n' |
             sort | xargs sha256sum >SHA256SUMS)
         want_refused "$name: its SHA-256 is not the signed one (got $(sha256sum "out/$name" | cut -c 1-64), want *"
