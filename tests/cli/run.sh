@@ -4,6 +4,7 @@
 # Runs the programs of $BUILD (build) as a user does. Every function test_* in tests/cli/cases/*.sh is one test, run
 # by one.sh inside a fresh directory of its own, JOBS at a time (one per processor); lib.sh has what they call.
 # A PATTERN (a shell glob, "*full*") picks tests by name, -v also shows the output of failed tests' last run.
+# With CLI_SHARE=N every N-th test alone is run, beginning with the CLI_SHARE_FIRST-th (0) modulo N.
 # Ends with "N passed, N failed".
 # The temporary directory is made in $TMPDIR (/tmp).
 set -u
@@ -59,6 +60,13 @@ for file in "$here"/cases/*.sh; do
         selected "$name" "$@" && tests+=("${file##*/}:$name")
     done < <(sed -n 's/^\(test_[a-z0-9_]*\)()$/\1/p' "$file")
 done
+if [ "${CLI_SHARE:-1}" -gt 1 ]; then
+    every=("${tests[@]}")
+    tests=()
+    for ((i = ${CLI_SHARE_FIRST:-0} % CLI_SHARE; i < ${#every[@]}; i += CLI_SHARE)); do
+        tests+=("${every[i]}")
+    done
+fi
 if [ ${#tests[@]} -eq 0 ]; then
     echo 'run.sh: no test has such a name' >&2
     echo '0 passed, 1 failed'
@@ -67,7 +75,7 @@ fi
 "$root/tests/run_parallel.sh" "$here/one.sh" "${tests[@]}"
 passed=$(find "$SCRATCH/passed" -type f | wc -l)
 failed=$((${#tests[@]} - passed))
-if [ $# -eq 0 ]; then
+if [ $# -eq 0 ] && [ "${CLI_SHARE:-1}" -eq 1 ]; then
     for file in "$here"/cases/*.sh; do
         file=${file##*/}
         total=$(printf '%s\n' "${tests[@]}" | grep -c "^$file:")
