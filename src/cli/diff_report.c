@@ -2,6 +2,7 @@
 #include "cli/diff_report.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <string.h>
 
 #include "cli/json_emit.h"
@@ -51,7 +52,7 @@ static void print_kinds(FILE *stream, const struct llavamed_diff_result *result)
 
 static const char *format_figure(char text[CLI_FIGURE_BYTES], bool is_known, double figure)
 {
-    cli_format(text, CLI_FIGURE_BYTES, is_known ? "%.3g" : "-", figure);
+    cli_format(text, CLI_FIGURE_BYTES, is_known && isfinite(figure) ? "%.3g" : "-", figure);
     if (strlen(text) > 9) { /* 1.23e-308 */
         cli_format(text, CLI_FIGURE_BYTES, "%.2g", figure);
     }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/inspect_table.h"
 
+#include <math.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -348,7 +349,7 @@ static void print_stats_of(FILE *stream, const struct llavamed_inspect_stats *st
     const uint64_t counts[] = {stats->n_zero, stats->n_subnormal, stats->n_nan, stats->n_infinite};
     for (size_t i = 0; i < sizeof values / sizeof values[0]; i++) {
         char text[CLI_FIGURE_BYTES] = "-";
-        if (stats->n_finite > 0) {
+        if (stats->n_finite > 0 && isfinite(values[i])) {
             cli_format(text, sizeof text, "%.3g", values[i]);
         }
         if (strlen(text) > 9) { /* -1.23e-308 */

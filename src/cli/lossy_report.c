@@ -9,7 +9,7 @@
 /* Never "0 %" or "100 %" of what is not all or nothing. */
 static void format_share(char text[CLI_FIGURE_BYTES], uint64_t n, uint64_t n_all)
 {
-    double percent = 100.0 * (double)n / (double)n_all;
+    double percent = n_all == 0 ? 100.0 : 100.0 * (double)n / (double)n_all;
     if (percent < 0.0001) {
         cli_format(text, CLI_FIGURE_BYTES, "less than 0.0001 %%");
     } else {
@@ -29,7 +29,8 @@ void lossy_report_print(FILE *stream, const struct llavamed_result *result, bool
         messages_line(stream, "note", line);
     }
     if (result->n_lossy == 0) {
-        cli_format(line, sizeof line, "base + delta is the target, bit for bit (%" PRIu64 " elements)",
+        cli_format(line, sizeof line,
+                   "base + delta is the target, bit for bit (%" PRIu64 " elements; rotary buffers aside)",
                    result->n_added);
         messages_line(stream, "exact", line);
         return;

@@ -203,6 +203,8 @@ struct llavamed_inspect_stats tensor_stats_end(struct tensor_stats *stats)
         found.max = 0;
         return found;
     }
+    found.min += 0.0; /* of zeros of both signs which came first depends on the pieces: +0 then */
+    found.max += 0.0;
     found.mean = ordered_sum_end(&stats->sum) / (double)n_finite;
     found.rms = sqrt(ordered_sum_end(&stats->squares) / (double)n_finite);
     return found;

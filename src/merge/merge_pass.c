@@ -152,7 +152,9 @@ static enum llavamed_status warn_of_tensor(struct merge_run *run, size_t index, 
                        "to %s)",
                        tensor->out.name, makes_delta ? "delta" : "result", (unsigned long long)outcome->counts.n_nan,
                        (unsigned long long)outcome->counts.n_infinite, (unsigned long long)outcome->n_overflow,
-                       dtype_name(tensor->out.dtype));
+                       dtype_name(tensor->by_bits && makes_delta
+                                      ? source_tensors(run->delta)->tensors[tensor->delta_index].dtype
+                                      : tensor->out.dtype));
         llavamed_make_printable(text);
         status = merge_warn(run, text, error);
     }

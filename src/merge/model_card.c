@@ -140,7 +140,7 @@ static const char *action_text(enum plan_action action)
 static void append_lossy(struct buffer *out, const struct manifest_totals *totals)
 {
     if (totals->n_lossy == 0) {
-        buffer_append_text(out, "The base plus this delta is the target, bit for bit.\n\n");
+        buffer_append_text(out, "The base plus this delta is the target, bit for bit (rotary buffers aside).\n\n");
         return;
     }
     buffer_printf(out,
