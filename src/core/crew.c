@@ -53,8 +53,8 @@ void crew_announce_locked(struct crew *crew, size_t item)
 }
 
 /*
- * A signal that came is the first error, unless there was one. On the calling thread alone: a handler may store into
- * what is read here, and does so on that thread.
+ * A signal that came is the first error, unless there was one. On the calling thread alone, which wakes up to look;
+ * the handler may run on any thread.
  */
 static void look_for_signal_locked(struct crew *crew)
 {
