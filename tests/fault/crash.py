@@ -46,8 +46,8 @@ HOURS_AGO = time.time() - 7200
 class Case(runs.Case):
     """A command, and what its file system lacks."""
 
-    def __init__(self, name, base, delta, *options, force=False, lacks=""):
-        super().__init__(name, base, delta, *options, "--json", force=force)
+    def __init__(self, name, base, delta, *options, force=False, lacks="", program="llavamed-apply"):
+        super().__init__(name, base, delta, *options, "--json", force=force, program=program)
         self.lacks = lacks
         self.in_order = "-j1" in options
 
@@ -61,6 +61,8 @@ CASES = [
     Case("force-renames", "cli/base", "cli/delta", "-j2", force=True, lacks="exchange"),
     Case("full", "cli/base", "cli/delta", "-j2", "--verify", "full"),
     Case("poor", "cli/base", "cli/delta", "-j2", "--max-shard-size", "4KB", lacks="link exchange fallocate"),
+    Case("signed", "cli/base", "cli/delta", "-j2", "--sign", f"@{runs.KEY}"),
+    Case("exact", "cli/base", "cli/delta-safetensors", "-j1", "--exact", "--max-shard-size", "4KB", program=runs.MAKE_DELTA),
     Case("large", "large/base", "large/delta", "-j2", "--max-memory", "2MiB", "--max-shard-size", "1MB"),
 ]
 QUICK_CASES = ("safetensors", "torch", "zip", "force-renames")

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """What torture.py and changes.py share: the models they merge, a place to work, runs under the shim, and their judgement."""
+import base64
 import hashlib
 import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 
@@ -17,12 +19,16 @@ OLD_TIME = 1600000000  # of every input, so that any change of one has another t
 HUB = "torture/"  # the organisation, in the hub's cache, whose models are those of cli/
 
 
-class Case:
-    """One command: its inputs (paths below the scratch inputs, or ORG/NAME in the hub's cache there), options, and whether it
-    replaces an old OUT."""
+MAKE_DELTA = "llavamed-make-delta"
+KEY = "signature/p256.pem"
 
-    def __init__(self, name, base, delta, *options, force=False, resumes=False):
-        self.name, self.base, self.delta = name, base, delta
+
+class Case:
+    """One command: its inputs (paths below the scratch inputs, or ORG/NAME in the hub's cache there), options ("@PATH" is a path
+    below the scratch inputs), and whether it replaces an old OUT. For MAKE_DELTA `delta` is the target."""
+
+    def __init__(self, name, base, delta, *options, force=False, resumes=False, program="llavamed-apply"):
+        self.name, self.base, self.delta, self.program = name, base, delta, program
         self.options = list(options) + (["--force"] if force else [])
         self.force = force
         self.resumes = resumes  # goes on with an interrupted run
@@ -42,17 +48,26 @@ CASES = [
     Case("resumed", "cli/base-bin", "cli/delta", "-j1", "--max-shard-size", "4KB", "--json", resumes=True),
     Case("hub", f"{HUB}base", f"{HUB}delta", "-j2", "--json"),
     Case("dry-run", "cli/base", "cli/delta", "-n", "--json"),
+    Case("signed", "cli/base", "cli/delta", "-j2", "--sign", f"@{KEY}", "--json"),
+    Case("make-delta", "cli/base", "cli/delta-safetensors", "-j2", "--json", program=MAKE_DELTA),
+    Case("exact", "cli/base", "cli/delta-safetensors", "-j1", "--exact", "--max-shard-size", "4KB", "--json", program=MAKE_DELTA),
     Case("large", "large/base", "large/delta", "-j2", "--max-memory", "16MiB"),
 ]
 
 
 def digest_tree(directory):
-    """One digest of all names and bytes of a directory without directories; None when it does not exist."""
+    """One digest of all names and bytes of a directory without directories; None when it does not exist. Of a signature,
+    which is another one each time, what is signed counts, and that the document is whole."""
     if not directory.exists():
         return None
     total = hashlib.sha256()
     for path in sorted(directory.iterdir()):
-        total.update(f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+        content = path.read_bytes()
+        if path.name == "model.sig":
+            envelope = json.loads(content)["dsseEnvelope"]
+            assert len(base64.b64decode(envelope["signatures"][0]["sig"], validate=True)) > 60
+            content = base64.b64decode(envelope["payload"], validate=True)
+        total.update(f"{path.name} {hashlib.sha256(content).hexdigest()}\n".encode())
     return total.hexdigest()
 
 
@@ -80,8 +95,9 @@ class Bench:
         self.shim = shim
         self.scratch = pathlib.Path(scratch).resolve()
         self.inputs = self.scratch / "inputs"
-        self.program = self.scratch / "llavamed-apply"
-        shutil.copy(program, self.program)
+        for name in ("llavamed-apply", MAKE_DELTA):
+            shutil.copy(pathlib.Path(program).with_name(name), self.scratch / name)
+        self.copy_input(KEY)
         for case in CASES:
             for name in (case.base, case.delta):
                 if name.startswith(HUB):
@@ -130,7 +146,9 @@ class Bench:
         base, delta = (name if name.startswith(HUB) else str(inputs / name) for name in (case.base, case.delta))
         # Freed and new memory is filled (MALLOC_PERTURB_): more of it than is needed took most of the time of a run.
         memory = [] if "--max-memory" in case.options else ["--max-memory", "2MiB"]
-        return [str(self.program), "--base", base, "--delta", delta, "--out", "out", *memory, *case.options]
+        options = [str(inputs / option[1:]) if option.startswith("@") else option for option in case.options]
+        other = "--target" if case.program == MAKE_DELTA else "--delta"
+        return [str(self.scratch / case.program), "--base", base, other, delta, "--out", "out", *memory, *options]
 
     def environment(self, directory, fault, path=None):
         environment = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "HOME": str(self.scratch), "MALLOC_PERTURB_": "165",
@@ -182,10 +200,10 @@ def complaints_about_messages(case, result):
     """What is wrong with stdout and stderr of a run that ended."""
     bad = []
     lines = result.stderr.splitlines()
-    n_errors = sum(line.startswith("llavamed-apply: error: ") for line in lines)
+    n_errors = sum(line.startswith(f"{case.program}: error: ") for line in lines)
     if n_errors != (0 if result.status == 0 else 1):
         bad.append(f"{n_errors} error lines with status {result.status}")
-    bad += [f"a line of stderr that is no message: {line}" for line in lines if not line.startswith("llavamed-apply: ")]
+    bad += [f"a line of stderr that is no message: {line}" for line in lines if not line.startswith(f"{case.program}: ")]
     if case.json:
         try:
             document = json.loads(result.stdout)
@@ -199,4 +217,4 @@ def complaints_about_messages(case, result):
 
 
 def error_line(result):
-    return next((line for line in result.stderr.splitlines() if line.startswith("llavamed-apply: error: ")), "")
+    return next((line for line in result.stderr.splitlines() if re.match("llavamed-[a-z-]+: error: ", line)), "")

@@ -45,8 +45,9 @@ TIMEOUT_SECONDS = 60
 class Case(runs.Case):
     """A command, what its file system lacks (see shim.h), and whether a dead run has left something."""
 
-    def __init__(self, name, base, delta, *options, force=False, lacks=None, leftovers=False):
-        super().__init__(name, base, delta, *options, "--json", force=force)
+    def __init__(self, name, base, delta, *options, force=False, lacks=None, leftovers=False,
+                 program="llavamed-apply"):
+        super().__init__(name, base, delta, *options, "--json", force=force, program=program)
         self.lacks, self.leftovers = lacks, leftovers
 
 
@@ -60,6 +61,8 @@ CASES = [
     Case("force", "cli/base", "cli/delta", "-j1", force=True),
     Case("force-renames", "cli/base", "cli/delta", "-j1", force=True, lacks="exchange:22"),
     Case("poor", "cli/base", "cli/delta", "-j1", force=True, lacks=POOR),
+    Case("signed", "cli/base", "cli/delta", "-j1", "--sign", f"@{runs.KEY}"),
+    Case("exact", "cli/base", "cli/delta-safetensors", "-j1", "--exact", program=runs.MAKE_DELTA),
 ]
 FORCE_OLD = runs.Case("old", "cli/base", "cli/delta", "--dtype", "float32")
 KINDS = ("after", "amid")
