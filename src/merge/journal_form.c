@@ -104,14 +104,15 @@ size_t journal_encode_entry(const struct journal_entry *entry, uint32_t header_c
     store_le64(bytes + 8, entry->first_elem);
     store_le64(bytes + 16, entry->n_elems);
     store_le32(bytes + 24, tally->crc32);
-    store_le32(bytes + 28, entry->n_notes);
-    store_le64(bytes + 32, tally->counts.n_nan);
-    store_le64(bytes + 40, tally->counts.n_infinite);
-    store_le64(bytes + 48, tally->counts.n_rounded);
-    store_le64(bytes + 56, tally->counts.n_delta_zero);
-    store_le64(bytes + 64, tally->n_added);
-    store_le64(bytes + 72, tally->n_overflow);
-    store_le64(bytes + 80, tally->counts.n_lossy);
+    store_le32(bytes + 28, tally->target_crc32);
+    store_le32(bytes + 32, entry->n_notes);
+    store_le64(bytes + 36, tally->counts.n_nan);
+    store_le64(bytes + 44, tally->counts.n_infinite);
+    store_le64(bytes + 52, tally->counts.n_rounded);
+    store_le64(bytes + 60, tally->counts.n_delta_zero);
+    store_le64(bytes + 68, tally->n_added);
+    store_le64(bytes + 76, tally->n_overflow);
+    store_le64(bytes + 84, tally->counts.n_lossy);
     uint8_t *p = bytes + NOTES_OFFSET;
     for (uint32_t i = 0; i < entry->n_notes; i++, p += JOURNAL_NOTE_BYTES) {
         const struct journal_note *note = &entry->notes[i];
@@ -135,7 +136,7 @@ size_t journal_decode_entry(const struct journal_text *text, size_t offset, cons
     if (n_left < JOURNAL_ENTRY_BYTES_MIN) {
         return 0;
     }
-    const uint32_t n_notes = load_le32(bytes + 28);
+    const uint32_t n_notes = load_le32(bytes + 32);
     if (n_notes > JOURNAL_NOTES_MAX || n_notes > (n_left - JOURNAL_ENTRY_BYTES_MIN) / JOURNAL_NOTE_BYTES) {
         return 0;
     }
@@ -148,13 +149,14 @@ size_t journal_decode_entry(const struct journal_text *text, size_t offset, cons
         .first_elem = load_le64(bytes + 8),
         .n_elems = load_le64(bytes + 16),
         .tally = {.crc32 = load_le32(bytes + 24),
-                  .counts = {.n_nan = load_le64(bytes + 32),
-                             .n_infinite = load_le64(bytes + 40),
-                             .n_rounded = load_le64(bytes + 48),
-                             .n_delta_zero = load_le64(bytes + 56),
-                             .n_lossy = load_le64(bytes + 80)},
-                  .n_added = load_le64(bytes + 64),
-                  .n_overflow = load_le64(bytes + 72)},
+                  .target_crc32 = load_le32(bytes + 28),
+                  .counts = {.n_nan = load_le64(bytes + 36),
+                             .n_infinite = load_le64(bytes + 44),
+                             .n_rounded = load_le64(bytes + 52),
+                             .n_delta_zero = load_le64(bytes + 60),
+                             .n_lossy = load_le64(bytes + 84)},
+                  .n_added = load_le64(bytes + 68),
+                  .n_overflow = load_le64(bytes + 76)},
         .n_notes = n_notes,
         .notes = notes,
     };

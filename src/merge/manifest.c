@@ -17,7 +17,7 @@ struct manifest_totals manifest_totals_of(const struct plan *plan, const struct 
         totals.n_infinite += tensor->counts.n_infinite;
         totals.n_rounded += tensor->counts.n_rounded;
         totals.n_overflow += tensor->n_overflow;
-        totals.n_lossy += tensor->counts.n_lossy;
+        totals.n_lossy += tensor->n_added == 0 ? 0 : tensor->counts.n_lossy;
     }
     return totals;
 }
@@ -69,7 +69,7 @@ static void append_count(struct buffer *out, const char *key, uint64_t value)
 }
 
 /*
- * The part of sums with a delta that is not zero which the result's dtype holds exactly, cut to six decimals: 1 only
+ * Not of a difference of bits, in which nothing can be rounded. The part of sums with a delta that is not zero which the result's dtype holds exactly, cut to six decimals: 1 only
  * when all are. Left out where there is no such sum.
  */
 static void append_exact(struct buffer *out, uint64_t n_added, const struct kernel_counts *counts)
@@ -148,7 +148,7 @@ static void append_head(struct buffer *out, const struct plan *plan, const struc
                   (unsigned long long)plan->file_bytes, plan->n_dropped, (unsigned long long)totals.n_nan,
                   (unsigned long long)totals.n_infinite, (unsigned long long)totals.n_rounded,
                   (unsigned long long)totals.n_overflow);
-    append_exact(out, totals.n_added, &totals.added);
+    append_exact(out, job->options.exact ? 0 : totals.n_added, &totals.added);
     if (job->outcome->tensor_sha256 != NULL) {
         buffer_printf(out, ", \"model_sha256\": \"%s\"", job->outcome->model_sha256);
     }
@@ -194,6 +194,9 @@ static void append_tensor(struct buffer *out, const struct plan *plan, size_t in
     json_append_ascii(out, plan->shards[tensor->shard].name);
     buffer_append_text(out, tensor->by_bits ? ", \"by\": \"bits\"" : "");
     buffer_printf(out, ", \"crc32\": \"%08x\"", (unsigned)found->crc32);
+    if (plan_makes_bits(plan, index)) {
+        buffer_printf(out, ", \"target_crc32\": \"%08x\"", (unsigned)found->target_crc32);
+    }
     if (outcome->tensor_sha256 != NULL) {
         buffer_printf(out, ", \"sha256\": \"%s\"", outcome->tensor_sha256[index]);
     }
@@ -201,7 +204,7 @@ static void append_tensor(struct buffer *out, const struct plan *plan, size_t in
     append_count(out, "infinite", found->counts.n_infinite);
     append_count(out, "rounded", found->counts.n_rounded);
     append_count(out, "delta_zero", found->counts.n_delta_zero);
-    append_exact(out, found->n_added, &found->counts);
+    append_exact(out, tensor->by_bits ? 0 : found->n_added, &found->counts);
     append_count(out, "overflowed", found->n_overflow);
     append_count(out, "lossy", found->counts.n_lossy);
     buffer_append_text(out, "}");

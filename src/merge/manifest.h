@@ -16,7 +16,7 @@ struct manifest_totals {
     uint64_t n_infinite;
     uint64_t n_rounded;
     uint64_t n_overflow;
-    uint64_t n_lossy;
+    uint64_t n_lossy;           /* of those of n_added */
     uint64_t n_added;           /* elements that are a sum of base and delta, or a difference of target and base */
     struct kernel_counts added; /* n_rounded and n_delta_zero of the tensors that have such */
 };

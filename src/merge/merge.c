@@ -269,6 +269,7 @@ void merge_batch_deinit(struct merge_batch *batch)
         struct merge_run *run = &batch->runs[i - 1];
         pipeline_outcome_deinit(&run->outcome);
         relative_sizes_free(run->sizes);
+        target_sums_deinit(&run->target_sums);
         documents_free(run->documents);
         merge_resume_deinit(run);
         input_hashes_free(run->hashes);

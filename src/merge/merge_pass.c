@@ -291,6 +291,21 @@ static enum llavamed_status make_shards(struct merge_batch *batch, size_t pass, 
     return status;
 }
 
+/* What an exact delta gives is the model it was made of, or the base is another one. */
+static enum llavamed_status check_target(struct merge_run *run, struct llavamed_error *error)
+{
+    const struct llavamed_settings *settings = run->settings;
+    enum llavamed_status status = target_sums_check(&run->target_sums, &run->plan, &run->outcome, settings->base,
+                                                    settings->delta, error);
+    if (status != LLAVAMED_OK && settings->allow_unknown_base) {
+        char text[LLAVAMED_MESSAGE_BYTES];
+        (void)snprintf(text, sizeof text, "%s", error->message);
+        *error = (struct llavamed_error){0};
+        status = merge_warn(run, text, error);
+    }
+    return status;
+}
+
 static enum llavamed_status check_output(struct merge_run *run, void *scratch, size_t scratch_bytes,
                                          struct llavamed_error *error)
 {
@@ -298,6 +313,9 @@ static enum llavamed_status check_output(struct merge_run *run, void *scratch, s
     bool makes = !run->batch->derives;
     if (status == LLAVAMED_OK && makes && merge_is_streamed(run)) {
         status = merge_judge_content(run, error);
+    }
+    if (status == LLAVAMED_OK && makes) {
+        status = check_target(run, error);
     }
     for (size_t i = 0; status == LLAVAMED_OK && makes && i < run->plan.n_tensors; i++) {
         status = warn_of_tensor(run, i, error);

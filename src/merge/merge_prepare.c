@@ -326,6 +326,23 @@ static enum llavamed_status check_shared_storage(struct merge_run *run, struct l
     return status;
 }
 
+/* Contents cannot tell the base of an exact delta from another; where its manifest can, the result is held to it. */
+static enum llavamed_status look_for_target(struct merge_run *run, struct llavamed_error *error)
+{
+    char why[LLAVAMED_MESSAGE_BYTES];
+    enum llavamed_status status = target_sums_read(run->delta, &run->plan, &run->target_sums, why, error);
+    if (status != LLAVAMED_OK || why[0] == '\0') {
+        return status;
+    }
+    char text[LLAVAMED_MESSAGE_BYTES + MERGE_REMARK_BYTES];
+    (void)snprintf(text, sizeof text,
+                   "the delta is an exact one, which gives a model without sense with any base but the one that it was "
+                   "made from, and nothing tells whether this is that one: %s",
+                   why);
+    llavamed_make_printable(text);
+    return merge_warn(run, text, error);
+}
+
 static enum llavamed_status make_plan(struct merge_run *run, struct llavamed_error *error)
 {
     struct plan_options options = merge_plan_options(run);
@@ -336,6 +353,9 @@ static enum llavamed_status make_plan(struct merge_run *run, struct llavamed_err
     }
     if (status == LLAVAMED_OK && run->batch->operation == PLAN_MERGE) {
         status = check_shared_storage(run, error);
+    }
+    if (status == LLAVAMED_OK && !run->batch->derives) {
+        status = look_for_target(run, error);
     }
     if (status == LLAVAMED_OK) {
         status = result_note_plan(run->result, &run->plan, error);

@@ -9,6 +9,7 @@
 #include "merge/output_dir.h"
 #include "merge/pipeline.h"
 #include "merge/plan.h"
+#include "merge/target_sums.h"
 #include "source/source.h"
 
 #define MERGE_REMARK_BYTES 512
@@ -43,6 +44,7 @@ struct merge_run {
     bool continues;                 /* the journal is that of an interrupted run, whose shards are there */
     struct llavamed_observer watch; /* shows that the run lives, and tells `observer`: for what takes time */
     struct pipeline_outcome outcome;
+    struct target_sums target_sums; /* of an exact delta */
     struct relative_sizes *sizes; /* owned; NULL unless the settings ask for reports of tensors */
     uint64_t started_ns;
 };

@@ -47,6 +47,7 @@ void pipeline_geometry_widen(uint64_t max_memory_bytes, uint64_t tile_bytes, str
 /* What became of one tensor of the plan. */
 struct pipeline_tensor {
     uint32_t crc32; /* of its bytes in the output */
+    uint32_t target_crc32; /* of a difference of bits that is made: of the target's bytes; else 0 */
     struct kernel_counts counts;
     uint64_t n_added;    /* elements that are a sum or difference: all but those that the delta (or target) alone has */
     uint64_t n_overflow; /* finite values of base or delta that became infinite in conversion to the result's dtype */

@@ -326,6 +326,7 @@ static void account_tile_locked(const struct slot *slot)
 {
     struct pipeline_tensor *total = &slot->lane->out.frame->outcome->tensors[slot->tile.tensor];
     total->crc32 = crc32_join(total->crc32, slot->tally.crc32, slot->tile.n_bytes);
+    total->target_crc32 = crc32_join(total->target_crc32, slot->tally.target_crc32, slot->tile.n_bytes); /* or 0 */
     pipeline_add_tile(total, &slot->tile, slot->bytes, &slot->tally);
     atomic_fetch_add(&slot->lane->out.frame->hashed_bytes, slot->tile.n_bytes);
 }

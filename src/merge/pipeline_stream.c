@@ -53,6 +53,7 @@ struct placed {
     uint64_t file_offset;
     uint64_t n_streamed;   /* elements that the streams bring: the first ones */
     struct record_crc crc; /* of the bytes written */
+    struct record_crc target_crc; /* of the target's, where a difference of bits is made */
 };
 
 enum shard_state { SHARD_FILLING, SHARD_READING, SHARD_DONE };
@@ -286,19 +287,31 @@ static enum llavamed_status compute(struct run *run, struct worker *worker, stru
     return status;
 }
 
+/* What is known of all bytes of a tensor; 0 of none. */
+static enum llavamed_status join_crc(struct record_crc *crc, uint32_t *crc32, struct llavamed_error *error)
+{
+    if (crc->unusable) {
+        return llavamed_fail_memory(error, sizeof *crc->runs, "the CRC-32 of a tensor");
+    }
+    assert(crc->n_runs <= 1); /* no byte is missing */
+    *crc32 = crc->n_runs == 0 ? 0 : crc->runs[0].crc32;
+    record_crc_deinit(crc);
+    return LLAVAMED_OK;
+}
+
 /* The CRC-32 of each tensor of a complete shard, from those of its tiles. */
 static enum llavamed_status join_crcs(struct run *run, const struct plan_shard *shard, struct llavamed_error *error)
 {
-    for (size_t i = 0; i < shard->n_tensors; i++) {
-        struct record_crc *crc = &run->placed[shard->tensors[i]].crc;
-        if (crc->unusable) {
-            return llavamed_fail_memory(error, sizeof *crc->runs, "the CRC-32 of a tensor");
+    enum llavamed_status status = LLAVAMED_OK;
+    for (size_t i = 0; status == LLAVAMED_OK && i < shard->n_tensors; i++) {
+        struct placed *placed = &run->placed[shard->tensors[i]];
+        struct pipeline_tensor *became = &run->frame->outcome->tensors[shard->tensors[i]];
+        status = join_crc(&placed->crc, &became->crc32, error);
+        if (status == LLAVAMED_OK) {
+            status = join_crc(&placed->target_crc, &became->target_crc32, error);
         }
-        assert(crc->n_runs <= 1); /* no byte is missing */
-        run->frame->outcome->tensors[shard->tensors[i]].crc32 = crc->n_runs == 0 ? 0 : crc->runs[0].crc32;
-        record_crc_deinit(crc);
     }
-    return LLAVAMED_OK;
+    return status;
 }
 
 /* What stands before data `until` of a shard and is not written yet. */
@@ -393,7 +406,11 @@ static void compute_done_locked(struct run *run, const struct worker *worker)
 {
     const struct tile *tile = &worker->tile;
     struct placed *placed = &run->placed[tile->tensor];
-    record_crc_note(&placed->crc, tile->file_offset - placed->file_offset, tile->n_bytes, worker->tally.crc32);
+    uint64_t offset = tile->file_offset - placed->file_offset;
+    record_crc_note(&placed->crc, offset, tile->n_bytes, worker->tally.crc32);
+    if (plan_makes_bits(run->frame->job->plan, tile->tensor)) {
+        record_crc_note(&placed->target_crc, offset, tile->n_bytes, worker->tally.target_crc32);
+    }
     pipeline_add_tile(&run->frame->outcome->tensors[tile->tensor], tile, worker->out, &worker->tally);
     run->shards[run->frame->job->plan->tensors[tile->tensor].shard].left_bytes -= tile->n_bytes;
 }
@@ -520,6 +537,7 @@ static void run_deinit(struct run *run)
     }
     for (size_t i = 0; run->placed != NULL && i < plan->n_tensors; i++) {
         record_crc_deinit(&run->placed[i].crc);
+        record_crc_deinit(&run->placed[i].target_crc);
     }
     free(run->workers);
     free(run->streams);

@@ -60,6 +60,11 @@ enum llavamed_status plan_build(const struct tensor_set *base, const char *base_
     return status;
 }
 
+bool plan_makes_bits(const struct plan *plan, size_t tensor)
+{
+    return plan->operation == PLAN_MAKE_DELTA && plan->tensors[tensor].by_bits;
+}
+
 void plan_deinit(struct plan *plan)
 {
     for (size_t i = 0; i < plan->n_tensors; i++) {

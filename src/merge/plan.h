@@ -109,6 +109,9 @@ enum llavamed_status plan_build(const struct tensor_set *base, const char *base_
                                 const char *delta_spec, const struct plan_options *options, struct plan *plan,
                                 struct llavamed_error *error) LLAVAMED_CHECK;
 
+/* Whether a tensor becomes a difference of bits (plan_build()): of the plan of an exact delta. */
+bool plan_makes_bits(const struct plan *plan, size_t tensor);
+
 void plan_deinit(struct plan *plan);
 
 #endif

@@ -71,24 +71,6 @@ static enum llavamed_status warn_of_wide_result(enum dtype base, enum dtype delt
     return keep_warning(plan, &text, error);
 }
 
-/* The content test has nothing to say of differences of bits, and with another base their sums are seldom NaN. */
-static enum llavamed_status warn_of_exact_delta(struct plan *plan, struct llavamed_error *error)
-{
-    bool adds_bits = false;
-    for (size_t i = 0; plan->operation == PLAN_MERGE && i < plan->n_tensors; i++) {
-        adds_bits = adds_bits || plan->tensors[i].by_bits;
-    }
-    if (!adds_bits) {
-        return LLAVAMED_OK;
-    }
-    struct buffer text;
-    buffer_init(&text, WARNING_BYTES_MAX);
-    buffer_append_text(&text, "the delta is an exact one: with any base but the one that it was made from the result "
-                              "is without sense, and its contents cannot tell; compare the SHA-256 of the base with "
-                              "that in the delta's llavamed-manifest.json");
-    return keep_warning(plan, &text, error);
-}
-
 enum llavamed_status plan_warn(const struct plan_input *input, struct plan *plan, struct llavamed_error *error)
 {
     plan->warnings = calloc(WARNINGS_MAX, sizeof *plan->warnings);
@@ -103,9 +85,6 @@ enum llavamed_status plan_warn(const struct plan_input *input, struct plan *plan
     }
     if (status == LLAVAMED_OK) {
         status = warn_of_wide_result(base, delta, plan, error);
-    }
-    if (status == LLAVAMED_OK) {
-        status = warn_of_exact_delta(plan, error);
     }
     return status;
 }

@@ -99,8 +99,8 @@ enum llavamed_status result_note_lossy(struct llavamed_result *result, const str
     for (size_t i = 0; i < plan->n_tensors; i++) {
         const struct tensor *out = &plan->tensors[i].out;
         const struct pipeline_tensor *found = &outcome->tensors[i];
-        if (found->counts.n_lossy == 0) {
-            continue;
+        if (found->counts.n_lossy == 0 || found->n_added == 0) {
+            continue; /* a rotary buffer counts on neither side */
         }
         struct llavamed_lossy_report *report = &result->lossy_tensors[result->n_lossy_tensors];
         report->name = strdup(out->name);
@@ -149,7 +149,7 @@ enum llavamed_status result_note_outcome(struct llavamed_result *result, const s
         result->n_nan += counts->n_nan;
         result->n_infinite += counts->n_infinite;
         result->n_rounded += counts->n_rounded;
-        result->n_lossy += counts->n_lossy;
+        result->n_lossy += outcome->tensors[i].n_added == 0 ? 0 : counts->n_lossy;
         result->n_added += outcome->tensors[i].n_added;
     }
     result->written_bytes = outcome->written_bytes;

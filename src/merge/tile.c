@@ -252,7 +252,7 @@ static enum llavamed_status add_base(const struct operation *op, const struct ti
         if (!op->tensor->by_bits) {
             note_size(op, base, run->delta, run->n_elems);
         }
-        bool makes_bits = op->tensor->by_bits && op->job->plan->operation == PLAN_MAKE_DELTA;
+        bool makes_bits = plan_makes_bits(op->job->plan, (size_t)(op->tensor - op->job->plan->tensors));
         size_t n_bytes = (size_t)run->n_elems * dtype_bytes(op->tensor->out.dtype);
         uint32_t target_crc32 = makes_bits ? crc32_update(0, run->delta, n_bytes) : 0;
         combine(op, op->type, base, run->delta, run->n_elems, run->out);
@@ -408,7 +408,7 @@ static enum llavamed_status compute(const struct pipeline_job *job, const struct
         op.base = &source_tensors(job->base)->tensors[tensor->base_index];
     }
     /* Bits are those of the dtype that is not the integers'. */
-    bool makes_bits = tensor->by_bits && job->plan->operation == PLAN_MAKE_DELTA;
+    bool makes_bits = plan_makes_bits(job->plan, tile->tensor);
     if (!kernel_type_of(makes_bits ? op.delta->dtype : tensor->out.dtype, &op.type)) {
         return copy_delta(&op, tile, out, error);
     }
@@ -421,6 +421,7 @@ static enum llavamed_status compute(const struct pipeline_job *job, const struct
     if (status != LLAVAMED_OK) {
         return status;
     }
+    tally->target_crc32 = makes_bits ? crc32_update(0, delta, tile->n_bytes) : 0;
     if (tensor->action == PLAN_ADD) {
         const struct tile_run run = {tile->first_elem, tile->n_elems, tile->base_elems, delta, out};
         return add_base(&op, &run, error);

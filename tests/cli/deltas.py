@@ -3,7 +3,7 @@
 """What a delta should be, worked out with Python's own numbers: no code of the programs, no numpy.
 
     deltas.py check BASE TARGET DELTA REPORT    directories of safetensors, and what llavamed-make-delta --json printed
-    deltas.py exact BASE TARGET DELTA           an exact delta: differences of bits, as integers
+    deltas.py exact BASE TARGET DELTA           an exact delta: differences of bits, as integers, and the target's CRC-32
     deltas.py differ A B                        prints the number of elements with other bits, over all tensors
     deltas.py specials DIRECTORY                makes DIRECTORY/base and /target with zeros, ends, infinities and NaN
 
@@ -16,6 +16,7 @@ import math
 import os
 import struct
 import sys
+import zlib
 
 # Bytes, fraction bits, exponent bits.
 FORMATS = {"F16": (2, 10, 5), "BF16": (2, 7, 8), "F32": (4, 23, 8)}
@@ -125,20 +126,26 @@ def check(base, target, delta, report):
             found[name] = lossy
     reported = {tensor["name"]: tensor["lossy"] for tensor in report["lossy"]["tensors"]}
     listed = {tensor["name"]: tensor["lossy"] for tensor in manifest["tensors"] if "lossy" in tensor}
-    total = sum(found.values())
-    if not found == reported == listed or not total == report["lossy"]["elements"] == manifest["result"]["lossy"]:
+    counted = {name: n for name, n in found.items() if not name.endswith("inv_freq")}
+    total = sum(counted.values())
+    if found != listed or counted != reported or not total == report["lossy"]["elements"] == manifest["result"]["lossy"]:
         wrong.append(f"lossy: found {found}, reported {reported}, in the manifest {listed}")
     print("\n".join(wrong) if wrong else f"{total} lossy")
     return 1 if wrong else 0
 
 
 def exact(base, target, delta):
+    manifest = json.load(open(os.path.join(delta, "llavamed-manifest.json"), encoding="ascii"))
+    assert "exact" not in manifest["result"]
+    listed = {tensor["name"]: tensor for tensor in manifest["tensors"]}
     base, target, delta = load(base), load(target), load(delta)
-    assert set(delta) == set(target)
+    assert set(delta) == set(target) == set(listed)
     kinds = {"F16": "I16", "BF16": "U16", "F32": "I32"}
     for name, (dtype, shape, data) in target.items():
         by_bits = name in base and dtype in kinds and not name.endswith("inv_freq")
         assert delta[name][:2] == (kinds[dtype] if by_bits else dtype, shape), name
+        want = f"{zlib.crc32(data):08x}" if by_bits else None
+        assert listed[name].get("target_crc32") == want and "exact" not in listed[name], name
         if not by_bits:
             assert delta[name][2] == data, name
             continue

@@ -64,7 +64,7 @@ static void mend(uint8_t *file, size_t n_bytes)
 {
     size_t at = JOURNAL_HEADER_BYTES;
     while (n_bytes - at >= JOURNAL_ENTRY_BYTES_MIN) {
-        uint32_t n_notes = load_le32(file + at + 28);
+        uint32_t n_notes = load_le32(file + at + 32);
         if (n_notes > JOURNAL_NOTES_MAX || n_bytes - at < JOURNAL_ENTRY_BYTES_MIN + n_notes * JOURNAL_NOTE_BYTES) {
             return;
         }
@@ -113,7 +113,8 @@ static void require_same(const struct journal_entry *a, const struct journal_ent
     const struct pipeline_tensor *x = &a->tally;
     const struct pipeline_tensor *y = &b->tally;
     REQUIRE(a->tensor == b->tensor && a->first_elem == b->first_elem && a->n_elems == b->n_elems);
-    REQUIRE(x->crc32 == y->crc32 && x->n_added == y->n_added && x->n_overflow == y->n_overflow);
+    REQUIRE(x->crc32 == y->crc32 && x->target_crc32 == y->target_crc32);
+    REQUIRE(x->n_added == y->n_added && x->n_overflow == y->n_overflow);
     REQUIRE(memcmp(&x->counts, &y->counts, sizeof x->counts) == 0);
     REQUIRE(a->n_notes == b->n_notes);
     for (uint32_t i = 0; i < a->n_notes; i++) {

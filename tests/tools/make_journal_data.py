@@ -23,7 +23,7 @@ def with_crc(text, start=0):
 
 def header(changed=None):
     """Each part's hash is that of its label, or of another text for the one that changed."""
-    text = b"LMJOURN2" + struct.pack("<I", len(LABELS))
+    text = b"LMJOURN3" + struct.pack("<I", len(LABELS))
     for label in LABELS:
         source = label + "!" if label == changed else label
         text += label.encode().ljust(8, b"\0") + hashlib.sha256(source.encode()).hexdigest().encode()
@@ -34,15 +34,16 @@ HEADER = header()
 HEADER_CRC32 = zlib.crc32(HEADER[:-4])
 
 
-def entry(tensor, first, n, crc32=0, counts=(0, 0, 0, 0, 0, 0, 0), notes=()):
-    text = struct.pack("<QQQII7Q", tensor, first, n, crc32, len(notes), *counts)
+def entry(tensor, first, n, crc32=0, counts=(0, 0, 0, 0, 0, 0, 0), notes=(), target_crc32=0):
+    text = struct.pack("<QQQIII7Q", tensor, first, n, crc32, target_crc32, len(notes), *counts)
     for note in notes:
         text += struct.pack("<IIQQQ", *note)
     return with_crc(text, HEADER_CRC32)
 
 
 SMALL = [
-    entry(1, 0, 1000, 0x01020304, (1, 2, 3, 4, 5, 6, 7), [(BASE, 0xDEADBEEF, 7, 4096, 2000), (DELTA, 0xFEEDFACE, 9, 0, 2000)]),
+    entry(1, 0, 1000, 0x01020304, (1, 2, 3, 4, 5, 6, 7), [(BASE, 0xDEADBEEF, 7, 4096, 2000), (DELTA, 0xFEEDFACE, 9, 0, 2000)],
+          0x0A0B0C0D),
     entry(0, 512, 512, 0xFFFFFFFF),
     entry(1, 1000, 24, 0, (24, 0, 24, 0, 24, 48, 24), [(DELTA, 1, 2**64 - 1, 2**64 - 2, 1)]),
 ]

@@ -135,13 +135,14 @@ test_make_delta_other_forms()
     want_same again/model.safetensors target/model.safetensors
 }
 
-test_make_delta_continues_after_a_kill()
+# kill_make_delta BYTES OPTION...: of ./m, killed once its journal has as many bytes
+kill_make_delta()
 {
-    synth m --base --delta --target --scale 0.006 --sigma 0.01
-    make_delta --base m/base --target m/target --out want -q
-    "$MAKE_DELTA" --base m/base --target m/target --out out --cpu ref -j 2 --max-memory 2MiB >.checks/stdout 2>&1 &
-    local pid=$! i=0
-    while [ "$(stat -c %s out.partial/.llavamed-journal 2>/dev/null || echo 0)" -lt 8000 ] && [ ! -e out ] &&
+    local bytes=$1 i=0
+    shift
+    "$MAKE_DELTA" --base m/base --target m/target --out out --cpu ref -j 2 "$@" >.checks/stdout 2>&1 &
+    local pid=$!
+    while [ "$(stat -c %s out.partial/.llavamed-journal 2>/dev/null || echo 0)" -lt "$bytes" ] && [ ! -e out ] &&
         [ $i -lt 3000 ]; do
         sleep 0.01
         i=$((i + 1))
@@ -149,6 +150,13 @@ test_make_delta_continues_after_a_kill()
     kill -KILL $pid
     wait $pid 2>/dev/null
     want test ! -e out
+}
+
+test_make_delta_continues_after_a_kill()
+{
+    synth m --base --delta --target --scale 0.006 --sigma 0.01
+    make_delta --base m/base --target m/target --out want -q
+    kill_make_delta 8000 --max-memory 2MiB
     # Another program finds nothing of use in it.
     apply --base m/base --delta m/target --out out --allow-unknown-base --dry-run
     make_delta --base m/base --target m/target --out out -v --json
@@ -263,6 +271,65 @@ test_make_delta_exact_of_anything()
     done
 }
 
+# Bits added to another base are numbers too: what tells is the target's checksum in the delta's manifest.
+test_make_delta_exact_tells_another_base()
+{
+    synth m --base --target --sigma 0.01
+    synth other --base --seed 77
+    make_delta --base m/base --target m/target --out exact --exact -q
+    apply --base other/base --delta exact --out out
+    want_failure 4 'other/base: with this base the exact delta exact does not give the model it was made of: *'
+    want_stderr '*CRC-32 *, want *'
+    want_stderr 'llavamed-apply: hint: take the base that the delta was made from: *'
+    want_nothing_left
+    # A single bit of the base.
+    cp -r m/base near
+    printf '\001' | dd of=near/model.safetensors bs=1 seek=100000 conv=notrunc status=none
+    want test "$(cmp -l m/base/model.safetensors near/model.safetensors | wc -l)" = 1
+    apply --base near --delta exact --out out
+    want_failure 4 'near: with this base the exact delta exact does not give the model it was made of: 1 of *'
+    apply --base near --delta exact --out out --allow-unknown-base
+    want_status 0
+    want_stderr '*warning: near: with this base the exact delta exact does not give the model it was made of: 1 of *'
+    rm -rf out
+    # A result that is all it should be is not remarked upon.
+    apply --base m/base --delta exact --out out
+    want_status 0
+    want_lines stderr 0 'warning: .*exact'
+    want_same out/model.safetensors m/target/model.safetensors
+    rm -rf out
+    apply --base m/base --delta exact/model.safetensors --out out
+    want_status 0
+    want_stderr '*warning: the delta is an exact one, *: there is no llavamed-manifest.json beside it'
+    rm -rf out
+    sed -i 's/target_crc32/target_crc33/' exact/llavamed-manifest.json
+    apply --base m/base --delta exact --out out
+    want_status 0
+    want_stderr "*warning: the delta is an exact one, *llavamed-manifest.json has the target's checksum of 0 of * tensors"
+    rm -rf out
+    printf '{' >exact/llavamed-manifest.json
+    apply --base m/base --delta exact --out out
+    want_status 0
+    want_stderr '*warning: the delta is an exact one, *: exact/llavamed-manifest.json: *'
+}
+
+# The checksums of the target's tensors come through a kill, more memory and less.
+test_make_delta_exact_continues_after_a_kill()
+{
+    synth m --base --target --scale 0.006 --sigma 0.01
+    make_delta --base m/base --target m/target --out want --exact -q
+    want python3 "$DELTAS" exact m/base m/target want
+    local memory
+    for memory in 2MiB 1MiB 64MiB; do
+        kill_make_delta 8000 --exact --max-memory 2MiB
+        make_delta --base m/base --target m/target --out out --exact -v --json --max-memory $memory
+        want_status 0
+        want_stderr '*note: going on with an interrupted run: *'
+        want diff -r out want
+        rm -rf out
+    done
+}
+
 test_make_delta_exact_is_refused_where_it_cannot_be()
 {
     make_target
@@ -271,11 +338,6 @@ test_make_delta_exact_is_refused_where_it_cannot_be()
     make_delta --base "$DATA/base" --target target --out out --exact --dtype float16
     want_refusal 2 'an exact delta has the dtypes of its target'
     make_delta --base "$DATA/base" --target target --out exact --exact -q
-    # Nothing in it tells a wrong base, so that is said of every one.
-    apply --base "$DATA/base" --delta exact --out warned
-    want_status 0
-    want_stderr 'llavamed-apply: warning: the delta is an exact one: with any base but the one that it was made from *'
-    want_status 0
     apply --base "$DATA/base" --delta exact --out out --dtype float32
     want_failure 2 'exact: an exact delta gives the dtypes of its target and no other (*'
     # Without its mark the same file is what any delta of integers is.
