@@ -45,7 +45,7 @@ import os, resource, subprocess, sys, threading, time
 program, how, pairs = sys.argv[1], sys.argv[2], sys.argv[3:]
 each = [pairs] if how == "fan-out" else [pairs[i:i + 4] for i in range(0, len(pairs), 4)]
 os.sync()
-if how == "read":  # what reading the base costs by itself, on all cores as a merge reads, into memory that is used again
+if how == "read":  # what reading the base costs by itself, on all cores as a merge does, into memory used again
     def read(fd, begin, end):
         room = [bytearray(1 << 20)]
         while begin < end:

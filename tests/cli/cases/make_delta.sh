@@ -305,7 +305,7 @@ test_make_delta_exact_tells_another_base()
     sed -i 's/target_crc32/target_crc33/' exact/llavamed-manifest.json
     apply --base m/base --delta exact --out out
     want_status 0
-    want_stderr "*warning: the delta is an exact one, *llavamed-manifest.json has the target's checksum of 0 of * tensors"
+    want_stderr "*warning: the delta is an exact one, *manifest.json has the target's checksum of 0 of * tensors"
     rm -rf out
     printf '{' >exact/llavamed-manifest.json
     apply --base m/base --delta exact --out out
