@@ -112,7 +112,8 @@ enum llavamed_status {
 /*
  * What went wrong, ready to print after "error: " and "hint: ": "PATH: what is wrong (got X, want Y)", lower case,
  * no full stop, made printable. No memory is owned: plain data.
- * `problems` holds the first LLAVAMED_PROBLEMS_MAX of `n_problems` when there is a list (PAIR_MISMATCH, PAIR_WRONG_BASE).
+ * `problems` holds the first LLAVAMED_PROBLEMS_MAX of `n_problems` when there is a list (PAIR_MISMATCH,
+ * PAIR_WRONG_BASE).
  * `signal_number` is set with INTERRUPTED.
  */
 struct llavamed_error {

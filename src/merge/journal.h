@@ -8,8 +8,8 @@
  *   header = magic "LMJOURN3" | u32 n_parts | n_parts x (label of 8 bytes, SHA-256 of the part as 64 hex digits)
  *            | u32 CRC-32 of all before
  *   entry  = u64 tensor | u64 first element | u64 number of elements | u32 CRC-32 of the bytes in the output
- *            | u32 CRC-32 of the target's bytes (struct pipeline_tensor) | u32 n_notes | u64 counts: NaN, infinite, rounded, delta zero, added, overflow,
- *            | lossy
+ *            | u32 CRC-32 of the target's bytes (struct pipeline_tensor) | u32 n_notes
+ *            | u64 counts: NaN, infinite, rounded, delta zero, added, overflow, lossy
  *            | n_notes x (u32 role, u32 CRC-32, u64 record, u64 offset, u64 n_bytes)
  *            | u32 CRC-32 of the entry, continued from the header's
  *

@@ -69,8 +69,8 @@ static void append_count(struct buffer *out, const char *key, uint64_t value)
 }
 
 /*
- * Not of a difference of bits, in which nothing can be rounded. The part of sums with a delta that is not zero which the result's dtype holds exactly, cut to six decimals: 1 only
- * when all are. Left out where there is no such sum.
+ * The part of sums with a delta that is not zero which the result's dtype holds exactly, cut to six decimals: 1 only
+ * when all are. Left out where there is no such sum; not asked of differences of bits, where nothing can be rounded.
  */
 static void append_exact(struct buffer *out, uint64_t n_added, const struct kernel_counts *counts)
 {

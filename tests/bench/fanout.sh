@@ -3,10 +3,10 @@
 # fanout.sh [--dir DIR] [--scale F] [--deltas N] [--rounds N] [--limit R]: several deltas of one base in one command
 # against a run for each. Makes a synthetic base and N deltas (4; 7B shrunken by F, 0.034: about 0.47 GB each) in a
 # scratch directory below DIR, which is removed. Then, N times (6) in turn, cold (inputs dropped from the page cache)
-# and cached, with `sync` timed: wall time and processor time of both and of a plain reading of the base on all cores, and the
-# bytes that the kernel counts as read. The ratios, of wall and of processor time, are of the one command to the single
-# runs less the readings of the base that it saves. Exit status 1 when one misses: its median is above R (1.05) and so
-# is its lower quartile (the spread of the rounds is the noise).
+# and cached, with `sync` timed: wall time and processor time of both and of a plain reading of the base on all cores,
+# and the bytes that the kernel counts as read. The ratios, of wall and of processor time, are of the one command to the
+# single runs less the readings of the base that it saves. Exit status 1 when one misses: its median is above R (1.05)
+# and so is its lower quartile (the spread of the rounds is the noise).
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
@@ -20,7 +20,7 @@ while [ $# -gt 0 ]; do
     --rounds) rounds=$2 ;;
     --limit) limit=$2 ;;
     *)
-        sed -n '3,9s/^# \{0,1\}//p' "$0" >&2
+        sed -n '3,11s/^# \{0,1\}//p' "$0" >&2
         exit 2
         ;;
     esac
