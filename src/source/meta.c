@@ -18,6 +18,25 @@ static enum llavamed_status meta_finish(void *state, void *scratch, size_t scrat
     return status == LLAVAMED_OK ? meta_check_shards(meta, error) : status;
 }
 
+static void meta_take_share(void *state, const bool *tensors, const bool *files)
+{
+    struct meta *meta = state;
+    size_t n_tensors = meta_tensor_count(&meta->params);
+    weights_take_files(&meta->weights, files);
+    for (int takes = 0; takes <= 1; takes++) {
+        for (size_t i = 0; i < n_tensors; i++) {
+            for (size_t k = 0; tensors[i] >= (takes != 0) && k < meta->n_shards; k++) {
+                weights_take_record(&meta->weights, meta->tensors[i].parts[k], takes != 0);
+            }
+        }
+    }
+    for (size_t i = 0; meta->md5 != NULL && i < meta->n_shards; i++) {
+        if (!files[i]) {
+            meta->md5[i][0] = '\0';
+        }
+    }
+}
+
 static uint64_t meta_bytes_read(const void *state)
 {
     const struct meta *meta = state;
@@ -41,6 +60,7 @@ static const struct source_layout meta_layout = {
     .read = meta_read,
     .note = meta_note,
     .grain = meta_grain,
+    .take_share = meta_take_share,
     .finish = meta_finish,
     .bytes_read = meta_bytes_read,
     .close = meta_close,

@@ -35,6 +35,20 @@ static enum llavamed_status plain_finish(void *state, void *scratch, size_t scra
     return weights_finish(state, scratch, scratch_bytes, error);
 }
 
+static void plain_take_share(void *state, const bool *tensors, const bool *files)
+{
+    struct weights *weights = state;
+    weights_take_files(weights, files);
+    /* A record that tensors share is taken when one of them is. */
+    for (int takes = 0; takes <= 1; takes++) {
+        for (size_t i = 0; i < weights->set->n_tensors; i++) {
+            if (tensors[i] >= (takes != 0)) {
+                weights_take_record(weights, i, takes != 0);
+            }
+        }
+    }
+}
+
 static uint64_t plain_bytes_read(const void *state)
 {
     const struct weights *weights = state;
@@ -53,6 +67,7 @@ static const struct source_layout plain_layout = {
     .grain = plain_grain,
     .place = plain_place,
     .file_of = weights_file_of,
+    .take_share = plain_take_share,
     .finish = plain_finish,
     .bytes_read = plain_bytes_read,
     .close = plain_close,

@@ -452,6 +452,21 @@ enum llavamed_status source_finish(struct source *source, void *scratch, size_t 
     return source->layout->finish(source->state, scratch, scratch_bytes, error);
 }
 
+void source_take_share(struct source *source, const bool *tensors, const bool *files)
+{
+    size_t first = source->n_files > 1 && source->files[1].archive != NULL ? 1 : 0;
+    if (source->layout->take_share != NULL) {
+        source->layout->take_share(source->state, tensors, files + first);
+    }
+}
+
+uint64_t source_whole_bytes(const struct source *source, size_t i)
+{
+    const struct source_file *file = &source->files[i];
+    bool by_archive = source->check_crc && file->archive != NULL && strcmp(source->format, "safetensors") == 0;
+    return by_archive || file->recorded.md5[0] != '\0' ? file->n_bytes : 0;
+}
+
 uint64_t source_bytes_read(const struct source *source)
 {
     return source->layout->bytes_read(source->state);

@@ -164,6 +164,16 @@ enum llavamed_status source_peek(struct source *source, size_t index, uint64_t f
 uint64_t source_grain(const struct source *source, size_t index);
 
 /*
+ * Before source_finish(), of a source that is read in any order: others check the rest. Only those records are checked
+ * then in which a tensor lies that is this share's; and whole files (against a checklist.chk, or what an archive
+ * records of one without checksums of its own) that are. One for each of source_tensors() and source_files().
+ */
+void source_take_share(struct source *source, const bool *tensors, const bool *files);
+
+/* The bytes that source_finish() reads of weights file i to check it as a whole. */
+uint64_t source_whole_bytes(const struct source *source, size_t i);
+
+/*
  * After the last source_note(): joins the CRC-32s of the pieces read (in whatever order) and compares each record's;
  * bytes of a record that were never read, or read more than once, are read again here through `scratch`. Also that no
  * file changed meanwhile, and that files have the MD5 recorded in a checklist.chk (HASH_MISMATCH; that reads them once

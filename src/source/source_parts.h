@@ -26,6 +26,8 @@ struct source_layout {
     bool (*place)(const void *state, size_t index, struct source_place *place);
     /* As weights_file_of(); NULL: every file holds a part of every tensor. */
     size_t (*file_of)(const void *state, size_t index);
+    /* As source_take_share(), but files are those of the layout: without the archive. NULL: nothing can be shared. */
+    void (*take_share)(void *state, const bool *tensors, const bool *files);
     enum llavamed_status (*finish)(void *state, void *scratch, size_t scratch_bytes, struct llavamed_error *error);
     uint64_t (*bytes_read)(const void *state);
     void (*close)(void *state);

@@ -496,8 +496,9 @@ enum llavamed_status weights_finish(struct weights *weights, void *scratch, size
         status = input_file_check_unchanged(weights->files[i].file, error);
     }
     for (size_t i = 0; status == LLAVAMED_OK && weights->check_crc && i < weights->n_records; i++) {
-        if (weights->records[i].has_crc && weights->records[i].tensor != TENSOR_NOT_FOUND) {
-            status = check_record(weights, &weights->records[i], scratch, scratch_bytes, error);
+        struct weights_record *record = &weights->records[i];
+        if (record->has_crc && !record->is_others && record->tensor != TENSOR_NOT_FOUND) {
+            status = check_record(weights, record, scratch, scratch_bytes, error);
         }
     }
     return status;

@@ -50,6 +50,7 @@ struct weights_record {
     uint32_t crc32;
     bool has_crc;
     size_t tensor; /* one that lies in it, or TENSOR_NOT_FOUND */
+    bool is_others; /* weights_finish() leaves it to somebody else */
     struct record_crc seen;
 };
 
@@ -124,6 +125,13 @@ enum llavamed_status weights_read_pieces(struct weights *weights, const struct w
 
 enum llavamed_status weights_finish(struct weights *weights, void *scratch, size_t scratch_bytes,
                                     struct llavamed_error *error) LLAVAMED_CHECK;
+
+/*
+ * For source_take_share(): takes the records of these files and leaves those of the others; then, of a record that is
+ * no whole file, takes or leaves that of a tensor of the set.
+ */
+void weights_take_files(struct weights *weights, const bool *files);
+void weights_take_record(struct weights *weights, size_t tensor, bool takes);
 
 /*
  * What kind of weights file this is, whatever its name, and its first bytes (zeros behind the end of a shorter file).

@@ -60,3 +60,20 @@ enum llavamed_status weights_read_pieces(struct weights *weights, const struct w
     }
     return LLAVAMED_OK;
 }
+
+/* ---- Shares ---- */
+
+void weights_take_files(struct weights *weights, const bool *files)
+{
+    for (size_t i = 0; i < weights->n_records; i++) {
+        weights->records[i].is_others = !files[weights->records[i].file];
+    }
+}
+
+void weights_take_record(struct weights *weights, size_t tensor, bool takes)
+{
+    size_t record = weights->spans[tensor].record;
+    if (record != WEIGHTS_NO_RECORD && weights->records[record].key != NULL) {
+        weights->records[record].is_others = !takes;
+    }
+}
