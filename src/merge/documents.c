@@ -460,8 +460,14 @@ static enum llavamed_status write_sums(const struct plan *plan, const struct doc
     return status;
 }
 
-static enum llavamed_status write_delta_files(const struct documents *documents, const struct document_place *place,
-                                              struct document_list *list, struct llavamed_error *error)
+const char *documents_copy_name(const struct documents *documents, size_t i)
+{
+    bool is_config = i == documents->n_files && documents->config != NULL;
+    return i < documents->n_files ? documents->files[i].target : is_config ? "config.json" : NULL;
+}
+
+enum llavamed_status documents_write_copies(const struct documents *documents, const struct document_place *place,
+                                            struct document_list *list, struct llavamed_error *error)
 {
     enum llavamed_status status = LLAVAMED_OK;
     for (size_t i = 0; i < documents->n_files && status == LLAVAMED_OK; i++) {
@@ -474,39 +480,50 @@ static enum llavamed_status write_delta_files(const struct documents *documents,
     return status;
 }
 
-enum llavamed_status documents_write(const struct documents *documents, const struct documents_job *job,
-                                     struct documents_result *result, struct llavamed_error *error)
+enum llavamed_status documents_write_made(const struct plan *plan, const struct documents_job *job,
+                                          struct document_list *list, struct documents_result *result,
+                                          struct llavamed_error *error)
 {
-    const struct plan *plan = documents->plan;
     const struct document_place place = {job->directory, job->guard};
-    struct document_list list = {0};
     struct documents_result made = {0};
-    enum llavamed_status status = write_delta_files(documents, &place, &list, error);
-    if (status == LLAVAMED_OK && plan->index_name != NULL) {
-        status = write_index(plan, &place, &list, error);
+    enum llavamed_status status = LLAVAMED_OK;
+    if (plan->index_name != NULL) {
+        status = write_index(plan, &place, list, error);
     }
     if (status == LLAVAMED_OK) {
         const char *notice = plan->operation == PLAN_MAKE_DELTA ? notice_text_of_delta : notice_text;
-        status = write_bytes(&place, NOTICE_FILE_NAME, notice, strlen(notice), DOCUMENT_MADE, &list, error);
+        status = write_bytes(&place, NOTICE_FILE_NAME, notice, strlen(notice), DOCUMENT_MADE, list, error);
     }
     if (status == LLAVAMED_OK) {
-        status = write_card(plan, job, &place, &list, error);
+        status = write_card(plan, job, &place, list, error);
     }
     if (status == LLAVAMED_OK) {
-        status = write_manifest(plan, job, &place, &list, made.manifest_sha256, error);
+        status = write_manifest(plan, job, &place, list, made.manifest_sha256, error);
     }
     if (status == LLAVAMED_OK) {
-        status = write_sums(plan, job, &place, &list, error);
+        status = write_sums(plan, job, &place, list, error);
     }
     if (status == LLAVAMED_OK && job->signing_key != NULL) {
         const struct signature_job signing = {job->signing_key, job->model_name, plan, job->outcome};
-        status = signature_file_write(&signing, &place, &list, made.subject_sha256, error);
+        status = signature_file_write(&signing, &place, list, made.subject_sha256, error);
     }
     if (status == LLAVAMED_OK) {
-        for (size_t i = 0; i < list.n_entries; i++) {
-            made.written_bytes += list.entries[i].n_bytes;
+        for (size_t i = 0; i < list->n_entries; i++) {
+            made.written_bytes += list->entries[i].n_bytes;
         }
         *result = made;
+    }
+    return status;
+}
+
+enum llavamed_status documents_write(const struct documents *documents, const struct documents_job *job,
+                                     struct documents_result *result, struct llavamed_error *error)
+{
+    const struct document_place place = {job->directory, job->guard};
+    struct document_list list = {0};
+    enum llavamed_status status = documents_write_copies(documents, &place, &list, error);
+    if (status == LLAVAMED_OK) {
+        status = documents_write_made(documents->plan, job, &list, result, error);
     }
     document_list_deinit(&list);
     return status;

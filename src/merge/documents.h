@@ -11,6 +11,7 @@
 #define MERGE_DOCUMENTS_H
 
 #include "integrity/ec_key.h"
+#include "merge/document_file.h"
 #include "merge/pipeline.h"
 #include "merge/plan.h"
 #include "source/source.h"
@@ -79,6 +80,24 @@ struct documents_result {
     char subject_sha256[SHA256_HEX_BYTES]; /* of a signature: merge/signature_file.h; else empty */
     uint64_t written_bytes;
 };
+
+/*
+ * The delta's own files alone, of which a part of a merge writes all: appends them to the list (owned by the caller).
+ * Errors as documents_write().
+ */
+enum llavamed_status documents_write_copies(const struct documents *documents, const struct document_place *place,
+                                            struct document_list *list, struct llavamed_error *error) LLAVAMED_CHECK;
+
+/* Their names in the result, i from 0; NULL behind the last. Borrowed. */
+const char *documents_copy_name(const struct documents *documents, size_t i);
+
+/*
+ * All the others, where the delta's own are there already: the list says which, and gets the others appended. Writes
+ * and fsyncs as documents_write().
+ */
+enum llavamed_status documents_write_made(const struct plan *plan, const struct documents_job *job,
+                                          struct document_list *list, struct documents_result *result,
+                                          struct llavamed_error *error) LLAVAMED_CHECK;
 
 /*
  * Writes and fsyncs every document into job->directory, SHA256SUMS last, but for a signature. OUT_SPACE,
