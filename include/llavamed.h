@@ -92,6 +92,8 @@
     X(OUT_OVERLAPS_INPUT, 5)    /* equal to, inside or around an input, or another output of the same call */          \
     X(OUT_SPACE, 5)             /* file system full or quota reached, foreseen or met */                               \
     X(OUT_UNWRITABLE, 5)        /* permission, read-only, missing parent, mount point, write error */                  \
+    X(PARTS_MISSING, 5)         /* llavamed_finish(): parts are not done yet */                                        \
+    X(PARTS_DIFFER, 5)          /* parts of another merge, or damaged records of parts, are where this one works */    \
     X(IO, 6)                    /* a read failed part-way */                                                           \
     X(INPUT_CHANGED, 6)         /* an input changed while it was read */                                               \
     X(NO_MEMORY, 6)                                                                                                    \
@@ -202,6 +204,9 @@ struct llavamed_settings {
     bool digests;                      /* also the digests of docs/digests.md, of the result: a second hash of each
                                           of its bytes. They are in the result and in the manifest */
     bool dry_run;                      /* stop after the plan; result is filled, nothing is created */
+    unsigned part;                     /* 0 (default), or K of 1 to n_parts: makes that part of the merge alone */
+    unsigned n_parts;                  /* 0 (default), or N of 1 to LLAVAMED_PARTS_MAX; 1: a run as any other */
+    bool no_finish;                    /* of a part: leaves publishing to llavamed_finish() when it ends last */
     bool tensor_reports;               /* fill result.tensors and result.inputs: every element is read once more in
                                           memory, and an interrupted run is started over, as with no_resume */
     const volatile int *stop_signal;   /* NULL, or polled: non-zero ends the run as INTERRUPTED with that number;
@@ -339,6 +344,13 @@ struct llavamed_result {
     size_t n_digests;
     char model_sha256[65]; /* the digest of the model; empty without them */
     char *manifest_sha256; /* hex, owned; NULL unless published */
+    bool is_published;     /* OUT is complete and has its name; of a part that is not the last: false */
+    bool was_published;    /* it had been before: nothing was done */
+    bool was_done;         /* of a part: it had been done before */
+    unsigned part;         /* as in the settings; the shards above are those of the part */
+    unsigned n_parts;
+    unsigned n_parts_missing; /* that are not done yet, as far as this run has looked */
+    char *parts_missing;      /* owned: their numbers, "2, 5-7"; NULL: none */
     char signing_key_sha256[65]; /* hex, of the public key in PEM, as model.sig names it; empty without settings.sign */
     char signed_sha256[65];      /* hex: the subject of model.sig, over the digests of all files; empty: not signed */
     char *started_over;  /* owned; NULL, or why what an interrupted run had written was of no use */
@@ -351,6 +363,33 @@ void llavamed_result_free(struct llavamed_result *result);
 /* OUT = BASE + DELTA. `observer` may be NULL. Blocks until all is published or nothing is left. */
 enum llavamed_status llavamed_merge(const struct llavamed_settings *settings, const struct llavamed_observer *observer,
                                     struct llavamed_result *result, struct llavamed_error *error)
+    __attribute__((warn_unused_result));
+
+/* ---- A merge in parts -------------------------------------------------------------------------------------- */
+
+#define LLAVAMED_PARTS_MAX 4096
+
+/*
+ * llavamed_merge() with settings.part and settings.n_parts makes one of N parts: whole shards, shared out by their
+ * bytes, and its share of the checks of whole input files. Parts need nothing of each other but OUT.partial: they run
+ * at the same time on any hosts, or one after the other, each again after whatever ended it. All take the same inputs
+ * (names, sizes, modification times) and the same options that determine bytes; PARTS_DIFFER else. The one that finds
+ * all others done finishes, unless settings.no_finish: N parts give OUT as one run gives it, byte for byte. One that is
+ * done already ends at once. docs/clusters.md tells how that works.
+ *
+ * USAGE for what no part can have: several outputs, `sign` (it belongs to llavamed_finish()), tensor_reports, a source
+ * that is read from front to back (a compressed archive).
+ */
+
+/*
+ * Publishes what the parts have made: checks that all are done and belong together, writes what lies beside the shards,
+ * gives OUT its name. Needs neither base nor delta. Of the settings only `out`, `force`, `sign`, `dry_run` (looks
+ * whether all parts are there), `n_threads` and `stop_signal` are looked at. OK also when OUT is published already
+ * (result->was_published). PARTS_MISSING, with result->parts_missing; PARTS_DIFFER; OUT_BUSY while another run finishes
+ * or a part is at work; else as llavamed_merge(). Whatever fails, the parts' work stays. `observer` may be NULL.
+ */
+enum llavamed_status llavamed_finish(const struct llavamed_settings *settings, const struct llavamed_observer *observer,
+                                     struct llavamed_result *result, struct llavamed_error *error)
     __attribute__((warn_unused_result));
 
 /* ---- Making a delta ---------------------------------------------------------------------------------------- */

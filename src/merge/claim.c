@@ -20,7 +20,7 @@
 #include "merge/claim_parts.h"
 
 #define NONCE_BYTES 16
-#define NONCE_HEX_BYTES (2 * NONCE_BYTES + 1)
+#define NONCE_HEX_BYTES CLAIM_NONCE_BYTES
 /* More successors than this died while they took over: then somebody should look at it. */
 #define SUCCESSORS_MAX 64
 #define PROBE_KEY_DIGITS 16 /* as many as output_dir.c reckons with for the longest name beside OUT */
@@ -45,7 +45,7 @@ static char *name_beside(const char *path, const char *kind, const char *key)
 }
 
 /* Unlike any other of this file system's hosts: from the kernel, or else from what differs between processes. */
-static void make_nonce(char hex[NONCE_HEX_BYTES])
+void claim_make_nonce(char hex[CLAIM_NONCE_BYTES])
 {
     static const char digits[] = "0123456789abcdef";
     uint8_t bytes[NONCE_BYTES];
@@ -116,7 +116,7 @@ static enum llavamed_status create_unlinked(const char *path, const char *text, 
 enum llavamed_status claim_write(const char *path, char *text, struct llavamed_error *error)
 {
     char nonce[NONCE_HEX_BYTES];
-    make_nonce(nonce);
+    claim_make_nonce(nonce);
     char *draft = name_beside(path, "new", nonce);
     if (draft == NULL) {
         return llavamed_fail_memory(error, strlen(path), "a path");
@@ -249,7 +249,7 @@ bool claim_age(const char *path, const struct claim *claim, double *seconds)
 {
     char nonce[NONCE_HEX_BYTES];
     struct stat info;
-    make_nonce(nonce);
+    claim_make_nonce(nonce);
     nonce[PROBE_KEY_DIGITS] = '\0';
     char *probe = name_beside(path, "age", nonce);
     int fd = probe == NULL ? -1 : open(probe, O_WRONLY | O_CREAT | O_EXCL | O_NOCTTY | O_CLOEXEC, 0666);

@@ -22,6 +22,10 @@
 #define CLAIM_HEARTBEAT_S 2  /* a claim is touched this often at most... */
 #define CLAIM_PATIENCE_S 120 /* ...and one of which nothing else can be known counts as dead after this */
 
+/* Hex digits unlike any others, for the names of drafts. */
+#define CLAIM_NONCE_BYTES 33
+void claim_make_nonce(char hex[CLAIM_NONCE_BYTES]);
+
 enum claim_owner {
     CLAIM_NONE,    /* no claim file */
     CLAIM_ALIVE,   /* the process runs on this host */

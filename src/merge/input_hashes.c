@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "merge/input_hashes.h"
+#include "merge/input_hashes_parts.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,30 +13,7 @@
 
 #define SUMS_BYTES_MAX (16 << 20)
 #define CONFIG_BYTES_MAX (1 << 20)
-#define RELEASE_BYTES_MAX 128
 #define GIT_BLOB_BYTES_MAX (64 << 20)
-
-struct input_item {
-    const char *path; /* borrowed from its source */
-    const char *name;
-    const struct archive *archive; /* in which it lies, borrowed; NULL: a file of its own */
-    enum input_role role;
-    bool is_weights;
-    bool is_archive;     /* its members are items themselves, as weights files right behind it */
-    uint64_t n_bytes;    /* of the content */
-    uint64_t read_bytes; /* from storage, when it is hashed */
-    struct recorded_hashes recorded;
-    char computed[SHA256_HEX_BYTES]; /* empty until hashed, as the next */
-    char computed_git[GIT_BLOB_HEX_BYTES];
-};
-
-struct input_hashes {
-    struct input_item *items; /* owned; the weights files of a role are together, in the order of the source */
-    size_t n_items;
-    const struct source_small_file *delta_config; /* or NULL */
-    char delta_release[RELEASE_BYTES_MAX];
-    bool expects_target;
-};
 
 static const char *role_name(const struct input_hashes *hashes, enum input_role role)
 {
@@ -335,18 +312,23 @@ static bool is_of_role(const struct input_hashes *hashes, enum input_role role, 
 }
 
 /* The weights are the same in both releases as far as is known; the name that training gave is in config.json. */
-static void name_delta_release(struct input_hashes *hashes, const struct known_file *row)
+bool input_hashes_is_ckpt2(const struct input_hashes *hashes)
 {
     char *text = NULL;
     size_t n_bytes = 0;
-    bool is_ckpt2 = false;
+    bool is_ckpt2 = hashes->is_ckpt2;
     if (hashes->delta_config != NULL &&
         source_small_file_read(hashes->delta_config, CONFIG_BYTES_MAX, &text, &n_bytes, NULL) == LLAVAMED_OK) {
         is_ckpt2 = strstr(text, "ckpt2") != NULL;
     }
     free(text);
+    return is_ckpt2;
+}
+
+static void name_delta_release(struct input_hashes *hashes, const struct known_file *row)
+{
     (void)snprintf(hashes->delta_release, sizeof hashes->delta_release, "%s (%s)", row->release,
-                   is_ckpt2 ? "ckpt2" : "in_text_60k");
+                   input_hashes_is_ckpt2(hashes) ? "ckpt2" : "in_text_60k");
 }
 
 enum llavamed_status input_hashes_identify(struct input_hashes *hashes, const char *identities[INPUT_ROLES],
@@ -384,14 +366,19 @@ enum llavamed_status input_hashes_identify(struct input_hashes *hashes, const ch
 static bool wants_sha256(const struct input_item *item, const struct input_hashes_job *job)
 {
     enum recorded_in in;
-    return item->computed[0] == '\0' && (job->all || recorded_first(&item->recorded, &in) != NULL);
+    return !item->is_others && item->computed[0] == '\0' && (job->all || recorded_first(&item->recorded, &in) != NULL);
 }
 
 /* The hub keeps no large file in git: what is recorded for one so is another server's and means something else. */
 static bool wants_git_blob(const struct input_item *item)
 {
-    return item->computed_git[0] == '\0' && item->n_bytes <= GIT_BLOB_BYTES_MAX &&
+    return !item->is_others && item->computed_git[0] == '\0' && item->n_bytes <= GIT_BLOB_BYTES_MAX &&
            recorded_has_git_blob(&item->recorded);
+}
+
+bool input_item_is_wanted(const struct input_item *item, const struct input_hashes_job *job)
+{
+    return wants_sha256(item, job) || wants_git_blob(item);
 }
 
 size_t input_hashes_wanted(const struct input_hashes *hashes, const struct input_hashes_job *job, uint64_t *n_bytes)
@@ -399,7 +386,7 @@ size_t input_hashes_wanted(const struct input_hashes *hashes, const struct input
     size_t n = 0;
     *n_bytes = 0;
     for (size_t i = 0; i < hashes->n_items; i++) {
-        if (wants_sha256(&hashes->items[i], job) || wants_git_blob(&hashes->items[i])) {
+        if (input_item_is_wanted(&hashes->items[i], job)) {
             n++;
             *n_bytes += hashes->items[i].read_bytes;
         }

@@ -9,6 +9,7 @@
 
 #include "core/warnings.h"
 #include "merge/hash_files.h"
+#include "merge/part_share.h"
 #include "source/source.h"
 
 struct input_hashes; /* opaque */
@@ -49,6 +50,32 @@ struct input_hashes_job {
     bool all; /* the SHA-256 of every file, else those that are recorded; git blobs only as recorded */
     struct hash_files_options options;
 };
+
+/* The SHA-256 of all hashes that are recorded for all files. */
+enum llavamed_status input_hashes_recorded(const struct input_hashes *hashes, char hex[SHA256_HEX_BYTES],
+                                           struct llavamed_error *error) LLAVAMED_CHECK;
+
+/*
+ * One merge in parts: the files that the job would read are shared out, and all but those of `part` (from 0) count from
+ * then on as nothing to read. NO_MEMORY.
+ */
+enum llavamed_status input_hashes_share(struct input_hashes *hashes, const struct input_hashes_job *job,
+                                        struct part_share *share, unsigned part,
+                                        struct llavamed_error *error) LLAVAMED_CHECK;
+
+/*
+ * Without sources, from what is known of the weights files of one role: appends them. The name that training gave the
+ * delta's release is told by is_ckpt2 then. *hashes is NULL at first. NO_MEMORY.
+ */
+enum llavamed_status input_hashes_restore(struct input_hashes **hashes, enum input_role role,
+                                          const struct source_file *files, size_t n_files, bool is_ckpt2,
+                                          struct llavamed_error *error) LLAVAMED_CHECK;
+
+/* Notes the hash of weights file i of a role as computed; false when there is no such file. */
+bool input_hashes_note(struct input_hashes *hashes, enum input_role role, size_t i, const char *sha256);
+
+/* Whether the delta's config.json says that it is the later one of the two releases with the same weights. */
+bool input_hashes_is_ckpt2(const struct input_hashes *hashes);
 
 /* Files that the job would read, and bytes from storage. */
 size_t input_hashes_wanted(const struct input_hashes *hashes, const struct input_hashes_job *job, uint64_t *n_bytes);

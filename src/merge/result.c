@@ -32,6 +32,7 @@ void llavamed_result_free(struct llavamed_result *result)
     free(result->digests);
     free(result->manifest_sha256);
     free(result->started_over);
+    free(result->parts_missing);
     free(result->warnings);
     memset(result, 0, sizeof *result);
 }
