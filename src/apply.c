@@ -104,7 +104,9 @@ static int run(const struct apply_args *args)
         outputs[i].out = args->outs[i];
     }
     enum llavamed_status status = check_page(args, &error);
-    if (status == LLAVAMED_OK) {
+    if (status == LLAVAMED_OK && args->finish) {
+        status = llavamed_finish(&settings, &observer, &outputs[0].result, &error);
+    } else if (status == LLAVAMED_OK) {
         status = llavamed_merge_all(&settings, &observer, outputs, args->n_outputs, &error);
     }
     if (status == LLAVAMED_OK) {

@@ -5,6 +5,7 @@
 
 #include "cli/apply_options.h"
 #include "cli/messages.h"
+#include "cli/part_option.h"
 #include "cli/text.h"
 
 /* A --delta or an --out, in the order in which they came. */
@@ -33,6 +34,10 @@ static bool *flag_of(struct apply_args *args, enum apply_option id)
         return &args->settings.no_resume;
     case APPLY_OPTION_DIGESTS:
         return &args->settings.digests;
+    case APPLY_OPTION_FINISH:
+        return &args->finish;
+    case APPLY_OPTION_NO_FINISH:
+        return &args->settings.no_finish;
     case APPLY_OPTION_DRY_RUN:
         return &args->settings.dry_run;
     case APPLY_OPTION_QUIET:
@@ -64,6 +69,9 @@ static enum llavamed_status take_apply_option(void *context, const struct option
                                               struct llavamed_error *error)
 {
     struct reader *reader = context;
+    reader->args->not_for_finish = part_option_for_finish((enum apply_option)given->row->id)
+                                       ? reader->args->not_for_finish
+                                       : given->row->name;
     struct apply_args *args = reader->args;
     struct llavamed_settings *settings = &args->settings;
     bool *flag = flag_of(args, (enum apply_option)given->row->id);
@@ -78,6 +86,8 @@ static enum llavamed_status take_apply_option(void *context, const struct option
     case APPLY_OPTION_DELTA:
     case APPLY_OPTION_OUT:
         return note_pair_part(reader, given->row->id == APPLY_OPTION_OUT, given->value, error);
+    case APPLY_OPTION_PART:
+        return part_option_take(given, settings, error);
     case APPLY_OPTION_REPORT:
         args->report = given->value;
         settings->tensor_reports = true;
@@ -168,6 +178,12 @@ static enum llavamed_status check_together(const struct reader *reader, struct a
                                            struct llavamed_error *error)
 {
     const struct llavamed_settings *settings = &args->settings;
+    enum llavamed_status status = part_option_check(args, reader->n_parts, error);
+    if (status != LLAVAMED_OK || args->finish) {
+        args->outs[0] = settings->out;
+        args->n_outputs = status == LLAVAMED_OK ? 1 : 0;
+        return status;
+    }
     char missing[64] = "";
     size_t used = 0;
     const char *const values[] = {settings->base, settings->delta, settings->out};

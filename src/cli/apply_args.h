@@ -22,6 +22,8 @@ struct apply_args {
     bool quiet;
     bool verbose;
     bool json;
+    bool finish; /* llavamed_finish(), with one output */
+    const char *not_for_finish; /* static: the last option given that does not go with it; NULL: none */
     const char *report; /* borrowed from argv; NULL: no page */
 };
 

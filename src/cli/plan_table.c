@@ -36,10 +36,16 @@ static void print_amount(FILE *stream, const char *name, uint64_t bytes)
 
 void plan_table_print(FILE *stream, const struct llavamed_settings *settings, const struct llavamed_result *result)
 {
-    print_path(stream, "base", settings->base);
     bool makes_delta = settings->target != NULL;
-    print_path(stream, makes_delta ? "target" : "delta", makes_delta ? settings->target : settings->delta);
+    const char *other = makes_delta ? settings->target : settings->delta;
+    if (settings->base != NULL && other != NULL) { /* finishing has neither */
+        print_path(stream, "base", settings->base);
+        print_path(stream, makes_delta ? "target" : "delta", other);
+    }
     print_path(stream, "out", settings->out);
+    if (settings->n_parts > 0) {
+        (void)fprintf(stream, "%-9s %u of %u\n", "part", settings->part, settings->n_parts);
+    }
 
     int width = 14;
     for (size_t i = 0; i < result->n_shards; i++) {

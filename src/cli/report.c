@@ -122,6 +122,19 @@ static void emit_run(struct json_emit *emit, const struct llavamed_result *resul
     json_emit_text(emit, "started_over", result->started_over);
 }
 
+static void emit_part(struct json_emit *emit, const struct report *report)
+{
+    if (report->settings->n_parts == 0) {
+        json_emit_text(emit, "part", NULL);
+    } else {
+        json_emit_begin(emit, "part", '{');
+        json_emit_number(emit, "k", report->settings->part);
+        json_emit_number(emit, "n", report->settings->n_parts);
+        json_emit_end(emit, '}');
+    }
+    json_emit_text(emit, "parts_missing", report->result->parts_missing);
+}
+
 void report_print_json(FILE *stream, const struct report *report)
 {
     struct json_emit emit;
@@ -136,6 +149,10 @@ void report_print_json(FILE *stream, const struct report *report)
     }
     json_emit_text(&emit, "out", report->settings->out);
     json_emit_bool(&emit, "dry_run", report->settings->dry_run);
+    json_emit_bool(&emit, "published", report->result->is_published);
+    if (!report->makes_delta) {
+        emit_part(&emit, report);
+    }
     emit_run(&emit, report->result, &report->peak_rss_bytes);
     if (report->makes_delta) {
         lossy_report_emit(&emit, report->result);
@@ -256,6 +273,48 @@ static void format_costs(char *text, size_t capacity, const struct llavamed_resu
     cli_format(text, capacity, "%s, %s, %s, peak memory %s", written, seconds, rate, memory);
 }
 
+/* What is still to come, before OUT is there. */
+static void print_unpublished(FILE *stream, const struct report *report)
+{
+    const struct llavamed_result *result = report->result;
+    char line[LLAVAMED_MESSAGE_BYTES];
+    if (result->parts_missing != NULL) {
+        cli_format(line, sizeof line, "%u of %u parts are not done yet: %.400s; the last one publishes",
+                   result->n_parts_missing, result->n_parts, result->parts_missing);
+        messages_line(stream, "next", line);
+        return;
+    }
+    char *directory = cli_shell_word(report->settings->out);
+    if (directory != NULL) {
+        cli_format(line, sizeof line, "llavamed-apply --finish --out %s", directory);
+        messages_line(stream, "next", line);
+    }
+    free(directory);
+}
+
+/* Of a part that has not published; and where nothing was left to do. */
+static void print_part_summary(FILE *stream, const struct report *report, const char *costs)
+{
+    const struct llavamed_result *result = report->result;
+    char line[LLAVAMED_MESSAGE_BYTES];
+    if (result->was_published) {
+        cli_format(line, sizeof line, "%.600s: is published already, and complete", report->settings->out);
+    } else if (result->was_done) {
+        cli_format(line, sizeof line, "%.600s: part %u of %u was done before", report->settings->out, result->part,
+                   result->n_parts);
+    } else {
+        cli_format(line, sizeof line, "%.600s: part %u of %u, %zu tensors in %zu %s, %s", report->settings->out,
+                   result->part, result->n_parts, result->n_tensors, result->n_shards,
+                   result->n_shards == 1 ? "shard" : "shards", costs);
+    }
+    messages_line(stream, "done", line);
+    if (!result->is_published) {
+        print_unpublished(stream, report);
+    } else {
+        print_next(stream, report->settings->out);
+    }
+}
+
 void report_print_summary(FILE *stream, const struct report *report, bool verbose)
 {
     const struct llavamed_result *result = report->result;
@@ -263,6 +322,10 @@ void report_print_summary(FILE *stream, const struct report *report, bool verbos
     format_costs(costs, sizeof costs, result, report->peak_rss_bytes);
     print_counts(stream, result, report->makes_delta, verbose);
     char line[LLAVAMED_MESSAGE_BYTES];
+    if (result->part != 0 || result->was_published) {
+        print_part_summary(stream, report, costs);
+        return;
+    }
     cli_format(line, sizeof line, "%.600s: %zu tensors in %zu %s, %s", report->settings->out, result->n_tensors,
                result->n_shards, result->n_shards == 1 ? "shard" : "shards", costs);
     messages_line(stream, "done", line);

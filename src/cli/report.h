@@ -19,7 +19,7 @@ struct report {
  * The document of --json:
  *
  *     status (exit status), code (llavamed_status_name), message, hint, n_problems, problems[]
- *     base, delta, out, dry_run
+ *     base, delta, out, dry_run, published, part {k, n}, parts_missing ("2, 5-7")
  *     result {tensors, shards[] {name, bytes, tensors, sha256}, actions[] {action, tensors, bytes},
  *             counts {nan, infinite, rounded}, manifest_sha256}
  *     timings {plan_seconds, merge_seconds, total_seconds}

@@ -17,6 +17,7 @@
 #include "io/directory.h"
 #include "merge/base_signs.h"
 #include "merge/content_test.h"
+#include "merge/merge_part.h"
 #include "merge/result.h"
 
 /* `digests` has room for one of each file. */
@@ -188,9 +189,16 @@ static enum llavamed_status claim_all(struct merge_batch *batch, struct llavamed
 static enum llavamed_status work(struct merge_batch *batch, struct llavamed_error *error)
 {
     size_t n_passes_begun = 0;
+    struct merge_run *first = &batch->runs[0];
     enum llavamed_status status = claim_all(batch, error);
     while (status == LLAVAMED_OK && n_passes_begun < batch->n_passes) {
         status = merge_run_pass(batch, n_passes_begun++, error);
+    }
+    if (status == LLAVAMED_OK && first->part != NULL) {
+        status = merge_part_complete(first, error);
+        if (status == LLAVAMED_OK) {
+            return merge_part_finish(first, error);
+        }
     }
     for (size_t i = 0; status == LLAVAMED_OK && i < batch->n_runs; i++) {
         status = complete(&batch->runs[i], error);
@@ -209,13 +217,33 @@ static enum llavamed_status work(struct merge_batch *batch, struct llavamed_erro
     return status;
 }
 
+/* Of a part: describes the whole, and looks whether it is done already. */
+static enum llavamed_status prepare_part(struct merge_run *run, bool *is_done, struct llavamed_error *error)
+{
+    run->result->part = run->settings->part;
+    run->result->n_parts = run->settings->n_parts;
+    if (run->part == NULL) {
+        return LLAVAMED_OK;
+    }
+    enum llavamed_status status = merge_part_describe(run, error);
+    return status == LLAVAMED_OK ? merge_part_look(run, is_done, error) : status;
+}
+
 static enum llavamed_status run_all(struct merge_batch *batch, struct llavamed_error *error)
 {
     bool dry_run = batch->runs[0].settings->dry_run;
+    bool is_done = false;
     enum llavamed_status status = merge_prepare(batch, error);
     uint64_t planned_ns = clock_monotonic_ns() - batch->runs[0].started_ns;
     for (size_t i = 0; i < batch->n_runs; i++) {
         batch->runs[i].result->plan_ns = planned_ns;
+    }
+    if (status == LLAVAMED_OK) {
+        status = prepare_part(&batch->runs[0], &is_done, error);
+        if (status == LLAVAMED_OK && is_done) {
+            batch->runs[0].result->was_done = true;
+            return dry_run ? LLAVAMED_OK : merge_part_finish(&batch->runs[0], error);
+        }
     }
     for (size_t i = 0; status == LLAVAMED_OK && i < batch->n_runs; i++) {
         struct merge_run *run = &batch->runs[i];
@@ -250,6 +278,7 @@ enum llavamed_status merge_batch_init(struct merge_batch *batch, const struct ll
         run->settings = &batch->settings[i];
         run->observer = observer;
         run->result = &outputs[i].result;
+        run->work = &run->plan;
         run->started_ns = started_ns;
         merge_watch_init(run);
     }
@@ -273,6 +302,7 @@ void merge_batch_deinit(struct merge_batch *batch)
         documents_free(run->documents);
         merge_resume_deinit(run);
         input_hashes_free(run->hashes);
+        merge_part_free(run->part);
         plan_deinit(&run->plan);
         output_dir_free(run->dir);
         source_close(run->delta);

@@ -9,6 +9,7 @@
 #include "merge/merge_run.h"
 #include "merge/result.h"
 #include "merge/schedule.h"
+#include "merge/tensor_warnings.h"
 #include "merge/tile.h"
 
 /*
@@ -123,8 +124,8 @@ enum llavamed_status merge_assign_passes(struct merge_batch *batch, struct llava
     for (size_t i = 0; status == LLAVAMED_OK && i < batch->n_runs; i++) {
         struct merge_run *run = &batch->runs[i];
         status = assign(batch, run, plans, error);
-        batch->bytes_total += run->plan.file_bytes;
-        batch->shards_total += run->plan.n_shards;
+        batch->bytes_total += run->work->file_bytes;
+        batch->shards_total += run->work->n_shards;
     }
     free(plans);
     for (size_t i = 0; status == LLAVAMED_OK && i < batch->n_runs; i++) {
@@ -138,37 +139,18 @@ enum llavamed_status merge_assign_passes(struct merge_batch *batch, struct llava
 
 /* ---- Making --------------------------------------------------------------------------------------------------- */
 
-/* What the numbers of one tensor say that its user should know. */
 static enum llavamed_status warn_of_tensor(struct merge_run *run, size_t index, struct llavamed_error *error)
 {
-    const struct plan_tensor *tensor = &run->plan.tensors[index];
-    const struct pipeline_tensor *outcome = &run->outcome.tensors[index];
-    char text[MERGE_REMARK_BYTES + TENSOR_NAME_BYTES_MAX];
-    bool makes_delta = run->batch->operation == PLAN_MAKE_DELTA;
+    const struct plan_tensor *tensor = &run->work->tensors[index];
+    bool by_bits = tensor->by_bits && run->batch->operation == PLAN_MAKE_DELTA;
+    char texts[TENSOR_WARNINGS_MAX][TENSOR_WARNING_BYTES];
+    size_t n = tensor_warnings(run->work, index, &run->outcome.tensors[index],
+                               by_bits ? source_tensors(run->delta)->tensors[tensor->delta_index].dtype
+                                       : tensor->out.dtype,
+                               texts);
     enum llavamed_status status = LLAVAMED_OK;
-    if (outcome->counts.n_nan + outcome->counts.n_infinite + outcome->n_overflow > 0) {
-        (void)snprintf(text, sizeof text,
-                       "%s: the %s holds %llu NaN and %llu infinite values (%llu values overflowed when converted "
-                       "to %s)",
-                       tensor->out.name, makes_delta ? "delta" : "result", (unsigned long long)outcome->counts.n_nan,
-                       (unsigned long long)outcome->counts.n_infinite, (unsigned long long)outcome->n_overflow,
-                       dtype_name(tensor->by_bits && makes_delta
-                                      ? source_tensors(run->delta)->tensors[tensor->delta_index].dtype
-                                      : tensor->out.dtype));
-        llavamed_make_printable(text);
-        status = merge_warn(run, text, error);
-    }
-    if (status == LLAVAMED_OK && tensor->action == PLAN_INV_FREQ &&
-        outcome->counts.n_delta_zero < tensor->out.n_elems) {
-        (void)snprintf(text, sizeof text,
-                       "%s: the delta's rotary frequencies are not zero (%llu of %llu): %s; programs recompute them, "
-                       "--inv-freq drop leaves them out",
-                       tensor->out.name, (unsigned long long)(tensor->out.n_elems - outcome->counts.n_delta_zero),
-                       (unsigned long long)tensor->out.n_elems,
-                       makes_delta ? "base and target have others"
-                                   : "not a plain delta, or one made with mixed versions");
-        llavamed_make_printable(text);
-        status = merge_warn(run, text, error);
+    for (size_t i = 0; status == LLAVAMED_OK && i < n; i++) {
+        status = merge_warn(run, texts[i], error);
     }
     return status;
 }
@@ -176,7 +158,7 @@ static enum llavamed_status warn_of_tensor(struct merge_run *run, size_t index, 
 static struct pipeline_job job_of(struct merge_run *run)
 {
     return (struct pipeline_job){
-        .plan = &run->plan,
+        .plan = run->work,
         .base = run->base,
         .delta = run->delta,
         .sink = run->batch->sink,
@@ -277,10 +259,10 @@ static enum llavamed_status make_shards(struct merge_batch *batch, size_t pass, 
         if (run->pass == pass) {
             run->outcome = outcomes[--n];
             if (status == LLAVAMED_OK) {
-                status = result_note_outcome(run->result, &run->plan, &run->outcome, error);
+                status = result_note_outcome(run->result, run->work, &run->outcome, error);
             }
-            batch->bytes_before += run->plan.file_bytes;
-            batch->shards_before += run->plan.n_shards;
+            batch->bytes_before += run->work->file_bytes;
+            batch->shards_before += run->work->n_shards;
             if (run->is_first) {
                 note_counters(run);
             }
@@ -295,7 +277,7 @@ static enum llavamed_status make_shards(struct merge_batch *batch, size_t pass, 
 static enum llavamed_status check_target(struct merge_run *run, struct llavamed_error *error)
 {
     const struct llavamed_settings *settings = run->settings;
-    enum llavamed_status status = target_sums_check(&run->target_sums, &run->plan, &run->outcome, settings->base,
+    enum llavamed_status status = target_sums_check(&run->target_sums, run->work, &run->outcome, settings->base,
                                                     settings->delta, error);
     if (status != LLAVAMED_OK && settings->allow_unknown_base) {
         char text[LLAVAMED_MESSAGE_BYTES];
@@ -317,7 +299,7 @@ static enum llavamed_status check_output(struct merge_run *run, void *scratch, s
     if (status == LLAVAMED_OK && makes) {
         status = check_target(run, error);
     }
-    for (size_t i = 0; status == LLAVAMED_OK && makes && i < run->plan.n_tensors; i++) {
+    for (size_t i = 0; status == LLAVAMED_OK && makes && i < run->work->n_tensors; i++) {
         status = warn_of_tensor(run, i, error);
     }
     if (status == LLAVAMED_OK && run->sizes != NULL) {
@@ -359,6 +341,8 @@ static enum llavamed_status check_inputs(struct merge_batch *batch, size_t pass,
 
 enum llavamed_status merge_run_pass(struct merge_batch *batch, size_t pass, struct llavamed_error *error)
 {
-    enum llavamed_status status = make_shards(batch, pass, error);
+    /* Where there are more parts than shards, a part may have none, and checks inputs alone. */
+    bool has_none = batch->runs[0].part != NULL && batch->runs[0].work->n_shards == 0;
+    enum llavamed_status status = has_none ? LLAVAMED_OK : make_shards(batch, pass, error);
     return status == LLAVAMED_OK ? check_inputs(batch, pass, error) : status;
 }

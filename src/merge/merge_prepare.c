@@ -15,11 +15,13 @@
 #include "merge/base_signs.h"
 #include "merge/content_test.h"
 #include "merge/key_file.h"
+#include "merge/merge_part.h"
 #include "merge/output_tidy.h"
 #include "merge/pipeline_stream.h"
 #include "merge/result.h"
 #include "merge/shared_storage.h"
 #include "merge/signature_file.h"
+#include "merge/tensor_warnings.h"
 
 /* So that a small archive is judged whole before anything is written; inflating as much takes a tenth of a second. */
 #define LOOK_BYTES_LEAST 33554432
@@ -51,7 +53,7 @@ static enum llavamed_status check_settings(const struct merge_run *run, struct l
         llavamed_hint(error, "--torch-profile goes with --format torch");
         return LLAVAMED_STATUS_USAGE;
     }
-    return LLAVAMED_OK;
+    return merge_part_check(run, error);
 }
 
 static enum llavamed_status choose_kernels(enum llavamed_cpu cpu, const struct kernel_set **kernels,
@@ -160,8 +162,13 @@ static enum llavamed_status open_output_dir(struct merge_run *run, struct llavam
         const struct source *delta = batch->runs[i].delta;
         n += delta == NULL ? 0 : list_inputs(delta, merge_other_name(run), inputs + n);
     }
+    const struct llavamed_settings *settings = run->settings;
+    bool is_part = merge_is_part(settings);
+    const struct output_dir_work work = {.mode = is_part ? OUTPUT_DIR_PART : OUTPUT_DIR_WHOLE,
+                                         .part = is_part ? settings->part - 1 : 0,
+                                         .n_parts = is_part ? settings->n_parts : 1};
     enum llavamed_status status =
-        output_dir_open(run->settings->out, run->settings->force, inputs, n, &run->dir, error);
+        output_dir_open_for(&work, settings->out, settings->force, inputs, n, &run->dir, error);
     if (status == LLAVAMED_STATUS_OUT_EXISTS && !run->settings->dry_run) {
         output_tidy(run->settings->out);
     }
@@ -275,19 +282,10 @@ enum llavamed_status merge_verify_inputs(struct merge_run *run, struct llavamed_
 
 enum llavamed_status merge_warn_of_unknown_base(struct merge_run *run, struct llavamed_error *error)
 {
-    if (run->identities[INPUT_BASE] != NULL) {
-        return LLAVAMED_OK;
-    }
-    if (run->batch->operation == PLAN_MAKE_DELTA) {
-        return merge_warn_base(run,
-                               "the base is not identified as a published release: whoever applies the delta needs "
-                               "this very base",
-                               error);
-    }
-    return merge_warn_base(run,
-                "the base is not identified as a published release: make sure that it is the original LLaMA that the "
-                "delta was made from",
-                error);
+    /* A part knows no more than what it has hashed itself: finishing tells of all. */
+    return run->identities[INPUT_BASE] != NULL || run->part != NULL
+               ? LLAVAMED_OK
+               : merge_warn_base(run, unknown_base_warning(run->batch->operation), error);
 }
 
 static enum shard_format format_of(const struct llavamed_settings *settings)
@@ -358,7 +356,10 @@ static enum llavamed_status make_plan(struct merge_run *run, struct llavamed_err
         status = look_for_target(run, error);
     }
     if (status == LLAVAMED_OK) {
-        status = result_note_plan(run->result, &run->plan, error);
+        status = merge_part_share(run, error);
+    }
+    if (status == LLAVAMED_OK) {
+        status = result_note_plan(run->result, run->work, error);
     }
     for (size_t i = 0; status == LLAVAMED_OK && i < run->plan.n_warnings; i++) {
         status = merge_warn(run, run->plan.warnings[i], error);

@@ -73,6 +73,7 @@ static enum llavamed_status publish(struct merge_run *run, struct llavamed_error
         status = output_dir_publish(run->dir, &old_left, error);
     }
     run->output->is_published = status == LLAVAMED_OK;
+    run->result->is_published = run->output->is_published;
     if (run->output->is_published) {
         merge_end_journal(run);
     }

@@ -8,8 +8,9 @@
 #include <unistd.h>
 
 #include "io/directory.h"
-#include "merge/merge_run.h"
+#include "merge/merge_part.h"
 #include "merge/output_tidy.h"
+#include "merge/part_files.h"
 #include "merge/run_key.h"
 
 static bool is_wanted(const struct plan *plan, const char *name)
@@ -75,7 +76,9 @@ static enum llavamed_status start_over(struct merge_run *run, const struct journ
                                        struct llavamed_error *error)
 {
     char reason[MERGE_REMARK_BYTES];
-    if (found->state == JOURNAL_MISSING && has_only_claims(output_dir_partial(run->dir))) {
+    bool has_nothing =
+        run->part != NULL ? !merge_part_has_shards(run) : has_only_claims(output_dir_partial(run->dir));
+    if (found->state == JOURNAL_MISSING && has_nothing) {
         return LLAVAMED_OK;
     }
     switch (found->state) {
@@ -95,21 +98,25 @@ static enum llavamed_status start_over(struct merge_run *run, const struct journ
         break;
     }
     enum llavamed_status status = tell_start_over(run, reason, error);
-    return status == LLAVAMED_OK ? output_dir_empty(run->dir, error) : status;
+    if (status != LLAVAMED_OK) {
+        return status;
+    }
+    return run->part != NULL ? merge_part_clear(run, error) : output_dir_empty(run->dir, error);
 }
 
 /* Takes over the journal of the run that stopped, when it was of the same command; else says why not. */
 static enum llavamed_status continue_journal(struct merge_run *run, const struct journal_key *key,
                                              struct llavamed_error *error)
 {
-    uint64_t *n_elems = calloc(run->plan.n_tensors + 1, sizeof *n_elems);
+    const struct plan *plan = run->work;
+    uint64_t *n_elems = calloc(plan->n_tensors + 1, sizeof *n_elems);
     if (n_elems == NULL) {
-        return llavamed_fail_memory(error, run->plan.n_tensors * sizeof *n_elems, "a journal");
+        return llavamed_fail_memory(error, plan->n_tensors * sizeof *n_elems, "a journal");
     }
-    for (size_t i = 0; i < run->plan.n_tensors; i++) {
-        n_elems[i] = run->plan.tensors[i].out.n_elems;
+    for (size_t i = 0; i < plan->n_tensors; i++) {
+        n_elems[i] = plan->tensors[i].out.n_elems;
     }
-    const struct journal_bounds bounds = {n_elems, run->plan.n_tensors};
+    const struct journal_bounds bounds = {n_elems, plan->n_tensors};
     struct journal_found found = {0};
     enum llavamed_status status = journal_continue(run->journal_path, key, &bounds, &found, error);
     free(n_elems);
@@ -124,12 +131,16 @@ static enum llavamed_status continue_journal(struct merge_run *run, const struct
     run->continues = true;
     merge_note(run, "going on with an interrupted run: %zu tiles are written",
                journal_entries(found.journal, &entries));
-    return remove_documents(run, error);
+    return run->part != NULL ? LLAVAMED_OK : remove_documents(run, error);
 }
 
 static enum llavamed_status name_journal(struct merge_run *run, struct llavamed_error *error)
 {
-    run->journal_path = path_join(output_dir_partial(run->dir), JOURNAL_FILE_NAME);
+    char of_part[PART_NAME_BYTES];
+    if (run->part != NULL) {
+        part_journal_name(run->part->part, run->part->n_parts, of_part);
+    }
+    run->journal_path = path_join(output_dir_partial(run->dir), run->part != NULL ? of_part : JOURNAL_FILE_NAME);
     run->journal_beside = output_beside(output_dir_partial(run->dir), JOURNAL_BESIDE_SUFFIX);
     return run->journal_path != NULL && run->journal_beside != NULL
                ? LLAVAMED_OK
@@ -139,7 +150,7 @@ static enum llavamed_status name_journal(struct merge_run *run, struct llavamed_
 /* The journal of a run that died while it published lies beside OUT. A name that somebody else uses is left alone. */
 static enum llavamed_status fetch_journal(const struct merge_run *run, bool wanted, struct llavamed_error *error)
 {
-    if (!journal_is_at(run->journal_beside)) {
+    if (run->part != NULL || !journal_is_at(run->journal_beside)) {
         return LLAVAMED_OK;
     }
     bool is_there = journal_is_at(run->journal_path);
@@ -157,10 +168,11 @@ enum llavamed_status merge_begin_output(struct merge_run *run, struct llavamed_e
     bool had_leftovers = false;
     struct journal_key key;
     const struct plan_options options = merge_plan_options(run);
-    const struct run_key_input input = {LLAVAMED_VERSION, &options, run->base, run->delta, &run->plan};
+    const struct run_key_input input = {LLAVAMED_VERSION, &options, run->base, run->delta, run->work};
     enum llavamed_status status = run_key_fill(&input, &key, error);
     if (status == LLAVAMED_OK) {
-        status = output_dir_begin(run->dir, resume, &had_leftovers, error);
+        /* What other parts have made stays in any case. */
+        status = output_dir_begin(run->dir, resume || run->part != NULL, &had_leftovers, error);
     }
     if (status != LLAVAMED_OK) {
         return status;
@@ -177,6 +189,13 @@ enum llavamed_status merge_begin_output(struct merge_run *run, struct llavamed_e
     if (status == LLAVAMED_OK) {
         /* That may have taken long. What follows changes the journal, in place or by making it anew. */
         status = output_dir_check_claim(run->dir, error);
+    }
+    if (status == LLAVAMED_OK && run->part != NULL) {
+        status = merge_part_enter(run, error);
+        if (status == LLAVAMED_OK && !resume) {
+            status = merge_part_clear(run, error);
+        }
+        had_leftovers = resume;
     }
     if (status == LLAVAMED_OK && had_leftovers && resume) {
         status = continue_journal(run, &key, error);
@@ -246,6 +265,9 @@ void merge_give_up(struct merge_run *run, const struct llavamed_error *error)
     }
     journal_close(run->journal);
     run->journal = NULL;
+    if (!keep && run->part != NULL && merge_part_clear(run, &ignored) != LLAVAMED_OK) {
+        merge_note(run, "%s", ignored.message); /* another run's by now */
+    }
     if (keep) {
         output_dir_leave(run->dir);
     } else if (output_dir_abandon(run->dir, &ignored) != LLAVAMED_OK) {

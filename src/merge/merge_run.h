@@ -15,6 +15,7 @@
 #define MERGE_REMARK_BYTES 512
 
 struct merge_batch;
+struct merge_part; /* merge/merge_part.h */
 
 /* One output. */
 struct merge_run {
@@ -31,6 +32,8 @@ struct merge_run {
     bool is_first;        /* of its pass */
     bool is_whole;        /* its shards are made, and its inputs were found right */
     struct plan plan;
+    const struct plan *work; /* what this run makes of it: all, or the plan of a part */
+    struct merge_part *part; /* owned; NULL: a whole run */
     struct pipeline_geometry geometry;
     struct input_hashes *hashes;
     const char *identities[INPUT_ROLES]; /* NULL: unknown; of `hashes` */

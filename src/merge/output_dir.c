@@ -28,6 +28,8 @@ void output_dir_free(struct output_dir *dir)
         output_place_deinit(&dir->place);
         (void)pthread_mutex_destroy(&dir->mutex);
         free(dir->claim);
+        free(dir->main_claim);
+        free(dir->parts_beside);
         free(dir->publishing);
         free(dir->out);
         free(dir);
@@ -93,9 +95,13 @@ static enum llavamed_status check_place(struct output_dir *dir, const struct out
     if (status != LLAVAMED_OK) {
         return status;
     }
-    dir->claim = path_join(dir->place.partial, OUTPUT_DIR_CLAIM_NAME);
+    char claim_name[CLAIM_NAME_BYTES + sizeof "json"];
+    (void)snprintf(claim_name, sizeof claim_name, "%sjson", dir->stem);
+    dir->claim = path_join(dir->place.partial, claim_name);
+    dir->main_claim = path_join(dir->place.partial, OUTPUT_DIR_CLAIM_NAME);
     dir->publishing = output_sibling(dir, ".publishing.json", NULL);
-    if (dir->claim == NULL || dir->publishing == NULL) {
+    dir->parts_beside = output_sibling(dir, OUTPUT_DIR_PARTS_SUFFIX, NULL);
+    if (dir->claim == NULL || dir->main_claim == NULL || dir->publishing == NULL || dir->parts_beside == NULL) {
         return llavamed_fail_memory(error, strlen(dir->place.partial), "a path");
     }
     status = check_name_fits(dir, error);
@@ -107,8 +113,20 @@ static enum llavamed_status check_place(struct output_dir *dir, const struct out
 enum llavamed_status output_dir_open(const char *out, bool force, const struct output_dir_input *inputs,
                                      size_t n_inputs, struct output_dir **dir, struct llavamed_error *error)
 {
+    const struct output_dir_work whole = {.mode = OUTPUT_DIR_WHOLE, .n_parts = 1};
+    return output_dir_open_for(&whole, out, force, inputs, n_inputs, dir, error);
+}
+
+enum llavamed_status output_dir_open_for(const struct output_dir_work *work, const char *out, bool force,
+                                         const struct output_dir_input *inputs, size_t n_inputs,
+                                         struct output_dir **dir, struct llavamed_error *error)
+{
     struct output_dir *made = calloc(1, sizeof *made);
     if (made != NULL) {
+        bool is_part = work->mode == OUTPUT_DIR_PART;
+        made->work = *work;
+        (void)snprintf(made->stem, sizeof made->stem, OUTPUT_DIR_CLAIM_PREFIX "%u-of-%u.", is_part ? work->part + 1 : 1,
+                       is_part ? work->n_parts : 1);
         made->out = strdup(out);
         made->force = force;
         made->guard = (struct run_guard){made, guard_claim};
@@ -178,11 +196,15 @@ static enum llavamed_status check_fresh(const struct output_dir *dir, struct lla
     if (status != LLAVAMED_OK) {
         return status;
     }
-    if (alone && directory_list(dir->place.partial, &listing, NULL) == LLAVAMED_OK) {
+    if (alone && dir->work.mode == OUTPUT_DIR_WHOLE &&
+        directory_list(dir->place.partial, &listing, NULL) == LLAVAMED_OK) {
         alone = output_holds_claims_only(&listing);
         directory_listing_deinit(&listing);
     }
-    return alone ? LLAVAMED_OK : output_fail_busy(dir, dir->publishing, &claim, error);
+    if (alone) {
+        return output_check_company(dir, error);
+    }
+    return output_fail_busy(dir, dir->publishing, &claim, error);
 }
 
 static enum llavamed_status claim_fresh(struct output_dir *dir, struct llavamed_error *error)
@@ -211,11 +233,19 @@ static enum llavamed_status take_over(struct output_dir *dir, struct claim *dead
         return status;
     }
     status = claim_replace(dir->claim, dead, dir->text, &seen, error);
-    return status == LLAVAMED_STATUS_OUT_BUSY ? output_fail_busy(dir, dir->claim, &seen, error) : status;
+    if (status == LLAVAMED_STATUS_OUT_BUSY) {
+        return output_fail_busy(dir, dir->claim, &seen, error);
+    }
+    status = status == LLAVAMED_OK ? output_check_company(dir, error) : status;
+    if (status != LLAVAMED_OK) {
+        claim_release(dir->claim, dir->text);
+    }
+    return status;
 }
 
 /* Those of live runs, which lose anyway, find them missing. */
-enum llavamed_status output_remove_strays(const char *directory, const char *keep, struct llavamed_error *error)
+enum llavamed_status output_remove_strays(const char *directory, const char *stem, const char *keep,
+                                          struct llavamed_error *error)
 {
     struct directory_listing listing = {0};
     enum llavamed_status status = directory_list(directory, &listing, error);
@@ -228,7 +258,7 @@ enum llavamed_status output_remove_strays(const char *directory, const char *kee
     for (size_t i = 0; status == LLAVAMED_OK && i < listing.n_names; i++) {
         const char *name = listing.names[i];
         char *path = NULL;
-        if (strncmp(name, CLAIM_NAME_STEM ".", sizeof CLAIM_NAME_STEM) == 0 &&
+        if (strncmp(name, stem, strlen(stem)) == 0 &&
             (keep == NULL || strcmp(name, keep) != 0)) {
             path = path_join(directory, name);
             status = path == NULL ? llavamed_fail_memory(error, strlen(name), "a path") : LLAVAMED_OK;
@@ -272,7 +302,7 @@ static enum llavamed_status begin_claimed(struct output_dir *dir, bool keep_file
     dir->next_beat_ns = 0;
     atomic_store(&dir->lost, false);
     atomic_store(&dir->confirmed_ns, clock_boottime_ns());
-    (void)output_remove_strays(dir->place.partial, OUTPUT_DIR_CLAIM_NAME, NULL);
+    (void)output_remove_strays(dir->place.partial, dir->stem, strrchr(dir->claim, '/') + 1, NULL);
     enum llavamed_status status = output_place_look(dir->out, &dir->place, dir->force, &content, error);
     if (status == LLAVAMED_OK && dir->has_leftovers && !keep_files) {
         status = output_dir_empty(dir, error);
@@ -298,6 +328,9 @@ enum llavamed_status output_dir_begin(struct output_dir *dir, bool keep_files, b
         return status;
     }
     bool made = false;
+    if (state == PARTIAL_MISSING && dir->work.mode == OUTPUT_DIR_FINISH) {
+        return llavamed_fail(error, LLAVAMED_STATUS_OUT_BUSY, "%s: there is nothing to finish any more", dir->out);
+    }
     if (state == PARTIAL_MISSING) {
         /* OUT_EXISTS: made since we looked. If it is claimed already, the claim says by whom. */
         status = directory_create(dir->place.partial, error);
@@ -463,6 +496,10 @@ enum llavamed_status output_dir_abandon(struct output_dir *dir, struct llavamed_
     if (!ours) {
         return LLAVAMED_OK;
     }
+    if (dir->work.mode == OUTPUT_DIR_PART) {
+        output_part_abandon(dir);
+        return LLAVAMED_OK;
+    }
     /* The claim goes last, so that an interruption leaves the directory claimed. */
     enum llavamed_status status = directory_empty_flat(dir->place.partial, OUTPUT_DIR_CLAIM_NAME, &dir->guard, error);
     if (status == LLAVAMED_STATUS_OUT_BUSY) {
@@ -473,6 +510,16 @@ enum llavamed_status output_dir_abandon(struct output_dir *dir, struct llavamed_
         status = directory_sync(dir->place.partial, error);
     }
     return status == LLAVAMED_OK ? directory_remove_flat(dir->place.partial, error) : status;
+}
+
+void output_dir_end_part(struct output_dir *dir)
+{
+    (void)pthread_mutex_lock(&dir->mutex);
+    if (dir->begun && claim_is(dir->claim, dir->text)) {
+        (void)unlink(dir->claim);
+    }
+    dir->begun = false;
+    (void)pthread_mutex_unlock(&dir->mutex);
 }
 
 void output_dir_leave(struct output_dir *dir)

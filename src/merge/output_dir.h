@@ -15,7 +15,9 @@
  * have stood still within the very call that changes something, then what that call can reach has names that no other
  * run uses, or it is undone at once: see output_publish.c, and docs/reliability.md for what is left.
  *
- * A claim is per part of the work. A whole run is part 1 of 1.
+ * A claim is per part of the work. A whole run is part 1 of 1. So is finishing the parts of a merge: parts are at work
+ * in OUT.partial at the same time, each with a claim of its own, whoever finishes them works there alone. Each puts its
+ * claim first and then looks for the claims that must not be there, so that of two at once no more than one goes on.
  *
  * OUT is resolved once, in _open: a symbolic link to a directory stands for that directory. Not thread-safe, but for
  * _beat and the guard.
@@ -28,6 +30,11 @@
 #define OUTPUT_DIR_CLAIM_PREFIX ".llavamed-claim-" /* all names of claims; of no other files */
 #define OUTPUT_DIR_CLAIM_NAME ".llavamed-claim-1-of-1.json"
 
+/* All names of what parts leave in OUT.partial (part_files.h), and of no other files. */
+#define OUTPUT_DIR_PARTS_PREFIX ".llavamed-parts-"
+/* Behind OUT's name: what parts left, while OUT is published. */
+#define OUTPUT_DIR_PARTS_SUFFIX ".publishing.parts"
+
 /* Space that a run needs beside its files: directories, claim, rounding to blocks. output_dir_check_space() adds it. */
 #define OUTPUT_DIR_MARGIN_BYTES (UINT64_C(8) << 20)
 
@@ -37,6 +44,18 @@ struct output_dir; /* opaque */
 struct output_dir_input {
     const char *role; /* "base" or "delta", for messages */
     const char *path; /* exists */
+};
+
+enum output_dir_mode {
+    OUTPUT_DIR_WHOLE,  /* a run that makes all of OUT */
+    OUTPUT_DIR_PART,   /* one part of a merge: _publish is not for it */
+    OUTPUT_DIR_FINISH, /* gives the parts' work its name */
+};
+
+struct output_dir_work {
+    enum output_dir_mode mode;
+    unsigned part; /* of a part: from 0 */
+    unsigned n_parts;
 };
 
 /*
@@ -60,6 +79,18 @@ struct output_dir_input {
 enum llavamed_status output_dir_open(const char *out, bool force, const struct output_dir_input *inputs,
                                      size_t n_inputs, struct output_dir **dir,
                                      struct llavamed_error *error) LLAVAMED_CHECK;
+
+/*
+ * The same for other work than a whole run. A whole run is refused where parts have been at work, a part where a whole
+ * run has (OUT_EXISTS); a part while it is finished, finishing while a part is at work (OUT_BUSY). For a part
+ * _begin keeps all files; leftovers are not told of.
+ */
+enum llavamed_status output_dir_open_for(const struct output_dir_work *work, const char *out, bool force,
+                                         const struct output_dir_input *inputs, size_t n_inputs,
+                                         struct output_dir **dir, struct llavamed_error *error) LLAVAMED_CHECK;
+
+/* Lets go of a part that is done: its claim goes, its files stay. Does nothing when the claim is not ours any more. */
+void output_dir_end_part(struct output_dir *dir);
 
 void output_dir_free(struct output_dir *dir); /* NULL is fine; touches no file */
 
@@ -138,7 +169,8 @@ enum llavamed_status output_dir_publish(struct output_dir *dir, bool *old_left,
 bool output_dir_has_successor(const struct output_dir *dir);
 
 /*
- * Removes OUT.partial, the claim last. Files in it must be closed (a network file system keeps open ones under another
+ * Removes OUT.partial, the claim last. (Of a part, whose files the caller has removed, the claim alone, and what then
+ * is empty but for the plan.) Files in it must be closed (a network file system keeps open ones under another
  * name). Does nothing when no _begin succeeded, _publish did, or the claim is not ours any more. OUT_UNWRITABLE tells
  * what could not be removed: worth a warning, the claim lets the next run clean up.
  */

@@ -12,8 +12,7 @@
 #include "merge/output_dir.h"
 #include "merge/output_place.h"
 
-/* All names that claims of this part ever have, begin with this and a dot. */
-#define CLAIM_NAME_STEM ".llavamed-claim-1-of-1"
+#define CLAIM_NAME_BYTES 64
 
 #define MENDING_STEPS_MAX 8
 #define CLAIM_KEY_BYTES 17 /* sixteen hex digits and a NUL */
@@ -21,7 +20,11 @@
 struct output_dir {
     char *out; /* as given, for messages */
     struct output_place place;
+    struct output_dir_work work;
+    char stem[CLAIM_NAME_BYTES]; /* all names that claims of this work ever have, begin with this */
     char *claim;      /* in OUT.partial */
+    char *main_claim; /* that of a whole run or of finishing; of these the same */
+    char *parts_beside; /* OUT.publishing.parts */
     char *publishing; /* where the claim is while the finished directory gets its name: OUT.publishing.json */
     bool force;
     const volatile int *stop_signal; /* may be NULL */
@@ -56,6 +59,14 @@ enum llavamed_status output_partial_look(struct output_dir *dir, enum partial_st
 enum llavamed_status output_fail_busy(const struct output_dir *dir, const char *path, const struct claim *claim,
                                       struct llavamed_error *error);
 
+/* Whether a run must leave alone what this claim is of. One that can only be known to be dead by watching is not. */
+bool output_claim_is_in_the_way(const char *path, const struct claim *claim);
+
+/* OUT_EXISTS: OUT.partial is there, and `what`. */
+enum llavamed_status output_fail_not_ours(const struct output_dir *dir, const char *what, struct llavamed_error *error);
+
+uint64_t output_bytes_on_disk(const char *directory, const struct directory_listing *listing);
+
 /* OUT_BUSY when somebody lives whose claim could not be known to be dead by a look; INTERRUPTED while waiting. */
 enum llavamed_status output_watch(const struct output_dir *dir, const char *path, struct claim *claim,
                                   struct llavamed_error *error) LLAVAMED_CHECK;
@@ -69,13 +80,30 @@ bool output_holds_claims_only(const struct directory_listing *listing);
 char *output_sibling(const struct output_dir *dir, const char *suffix, const char *key);
 
 /*
- * Removes claims, drafts and successors of claims that other runs have left in a directory that is ours, but `keep`.
- * NO_MEMORY, OUT_UNWRITABLE.
+ * Removes claims, drafts and successors of claims that other runs have left in a directory that is ours, but `keep`:
+ * those whose names begin with `stem`. NO_MEMORY, OUT_UNWRITABLE.
  */
-enum llavamed_status output_remove_strays(const char *directory, const char *keep, struct llavamed_error *error);
+enum llavamed_status output_remove_strays(const char *directory, const char *stem, const char *keep,
+                                          struct llavamed_error *error);
 
 /* OUT_BUSY with who has taken over. */
 enum llavamed_status output_fail_lost(struct output_dir *dir, struct llavamed_error *error);
+
+/* ---- output_part.c ---- */
+
+/* output_partial_look() for a part. */
+enum llavamed_status output_part_look(struct output_dir *dir, enum partial_state *state, struct claim *claim,
+                                      struct llavamed_error *error) LLAVAMED_CHECK;
+
+/* Whether there is something that parts have left. */
+bool output_holds_parts(const struct output_dir *dir, const struct directory_listing *listing);
+enum llavamed_status output_fail_parts(const struct output_dir *dir, struct llavamed_error *error);
+
+/* Right after our claim was put: OUT_BUSY or OUT_EXISTS when it must not stand beside what else is there. */
+enum llavamed_status output_check_company(const struct output_dir *dir, struct llavamed_error *error) LLAVAMED_CHECK;
+
+/* output_dir_abandon() of a part, whose claim is ours. */
+void output_part_abandon(const struct output_dir *dir);
 
 /* ---- output_publish.c ---- */
 

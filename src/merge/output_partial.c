@@ -29,28 +29,33 @@ static void describe_heartbeat(const char *path, const struct claim *claim, char
 enum llavamed_status output_fail_busy(const struct output_dir *dir, const char *path, const struct claim *claim,
                                       struct llavamed_error *error)
 {
-    const char *leftovers = path == dir->claim ? dir->place.partial : path;
-    const char *option = path == dir->claim ? "-r " : "";
+    bool is_whole = path == dir->claim && dir->work.mode == OUTPUT_DIR_WHOLE;
+    const char *leftovers = is_whole ? dir->place.partial : path;
+    const char *option = is_whole ? "-r " : "";
+    char doing[64] = "writing it";
     char age[64];
     char wait[96];
+    if (dir->work.mode == OUTPUT_DIR_PART && path == dir->claim) {
+        (void)snprintf(doing, sizeof doing, "at part %u of %u of it", dir->work.part + 1, dir->work.n_parts);
+    }
     if (claim->owner == CLAIM_ALIVE) {
-        (void)llavamed_fail(error, LLAVAMED_STATUS_OUT_BUSY, "%s: another run is writing it (process %llu)", dir->out,
+        (void)llavamed_fail(error, LLAVAMED_STATUS_OUT_BUSY, "%s: another run is %s (process %llu)", dir->out, doing,
                             (unsigned long long)claim->pid);
         llavamed_hint(error, "wait for it, or choose another --out");
     } else if (claim->owner == CLAIM_FOREIGN) {
         (void)llavamed_fail(error, LLAVAMED_STATUS_OUT_BUSY,
-                            "%s: another run may be writing it (the claim in %s cannot be read)", dir->out, leftovers);
+                            "%s: another run may be %s (the claim in %s cannot be read)", dir->out, doing, leftovers);
         llavamed_hint(error, "when no other run uses it: rm %s-- '%s'", option, leftovers);
     } else if (claim->owner == CLAIM_REMOTE) {
         describe_heartbeat(path, claim, age, sizeof age, wait, sizeof wait);
         if (claim->pid != 0) {
             (void)llavamed_fail(error, LLAVAMED_STATUS_OUT_BUSY,
-                                "%s: another run may be writing it (process %llu on host '%s', which cannot be asked "
+                                "%s: another run may be %s (process %llu on host '%s', which cannot be asked "
                                 "from here; its heartbeat is %s)",
-                                dir->out, (unsigned long long)claim->pid, claim->host, age);
+                                dir->out, doing, (unsigned long long)claim->pid, claim->host, age);
         } else {
             (void)llavamed_fail(error, LLAVAMED_STATUS_OUT_BUSY,
-                                "%s: another run may be writing it (its claim is empty, its heartbeat is %s)", dir->out,
+                                "%s: another run may be %s (its claim is empty, its heartbeat is %s)", dir->out, doing,
                                 age);
         }
         llavamed_hint(error, "%s; when that run is known to be over: rm %s-- '%s'", wait, option, leftovers);
@@ -61,14 +66,14 @@ enum llavamed_status output_fail_busy(const struct output_dir *dir, const char *
     return LLAVAMED_STATUS_OUT_BUSY;
 }
 
-static enum llavamed_status fail_not_ours(const struct output_dir *dir, const char *what, struct llavamed_error *error)
+enum llavamed_status output_fail_not_ours(const struct output_dir *dir, const char *what, struct llavamed_error *error)
 {
     (void)llavamed_fail(error, LLAVAMED_STATUS_OUT_EXISTS, "%s: exists, and %s", dir->place.partial, what);
     llavamed_hint(error, "the work is done under this name: move it away, or choose another --out");
     return LLAVAMED_STATUS_OUT_EXISTS;
 }
 
-static uint64_t bytes_on_disk(const char *directory, const struct directory_listing *listing)
+uint64_t output_bytes_on_disk(const char *directory, const struct directory_listing *listing)
 {
     uint64_t total = 0;
     for (size_t i = 0; i < listing->n_names; i++) {
@@ -82,8 +87,7 @@ static uint64_t bytes_on_disk(const char *directory, const struct directory_list
     return total;
 }
 
-/* Whether a run must leave alone what this claim is of. One that can only be known to be dead by watching is not. */
-static bool is_in_the_way(const char *path, const struct claim *claim)
+bool output_claim_is_in_the_way(const char *path, const struct claim *claim)
 {
     double seconds;
     switch (claim->owner) {
@@ -130,7 +134,7 @@ enum llavamed_status output_watch(const struct output_dir *dir, const char *path
 bool output_holds_claims_only(const struct directory_listing *listing)
 {
     for (size_t i = 0; i < listing->n_names; i++) {
-        if (strncmp(listing->names[i], CLAIM_NAME_STEM ".", sizeof CLAIM_NAME_STEM) != 0) {
+        if (strncmp(listing->names[i], OUTPUT_DIR_CLAIM_PREFIX, sizeof OUTPUT_DIR_CLAIM_PREFIX - 1) != 0) {
             return false;
         }
     }
@@ -143,7 +147,7 @@ static enum llavamed_status look_at_unclaimed(const struct output_dir *dir, cons
 {
     struct claim claim;
     *state = PARTIAL_EMPTY;
-    if (output_holds_claims_only(listing)) {
+    if (output_holds_claims_only(listing) || dir->work.mode == OUTPUT_DIR_FINISH) {
         return LLAVAMED_OK;
     }
     /* The claim may have moved while we looked. */
@@ -153,7 +157,7 @@ static enum llavamed_status look_at_unclaimed(const struct output_dir *dir, cons
     }
     return status != LLAVAMED_OK
                ? status
-               : fail_not_ours(dir, "was not made by this program (it holds files and no claim)", error);
+               : output_fail_not_ours(dir, "was not made by this program (it holds files and no claim)", error);
 }
 
 static enum llavamed_status look_into_partial(struct output_dir *dir, enum partial_state *state, struct claim *claim,
@@ -164,16 +168,21 @@ static enum llavamed_status look_into_partial(struct output_dir *dir, enum parti
     if (status != LLAVAMED_OK) {
         return status;
     }
-    if (is_in_the_way(dir->claim, claim)) {
+    if (output_claim_is_in_the_way(dir->claim, claim)) {
         return output_fail_busy(dir, dir->claim, claim, error);
     }
     status = directory_list(dir->place.partial, &listing, error);
     if (status != LLAVAMED_OK) {
-        return status == LLAVAMED_STATUS_NO_MEMORY ? status : fail_not_ours(dir, "cannot be looked into", error);
+        return status == LLAVAMED_STATUS_NO_MEMORY ? status : output_fail_not_ours(dir, "cannot be looked into", error);
     }
-    if (claim->owner != CLAIM_NONE || *state == PARTIAL_PUBLISHED) {
+    bool has_parts = output_holds_parts(dir, &listing);
+    if (has_parts && dir->work.mode == OUTPUT_DIR_WHOLE) {
+        status = output_fail_parts(dir, error);
+    } else if (!has_parts && dir->work.mode == OUTPUT_DIR_FINISH && !output_holds_claims_only(&listing)) {
+        status = output_fail_not_ours(dir, "holds no parts of a merge", error);
+    } else if (claim->owner != CLAIM_NONE || *state == PARTIAL_PUBLISHED) {
         *state = *state == PARTIAL_PUBLISHED ? PARTIAL_PUBLISHED : PARTIAL_DEAD;
-        dir->leftover_bytes = bytes_on_disk(dir->place.partial, &listing);
+        dir->leftover_bytes = output_bytes_on_disk(dir->place.partial, &listing);
         dir->has_leftovers = !output_holds_claims_only(&listing);
     } else {
         status = look_at_unclaimed(dir, &listing, state, error);
@@ -189,11 +198,14 @@ enum llavamed_status output_partial_look(struct output_dir *dir, enum partial_st
     struct claim inside;
     dir->leftover_bytes = 0;
     dir->has_leftovers = false;
+    if (dir->work.mode == OUTPUT_DIR_PART) {
+        return output_part_look(dir, state, claim, error);
+    }
     enum llavamed_status status = claim_read(dir->publishing, claim, error);
     if (status != LLAVAMED_OK) {
         return status;
     }
-    if (is_in_the_way(dir->publishing, claim)) {
+    if (output_claim_is_in_the_way(dir->publishing, claim)) {
         return output_fail_busy(dir, dir->publishing, claim, error);
     }
     *state = claim->owner == CLAIM_NONE ? PARTIAL_MISSING : PARTIAL_PUBLISHED;
@@ -203,7 +215,7 @@ enum llavamed_status output_partial_look(struct output_dir *dir, enum partial_st
                                                      "%s: cannot look at it", dir->place.partial);
     }
     if (!S_ISDIR(info.st_mode)) {
-        return fail_not_ours(dir, "is not a directory", error);
+        return output_fail_not_ours(dir, "is not a directory", error);
     }
     return look_into_partial(dir, state, *state == PARTIAL_PUBLISHED ? &inside : claim, error);
 }

@@ -243,7 +243,7 @@ static enum llavamed_status get_ready(const struct output_dir *dir, const struct
                                       struct llavamed_error *error)
 {
     struct stat info;
-    enum llavamed_status status = output_remove_strays(at->names.ready, NULL, error);
+    enum llavamed_status status = output_remove_strays(at->names.ready, OUTPUT_DIR_CLAIM_PREFIX, NULL, error);
     if (status != LLAVAMED_OK) {
         return status;
     }
@@ -373,7 +373,7 @@ static enum llavamed_status mend_ready(const struct output_dir *dir, const struc
     if (directory_list(dir->place.partial, &listing, NULL) == LLAVAMED_OK) {
         /* Of a run that came at the wrong moment and died. */
         if (output_holds_claims_only(&listing)) {
-            (void)output_remove_strays(dir->place.partial, NULL, NULL);
+            (void)output_remove_strays(dir->place.partial, OUTPUT_DIR_CLAIM_PREFIX, NULL, NULL);
         }
         directory_listing_deinit(&listing);
     }
@@ -386,12 +386,12 @@ static enum llavamed_status mend_claim(const struct output_dir *dir, struct llav
         enum llavamed_status status = directory_create(dir->place.partial, error);
         return status == LLAVAMED_STATUS_OUT_EXISTS ? LLAVAMED_OK : status;
     }
-    if (exists(dir->claim)) {
+    if (exists(dir->main_claim)) {
         (void)unlink(dir->publishing); /* nothing left that it could be the claim of */
         return LLAVAMED_OK;
     }
     enum llavamed_status status = directory_sync(dir->place.parent, error);
-    return status == LLAVAMED_OK ? mend_rename(dir->publishing, dir->claim, error) : status;
+    return status == LLAVAMED_OK ? mend_rename(dir->publishing, dir->main_claim, error) : status;
 }
 
 enum llavamed_status output_publish_mend(struct output_dir *dir, const struct claim *dead, struct llavamed_error *error)

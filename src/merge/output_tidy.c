@@ -10,6 +10,7 @@
 #include "merge/journal.h"
 #include "merge/output_place.h"
 #include "merge/own_output.h"
+#include "merge/part_files.h"
 
 #define PARTIAL_SUFFIX ".partial"
 
@@ -57,6 +58,16 @@ static void remove_claim(const char *path)
     }
 }
 
+bool output_is_published(const char *out)
+{
+    struct output_place place = {0};
+    bool is_published = output_place_resolve(out, &place, NULL) == LLAVAMED_OK && place.path != NULL &&
+                        !may_have_leftovers(&place) &&
+                        own_output_check(place.path, place.path, true, NULL) == LLAVAMED_OK;
+    output_place_deinit(&place);
+    return is_published;
+}
+
 void output_tidy(const char *out)
 {
     struct output_place place = {0};
@@ -64,14 +75,19 @@ void output_tidy(const char *out)
         own_output_check(place.path, place.path, true, NULL) == LLAVAMED_OK) {
         char *publishing = output_beside(place.partial, ".publishing.json");
         char *journal = output_beside(place.partial, JOURNAL_BESIDE_SUFFIX);
-        if (publishing != NULL && journal != NULL) {
+        char *parts = output_beside(place.partial, OUTPUT_DIR_PARTS_SUFFIX);
+        if (publishing != NULL && journal != NULL && parts != NULL) {
             remove_claim(publishing);
+            if (part_all_is_at(parts)) {
+                (void)unlink(parts);
+            }
             if (journal_is_at(journal)) {
                 (void)unlink(journal);
             }
         }
         free(publishing);
         free(journal);
+        free(parts);
     }
     output_place_deinit(&place);
 }

@@ -39,26 +39,25 @@ static const char *text_member(const struct json_value *object, const char *key)
     return value == NULL ? NULL : json_string(value);
 }
 
-/* Takes what the manifest says of tensors that are in the delta; `places` leads from there to the plan. */
-static void take(const struct json_value *root, const struct tensor_set *set, const size_t *places,
+/* Takes what the manifest says of tensors of the delta whose bits are added. */
+static void take(const struct json_value *root, const struct tensor_set *set, const bool *is_wanted,
                  struct target_sums *sums)
 {
     const struct json_value *list = json_kind_of(root) == JSON_OBJECT ? json_member(root, "tensors") : NULL;
     for (const struct json_value *item = list == NULL ? NULL : json_first(list); item != NULL; item = json_next(item)) {
         const char *name = text_member(item, "name");
-        size_t in_delta = name == NULL ? TENSOR_NOT_FOUND : tensor_set_find(set, name);
-        size_t place = in_delta == TENSOR_NOT_FOUND ? TENSOR_NOT_FOUND : places[in_delta];
+        size_t index = name == NULL ? TENSOR_NOT_FOUND : tensor_set_find(set, name);
         uint32_t crc32;
-        if (place != TENSOR_NOT_FOUND && crc32_of_text(text_member(item, "target_crc32"), &crc32)) {
-            sums->n_known += sums->is_known[place] ? 0 : 1;
-            sums->is_known[place] = true;
-            sums->crc32[place] = crc32;
+        if (index != TENSOR_NOT_FOUND && is_wanted[index] && crc32_of_text(text_member(item, "target_crc32"), &crc32)) {
+            sums->n_known += sums->is_known[index] ? 0 : 1;
+            sums->is_known[index] = true;
+            sums->crc32[index] = crc32;
         }
     }
 }
 
 static enum llavamed_status read_manifest(const struct source_small_file *file, const struct tensor_set *set,
-                                          const size_t *places, struct target_sums *sums, struct llavamed_error *error)
+                                          const bool *is_wanted, struct target_sums *sums, struct llavamed_error *error)
 {
     char *text = NULL;
     size_t n_bytes;
@@ -68,26 +67,23 @@ static enum llavamed_status read_manifest(const struct source_small_file *file, 
         status = json_parse(file->path, text, n_bytes, false, &json, error);
     }
     if (status == LLAVAMED_OK) {
-        take(json_root(json), set, places, sums);
+        take(json_root(json), set, is_wanted, sums);
     }
     json_free(json);
     free(text);
     return status;
 }
 
-/* Where each tensor of the delta is in the plan, if bits are added there; owned by the caller. */
-static size_t *places_of(const struct tensor_set *set, const struct plan *plan)
+/* Of which tensors of the delta bits are added; owned by the caller. */
+static bool *wanted_of(const struct tensor_set *set, const struct plan *plan)
 {
-    size_t *places = calloc(set->n_tensors + 1, sizeof *places);
-    for (size_t i = 0; places != NULL && i < set->n_tensors; i++) {
-        places[i] = TENSOR_NOT_FOUND;
-    }
-    for (size_t i = 0; places != NULL && i < plan->n_tensors; i++) {
+    bool *is_wanted = calloc(set->n_tensors + 1, sizeof *is_wanted);
+    for (size_t i = 0; is_wanted != NULL && i < plan->n_tensors; i++) {
         if (adds_bits(plan, i)) {
-            places[plan->tensors[i].delta_index] = i;
+            is_wanted[plan->tensors[i].delta_index] = true;
         }
     }
-    return places;
+    return is_wanted;
 }
 
 /* Whether a failure to read is this machine's, and not what the file is. */
@@ -113,18 +109,17 @@ enum llavamed_status target_sums_read(const struct source *delta, const struct p
                        sums->n_wanted == 0 ? "" : "there is no " MANIFEST_FILE_NAME " beside it");
         return LLAVAMED_OK;
     }
-    size_t *places = places_of(set, plan);
-    sums->n_tensors = plan->n_tensors;
-    sums->crc32 = calloc(plan->n_tensors, sizeof *sums->crc32);
-    sums->is_known = calloc(plan->n_tensors, sizeof *sums->is_known);
+    bool *is_wanted = wanted_of(set, plan);
+    sums->crc32 = calloc(set->n_tensors, sizeof *sums->crc32);
+    sums->is_known = calloc(set->n_tensors, sizeof *sums->is_known);
     struct llavamed_error failure = {0};
     enum llavamed_status status;
-    if (places == NULL || sums->crc32 == NULL || sums->is_known == NULL) {
-        status = llavamed_fail_memory(&failure, plan->n_tensors * sizeof *sums->crc32, "the target's checksums");
+    if (is_wanted == NULL || sums->crc32 == NULL || sums->is_known == NULL) {
+        status = llavamed_fail_memory(&failure, set->n_tensors * sizeof *sums->crc32, "the target's checksums");
     } else {
-        status = read_manifest(file, set, places, sums, &failure);
+        status = read_manifest(file, set, is_wanted, sums, &failure);
     }
-    free(places);
+    free(is_wanted);
     if (status != LLAVAMED_OK && !is_of_run(status)) {
         (void)snprintf(why, LLAVAMED_MESSAGE_BYTES, "%s", failure.message);
         status = LLAVAMED_OK;
@@ -138,13 +133,25 @@ enum llavamed_status target_sums_read(const struct source *delta, const struct p
     return status;
 }
 
+/* Whether a tensor of a result is another than it was; *want becomes the CRC-32 that it had. */
+static bool differs(const struct target_sums *sums, const struct plan_tensor *tensor,
+                    const struct pipeline_tensor *became, uint32_t *want)
+{
+    if (sums->n_known == 0 || tensor->delta_index == TENSOR_NOT_FOUND || !sums->is_known[tensor->delta_index]) {
+        return false;
+    }
+    *want = sums->crc32[tensor->delta_index];
+    return became->crc32 != *want;
+}
+
 enum llavamed_status target_sums_check(const struct target_sums *sums, const struct plan *plan,
                                        const struct pipeline_outcome *outcome, const char *base, const char *delta,
                                        struct llavamed_error *error)
 {
     size_t n_wrong = 0;
-    for (size_t i = 0; i < sums->n_tensors; i++) {
-        n_wrong += sums->is_known[i] && outcome->tensors[i].crc32 != sums->crc32[i];
+    uint32_t want = 0;
+    for (size_t i = 0; i < plan->n_tensors; i++) {
+        n_wrong += differs(sums, &plan->tensors[i], &outcome->tensors[i], &want);
     }
     if (n_wrong == 0) {
         return LLAVAMED_OK;
@@ -155,10 +162,10 @@ enum llavamed_status target_sums_check(const struct target_sums *sums, const str
                         base, delta, n_wrong, sums->n_known);
     llavamed_hint(error, "take the base that the delta was made from: inputs.base in the delta's " MANIFEST_FILE_NAME
                          " has its SHA-256s; or is the delta damaged? llavamed-verify tells");
-    for (size_t i = 0; i < sums->n_tensors; i++) {
-        if (sums->is_known[i] && outcome->tensors[i].crc32 != sums->crc32[i]) {
+    for (size_t i = 0; i < plan->n_tensors; i++) {
+        if (differs(sums, &plan->tensors[i], &outcome->tensors[i], &want)) {
             llavamed_problem(error, "%s: CRC-32 %08x, want %08x", plan->tensors[i].out.name,
-                             (unsigned)outcome->tensors[i].crc32, (unsigned)sums->crc32[i]);
+                             (unsigned)outcome->tensors[i].crc32, (unsigned)want);
         }
     }
     return LLAVAMED_STATUS_PAIR_WRONG_BASE;

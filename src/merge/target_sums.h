@@ -14,9 +14,8 @@
 #define TARGET_SUMS_BYTES_MAX ((size_t)256 << 20)
 
 struct target_sums {
-    uint32_t *crc32;  /* owned; of each tensor of the plan */
-    bool *is_known;   /* owned; whether there is one */
-    size_t n_tensors; /* of the plan; 0: nothing was read */
+    uint32_t *crc32; /* owned; of each tensor of the delta; NULL: nothing was read */
+    bool *is_known;  /* owned; whether there is one */
     size_t n_wanted;  /* tensors of the plan that come about by adding bits */
     size_t n_known;   /* of these, those whose CRC-32 is known */
 };
@@ -32,7 +31,7 @@ enum llavamed_status target_sums_read(const struct source *delta, const struct p
                                       char *why, struct llavamed_error *error) LLAVAMED_CHECK;
 
 /*
- * Holds a result against it. PAIR_WRONG_BASE lists the tensors that are not what they were; `base` and `delta` are what
+ * Holds a result against it: of the plan, or of a part of it. PAIR_WRONG_BASE lists the tensors that are not what they were; `base` and `delta` are what
  * messages call them.
  */
 enum llavamed_status target_sums_check(const struct target_sums *sums, const struct plan *plan,

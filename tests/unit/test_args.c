@@ -8,6 +8,7 @@
 #include "cli/option_values.c"
 #include "cli/options.c"
 #include "cli/options_help.c"
+#include "cli/part_option.c"
 #include "cli/text.c"
 
 #include "unit/harness.h"

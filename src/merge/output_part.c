@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The directory in which the parts of a merge work, each with a claim of its own: who may work beside whom. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "merge/output_dir_parts.h"
+#include "merge/part_files.h"
+
+static bool is_parts_name(const char *name)
+{
+    return strncmp(name, OUTPUT_DIR_PARTS_PREFIX, sizeof OUTPUT_DIR_PARTS_PREFIX - 1) == 0;
+}
+
+static bool exists(const char *path)
+{
+    struct stat info;
+    return lstat(path, &info) == 0;
+}
+
+bool output_holds_parts(const struct output_dir *dir, const struct directory_listing *listing)
+{
+    for (size_t i = 0; i < listing->n_names; i++) {
+        if (is_parts_name(listing->names[i])) {
+            return true;
+        }
+    }
+    return part_all_is_at(dir->parts_beside);
+}
+
+enum llavamed_status output_fail_parts(const struct output_dir *dir, struct llavamed_error *error)
+{
+    (void)llavamed_fail(error, LLAVAMED_STATUS_OUT_EXISTS, "%s: exists, and holds parts of a merge",
+                        dir->place.partial);
+    llavamed_hint(error,
+                  "go on with its parts (--part), or with --finish when all are there; to give them up: rm -r -- '%s'",
+                  dir->place.partial);
+    return LLAVAMED_STATUS_OUT_EXISTS;
+}
+
+/* ---- Looking ---- */
+
+static enum llavamed_status look_into(struct output_dir *dir, enum partial_state *state, struct claim *claim,
+                                      struct llavamed_error *error)
+{
+    struct directory_listing listing = {0};
+    enum llavamed_status status = claim_read(dir->claim, claim, error);
+    if (status != LLAVAMED_OK) {
+        return status;
+    }
+    if (output_claim_is_in_the_way(dir->claim, claim)) {
+        return output_fail_busy(dir, dir->claim, claim, error);
+    }
+    status = directory_list(dir->place.partial, &listing, error);
+    if (status != LLAVAMED_OK) {
+        return status == LLAVAMED_STATUS_NO_MEMORY ? status
+                                                   : output_fail_not_ours(dir, "cannot be looked into", error);
+    }
+    *state = claim->owner != CLAIM_NONE ? PARTIAL_DEAD : PARTIAL_EMPTY;
+    dir->leftover_bytes = output_bytes_on_disk(dir->place.partial, &listing);
+    dir->has_leftovers = true; /* of whomever: nothing is removed */
+    if (!output_holds_parts(dir, &listing) && !output_holds_claims_only(&listing)) {
+        bool has_main = exists(dir->main_claim);
+        status = output_fail_not_ours(dir,
+                                      has_main
+                                          ? "is an interrupted run's that made all of it"
+                                          : "was not made by this program (it holds files and no parts of a merge)",
+                                      error);
+        if (has_main) {
+            llavamed_hint(error, "go on with it by the same command without --part; to give it up: rm -r -- '%s'",
+                          dir->place.partial);
+        }
+    }
+    directory_listing_deinit(&listing);
+    return status;
+}
+
+enum llavamed_status output_part_look(struct output_dir *dir, enum partial_state *state, struct claim *claim,
+                                      struct llavamed_error *error)
+{
+    struct stat info;
+    struct claim other;
+    dir->leftover_bytes = 0;
+    dir->has_leftovers = true;
+    enum llavamed_status status = claim_read(dir->publishing, claim, error);
+    if (status != LLAVAMED_OK) {
+        return status;
+    }
+    if (output_claim_is_in_the_way(dir->publishing, claim)) {
+        return output_fail_busy(dir, dir->publishing, claim, error);
+    }
+    if (claim->owner != CLAIM_NONE) {
+        *state = PARTIAL_PUBLISHED;
+        return LLAVAMED_OK;
+    }
+    if (lstat(dir->place.partial, &info) != 0) {
+        *state = PARTIAL_MISSING;
+        return errno == ENOENT ? LLAVAMED_OK
+                               : llavamed_fail_errno(error, LLAVAMED_STATUS_OUT_UNWRITABLE, errno,
+                                                     "%s: cannot look at it", dir->place.partial);
+    }
+    if (!S_ISDIR(info.st_mode)) {
+        return output_fail_not_ours(dir, "is not a directory", error);
+    }
+    if (dir->work.n_parts > 1) { /* else it is our own */
+        status = claim_read(dir->main_claim, &other, error);
+        if (status == LLAVAMED_OK && output_claim_is_in_the_way(dir->main_claim, &other)) {
+            status = output_fail_busy(dir, dir->main_claim, &other, error);
+        }
+    }
+    if (status != LLAVAMED_OK) {
+        return status;
+    }
+    return look_into(dir, state, claim, error);
+}
+
+/* ---- Beside whom ---- */
+
+/* Whether a name is that of the claim of a part: ".llavamed-claim-2-of-3.json", and not of a whole run. */
+static bool is_claim_of_part(const char *name)
+{
+    unsigned part = 0;
+    unsigned n_parts = 0;
+    int n = 0;
+    return sscanf(name, OUTPUT_DIR_CLAIM_PREFIX "%5u-of-%5u.json%n", &part, &n_parts, &n) == 2 && n > 0 &&
+           name[n] == '\0' && n_parts > 1;
+}
+
+static enum llavamed_status check_claim_of_part(const struct output_dir *dir, const char *name,
+                                                struct llavamed_error *error)
+{
+    struct claim claim;
+    char *path = path_join(dir->place.partial, name);
+    if (path == NULL) {
+        return llavamed_fail_memory(error, strlen(name), "a path");
+    }
+    enum llavamed_status status = claim_read(path, &claim, error);
+    if (status == LLAVAMED_OK && output_claim_is_in_the_way(path, &claim)) {
+        status = output_fail_busy(dir, path, &claim, error);
+    }
+    free(path);
+    return status;
+}
+
+/* For whoever works alone. */
+static enum llavamed_status check_alone(const struct output_dir *dir, struct llavamed_error *error)
+{
+    struct directory_listing listing = {0};
+    enum llavamed_status status = directory_list(dir->place.partial, &listing, error);
+    if (status != LLAVAMED_OK && status != LLAVAMED_STATUS_NO_MEMORY) {
+        status = output_fail_not_ours(dir, "cannot be looked into", error);
+    }
+    for (size_t i = 0; status == LLAVAMED_OK && i < listing.n_names; i++) {
+        if (is_claim_of_part(listing.names[i])) {
+            status = check_claim_of_part(dir, listing.names[i], error);
+        }
+    }
+    if (status == LLAVAMED_OK && dir->work.mode == OUTPUT_DIR_WHOLE && output_holds_parts(dir, &listing)) {
+        status = output_fail_parts(dir, error);
+    }
+    directory_listing_deinit(&listing);
+    return status;
+}
+
+enum llavamed_status output_check_company(const struct output_dir *dir, struct llavamed_error *error)
+{
+    struct claim claim;
+    if (dir->work.mode != OUTPUT_DIR_PART) {
+        return check_alone(dir, error);
+    }
+    enum llavamed_status status = LLAVAMED_OK;
+    if (dir->work.n_parts > 1) {
+        status = claim_read(dir->main_claim, &claim, error);
+        if (status == LLAVAMED_OK && output_claim_is_in_the_way(dir->main_claim, &claim)) {
+            return output_fail_busy(dir, dir->main_claim, &claim, error);
+        }
+    }
+    if (status == LLAVAMED_OK) {
+        status = claim_read(dir->publishing, &claim, error);
+    }
+    return status != LLAVAMED_OK || claim.owner == CLAIM_NONE ? status
+                                                              : output_fail_busy(dir, dir->publishing, &claim, error);
+}
+
+/* ---- Giving up ---- */
+
+/* The plan alone is of no use to anybody. Should another part have begun just now, it writes it anew in the end. */
+void output_part_abandon(const struct output_dir *dir)
+{
+    struct directory_listing listing = {0};
+    (void)unlink(dir->claim);
+    bool only_plan = directory_list(dir->place.partial, &listing, NULL) == LLAVAMED_OK;
+    for (size_t i = 0; only_plan && i < listing.n_names; i++) {
+        only_plan = strcmp(listing.names[i], PART_PLAN_NAME) == 0;
+    }
+    char *plan = only_plan ? path_join(dir->place.partial, PART_PLAN_NAME) : NULL;
+    if (plan != NULL) {
+        (void)unlink(plan);
+        (void)rmdir(dir->place.partial);
+    }
+    free(plan);
+    directory_listing_deinit(&listing);
+}

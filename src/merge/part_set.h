@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* All parts of a merge, as their files tell of them (part_files.h), put together to what a whole run would know. */
+#ifndef MERGE_PART_SET_H
+#define MERGE_PART_SET_H
+
+#include "merge/part_plan.h"
+#include "merge/part_record.h"
+
+struct part_set {
+    char *text; /* owned: the lines of the plan and of all records */
+    size_t n_bytes;
+    struct part_plan plan;
+    struct pipeline_outcome outcome; /* of the whole plan */
+    struct document_list documents;  /* that the first part has copied */
+    struct input_hashes *hashes;     /* owned; with all that was computed */
+    unsigned n_missing;              /* parts without a record: nothing is known then but the plan */
+    char *missing;                   /* owned: their numbers, "2, 5-7"; NULL: none */
+};
+
+/*
+ * Reads what is in `directory`, or what of it is at `beside` (a file that may not exist). PARTS_MISSING: no plan, or
+ * not all records, of which set->n_missing and set->missing tell; PARTS_DIFFER: what is there does not belong together.
+ * IO, NO_MEMORY. *set is the caller's to part_set_deinit() in any case.
+ */
+enum llavamed_status part_set_read(const char *directory, const char *beside, struct part_set *set,
+                                   struct llavamed_error *error) LLAVAMED_CHECK;
+void part_set_deinit(struct part_set *set);
+
+/* PARTS_DIFFER unless the shards and the copied files are in `directory` with the sizes that are told of them. */
+enum llavamed_status part_set_check_files(const struct part_set *set, const char *directory,
+                                          struct llavamed_error *error) LLAVAMED_CHECK;
+
+#endif
