@@ -28,6 +28,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+/* All that is declared here is exported by the shared library, and nothing else. */
+#pragma GCC visibility push(default)
+
 /* ---- Status ------------------------------------------------------------------------------------------------ */
 
 /*
@@ -142,6 +148,13 @@ void llavamed_make_printable(char *text);
 
 /* ---- Settings ---------------------------------------------------------------------------------------------- */
 
+/*
+ * Settings, observers and results end in room for what later versions will add, so that their size stays: 0 from their
+ * initialisation on, which is also what a program built before an addition says of it. Settings with anything else
+ * there are refused (USAGE). docs/api.md has what is promised of all this.
+ */
+#define LLAVAMED_RESERVED 8
+
 enum llavamed_result_dtype {
     LLAVAMED_RESULT_DTYPE_DELTA, /* each tensor's own in the delta */
     LLAVAMED_RESULT_DTYPE_FLOAT16,
@@ -211,6 +224,7 @@ struct llavamed_settings {
                                           memory, and an interrupted run is started over, as with no_resume */
     const volatile int *stop_signal;   /* NULL, or polled: non-zero ends the run as INTERRUPTED with that number;
                                           handlers and other threads store into it atomically (__atomic_store_n) */
+    uint64_t reserved[LLAVAMED_RESERVED]; /* 0 */
 };
 
 void llavamed_settings_init(struct llavamed_settings *settings);
@@ -244,6 +258,7 @@ struct llavamed_observer {
     void (*shard_done)(void *context, const struct llavamed_shard_report *shard, size_t n_done, size_t n_shards);
     void (*warning)(void *context, const char *text); /* all of result.warnings, and started_over */
     void (*note)(void *context, const char *text); /* what -v shows: choices made, the kernel, memory, threads */
+    uint64_t reserved[LLAVAMED_RESERVED]; /* 0 */
 };
 
 /* ---- Result ------------------------------------------------------------------------------------------------ */
@@ -356,6 +371,7 @@ struct llavamed_result {
     char *started_over;  /* owned; NULL, or why what an interrupted run had written was of no use */
     char **warnings;     /* owned */
     size_t n_warnings;
+    uint64_t reserved[LLAVAMED_RESERVED]; /* 0 */
 };
 
 void llavamed_result_free(struct llavamed_result *result);
@@ -471,6 +487,7 @@ struct llavamed_verify_settings {
                                         core */
     uint64_t max_memory_bytes;       /* buffers for what is read; default 256 MiB. Headers and records come on top */
     const volatile int *stop_signal; /* as in struct llavamed_settings */
+    uint64_t reserved[LLAVAMED_RESERVED]; /* 0 */
 };
 
 void llavamed_verify_settings_init(struct llavamed_verify_settings *settings);
@@ -562,6 +579,7 @@ struct llavamed_verify_result {
     uint64_t buffer_bytes;
     uint64_t total_ns;
     unsigned n_threads;
+    uint64_t reserved[LLAVAMED_RESERVED]; /* 0 */
 };
 
 void llavamed_verify_result_free(struct llavamed_verify_result *result);
@@ -602,6 +620,7 @@ struct llavamed_inspect_settings {
     uint64_t max_memory_bytes;       /* of buffers for that; default 256 MiB */
     unsigned n_threads;              /* workers for that; 0 (default): one per usable core */
     const volatile int *stop_signal; /* as in struct llavamed_settings */
+    uint64_t reserved[LLAVAMED_RESERVED]; /* 0 */
 };
 
 void llavamed_inspect_settings_init(struct llavamed_inspect_settings *settings);
@@ -696,6 +715,7 @@ struct llavamed_inspect_result {
     uint64_t read_bytes;   /* of the weights files, beyond their headers */
     unsigned n_threads;    /* workers that read elements; 0: none were read */
     uint64_t total_ns;     /* whole call */
+    uint64_t reserved[LLAVAMED_RESERVED]; /* 0 */
 };
 
 void llavamed_inspect_result_free(struct llavamed_inspect_result *result);
@@ -716,7 +736,10 @@ struct llavamed_identify_settings {
     const char *source;              /* SOURCE; any file or directory will do */
     unsigned n_threads;              /* files that are read at a time, at most 4; 0 (default): one per usable core */
     const volatile int *stop_signal; /* as in struct llavamed_settings */
+    uint64_t reserved[LLAVAMED_RESERVED]; /* 0 */
 };
+
+void llavamed_identify_settings_init(struct llavamed_identify_settings *settings);
 
 enum llavamed_identity {
     LLAVAMED_IDENTITY_UNKNOWN,    /* no weights file is one of a release */
@@ -749,6 +772,7 @@ struct llavamed_identify_result {
     size_t n_remarks;
     uint64_t read_bytes;
     uint64_t total_ns;
+    uint64_t reserved[LLAVAMED_RESERVED]; /* 0 */
 };
 
 void llavamed_identify_result_free(struct llavamed_identify_result *result);
@@ -768,10 +792,18 @@ enum llavamed_status llavamed_identify(const struct llavamed_identify_settings *
 
 #define LLAVAMED_VERSION "0.1.0"
 
+/* LLAVAMED_VERSION of the library in use, which may be later than that of the header. Static storage. */
+const char *llavamed_version(void);
+
 /* Kernel that LLAVAMED_CPU_BEST chooses here: "ref", "avx2", "avx512" or "neon". Static storage. */
 const char *llavamed_cpu_best(void);
 
 /* One line "zlib 1.2.13, cJSON 1.7.15, OpenSSL 3.0.19": versions of the libraries in use. Static storage. */
 const char *llavamed_libraries(void);
+
+#pragma GCC visibility pop
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -5,6 +5,11 @@
 
 #include "llavamed.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+#pragma GCC visibility push(default)
+
 /* All strings are borrowed until llavamed_diff() returns. */
 struct llavamed_diff_settings {
     const char *source;              /* SOURCE, as in struct llavamed_settings */
@@ -12,6 +17,7 @@ struct llavamed_diff_settings {
     uint64_t max_memory_bytes;       /* of buffers; default 256 MiB */
     unsigned n_threads;              /* workers; 0 (default): one per usable core */
     const volatile int *stop_signal; /* as in struct llavamed_settings */
+    uint64_t reserved[LLAVAMED_RESERVED]; /* 0 */
 };
 
 void llavamed_diff_settings_init(struct llavamed_diff_settings *settings);
@@ -74,6 +80,7 @@ struct llavamed_diff_result {
     uint64_t read_bytes;
     unsigned n_threads;
     uint64_t total_ns;
+    uint64_t reserved[LLAVAMED_RESERVED]; /* 0 */
 };
 
 void llavamed_diff_result_free(struct llavamed_diff_result *result);
@@ -88,5 +95,10 @@ void llavamed_diff_result_free(struct llavamed_diff_result *result);
 enum llavamed_status llavamed_diff(const struct llavamed_diff_settings *settings,
                                    const struct llavamed_observer *observer, struct llavamed_diff_result *result,
                                    struct llavamed_error *error) __attribute__((warn_unused_result));
+
+#pragma GCC visibility pop
+#ifdef __cplusplus
+}
+#endif
 
 #endif

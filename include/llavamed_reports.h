@@ -5,6 +5,11 @@
 
 #include "llavamed.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+#pragma GCC visibility push(default)
+
 /* ---- Of a merge -------------------------------------------------------------------------------------------- */
 
 /* A tensor of the output. */
@@ -63,5 +68,10 @@ struct llavamed_verified_tensor {
     bool has_crc32;      /* its bytes were summed */
     uint32_t crc32;
 };
+
+#pragma GCC visibility pop
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -169,6 +169,7 @@ enum llavamed_status verify_args_parse(int argc, char *const argv[], struct veri
 {
     memset(args, 0, sizeof *args);
     llavamed_verify_settings_init(&args->settings);
+    llavamed_identify_settings_init(&args->identify);
     const struct option_sink sink = {args, take_verify_option, take_directory};
     enum llavamed_status status = options_parse(&verify_options, argc, argv, &sink, &args->action, error);
     if (status == LLAVAMED_OK && args->action == OPTIONS_RUN) {

@@ -4,6 +4,7 @@
 
 #include "core/clock.h"
 #include "core/cpus.h"
+#include "core/reserved.h"
 #include "inspect/inspect_parts.h"
 
 #define MEMORY_BYTES_DEFAULT 268435456u
@@ -53,7 +54,10 @@ enum llavamed_status llavamed_inspect(const struct llavamed_inspect_settings *se
     if (settings->source == NULL || settings->source[0] == '\0') {
         return llavamed_fail(error, LLAVAMED_STATUS_USAGE, "no source is given");
     }
-    enum llavamed_status status = source_open(settings->source, &options, &source, error);
+    enum llavamed_status status = reserved_check(settings->reserved, error);
+    if (status == LLAVAMED_OK) {
+        status = source_open(settings->source, &options, &source, error);
+    }
     if (status == LLAVAMED_OK) {
         status = inspect_list(source, result, error);
     }

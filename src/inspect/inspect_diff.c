@@ -10,6 +10,7 @@
 #include "core/checked.h"
 #include "core/clock.h"
 #include "core/cpus.h"
+#include "core/reserved.h"
 #include "inspect/tensor_diff.h"
 #include "inspect/tensor_pass.h"
 
@@ -354,7 +355,10 @@ enum llavamed_status llavamed_diff(const struct llavamed_diff_settings *settings
     const uint64_t started_ns = clock_monotonic_ns();
     struct diff_run run = {.result = result, .kernels = kernel_best()};
     memset(result, 0, sizeof *result);
-    enum llavamed_status status = open_one(settings->source, settings, observer, &run.source, error);
+    enum llavamed_status status = reserved_check(settings->reserved, error);
+    if (status == LLAVAMED_OK) {
+        status = open_one(settings->source, settings, observer, &run.source, error);
+    }
     if (status == LLAVAMED_OK) {
         status = open_one(settings->other, settings, observer, &run.other, error);
     }

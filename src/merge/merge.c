@@ -13,6 +13,7 @@
 #include "core/checked.h"
 #include "core/clock.h"
 #include "core/cpus.h"
+#include "core/reserved.h"
 #include "core/warnings.h"
 #include "io/directory.h"
 #include "merge/base_signs.h"
@@ -327,7 +328,10 @@ static enum llavamed_status make_all(enum plan_operation operation, const struct
         return llavamed_fail(error, LLAVAMED_STATUS_USAGE, "wrong number of outputs (got %zu, want 1 to %d)", n_outputs,
                              LLAVAMED_OUTPUTS_MAX);
     }
-    enum llavamed_status status = merge_batch_init(&batch, settings, observer, outputs, error);
+    enum llavamed_status status = reserved_check(settings->reserved, error);
+    if (status == LLAVAMED_OK) {
+        status = merge_batch_init(&batch, settings, observer, outputs, error);
+    }
     if (status == LLAVAMED_OK) {
         status = run_all(&batch, error);
     }

@@ -6,6 +6,7 @@
 
 #include "core/clock.h"
 #include "core/cpus.h"
+#include "core/reserved.h"
 #include "merge/hash_files.h"
 #include "source/source_listing.h"
 #include "verify/identity.h"
@@ -19,6 +20,11 @@ static const char *const names[] = {
 const char *llavamed_identity_name(enum llavamed_identity identity)
 {
     return names[identity];
+}
+
+void llavamed_identify_settings_init(struct llavamed_identify_settings *settings)
+{
+    *settings = (struct llavamed_identify_settings){0};
 }
 
 void llavamed_identify_result_free(struct llavamed_identify_result *result)
@@ -151,9 +157,11 @@ enum llavamed_status llavamed_identify(const struct llavamed_identify_settings *
     uint64_t started_ns = clock_monotonic_ns();
     struct identifying run = {.settings = settings, .observer = observer, .result = result};
     *result = (struct llavamed_identify_result){0};
-    enum llavamed_status status =
-        settings->source == NULL ? llavamed_fail(error, LLAVAMED_STATUS_USAGE, "no source is given")
-                                 : source_listing_open(settings->source, "source", &run.listing, error);
+    enum llavamed_status status = reserved_check(settings->reserved, error);
+    if (status == LLAVAMED_OK) {
+        status = settings->source == NULL ? llavamed_fail(error, LLAVAMED_STATUS_USAGE, "no source is given")
+                                          : source_listing_open(settings->source, "source", &run.listing, error);
+    }
     if (status == LLAVAMED_OK) {
         status = list_files(&run, error);
     }

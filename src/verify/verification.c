@@ -4,6 +4,7 @@
 
 #include "core/clock.h"
 #include "core/memory.h"
+#include "core/reserved.h"
 #include "core/warnings.h"
 #include "io/directory.h"
 #include "merge/manifest.h"
@@ -361,9 +362,11 @@ enum llavamed_status llavamed_verify(const struct llavamed_verify_settings *sett
     uint64_t started_ns = clock_monotonic_ns();
     struct verification run = {.settings = settings, .observer = observer, .result = result};
     *result = (struct llavamed_verify_result){0};
-    enum llavamed_status status = settings->dir == NULL
-                                      ? llavamed_fail(error, LLAVAMED_STATUS_USAGE, "no directory is given")
-                                      : run_all(&run, error);
+    enum llavamed_status status = reserved_check(settings->reserved, error);
+    if (status == LLAVAMED_OK) {
+        status = settings->dir == NULL ? llavamed_fail(error, LLAVAMED_STATUS_USAGE, "no directory is given")
+                                       : run_all(&run, error);
+    }
     result->total_ns = clock_monotonic_ns() - started_ns;
     compared_deinit(&run.compared);
     file_table_deinit(&run.table);
