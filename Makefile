@@ -10,11 +10,20 @@ CROSS ?=
 ifeq ($(origin CC),default)
 CC := $(CROSS)gcc
 endif
+ifeq ($(origin AR),default)
 AR := $(CROSS)ar
+endif
+OBJCOPY ?= $(CROSS)objcopy
 PKG_CONFIG ?= pkg-config
 PYTHON ?= python3
 BUILD ?= build
+# Where `make install` puts what it puts, below DESTDIR.
 PREFIX ?= /usr/local
+BINDIR ?= $(PREFIX)/bin
+LIBDIR ?= $(PREFIX)/lib
+INCLUDEDIR ?= $(PREFIX)/include
+DATADIR ?= $(PREFIX)/share
+MANDIR ?= $(DATADIR)/man
 # What runs a program built for another machine (check-aarch64).
 EMULATOR ?=
 # Seconds for each fuzzer.
@@ -31,7 +40,8 @@ WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wundef -Wvla -Wformat=2 -Wcast-
 accepted = $(firstword $(foreach flag,$(1),$(shell \
     $(CC) -Werror $(CFLAGS) -U_FORTIFY_SOURCE $(flag) -include stdlib.h -x c -c -o /dev/null /dev/null 2>/dev/null && \
     echo '$(flag)')))
-HARDENING := -fPIE -fstack-protector-strong $(call accepted,-fstack-clash-protection) \
+# One set of objects for programs and libraries; what no public header declares is no symbol of the shared library.
+HARDENING := -fPIC -fvisibility=hidden -fstack-protector-strong $(call accepted,-fstack-clash-protection) \
              $(call accepted,-fcf-protection=full -mbranch-protection=standard) \
              $(if $(SANITIZE),,-U_FORTIFY_SOURCE $(call accepted,-D_FORTIFY_SOURCE=3 -D_FORTIFY_SOURCE=2))
 SANITIZERS := $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer)
@@ -135,7 +145,8 @@ RUN_CHECK := BUILD=$(BUILD) MAKE='$(MAKE)' tests/run_check.sh
 INSTALL_DEPS := tests/tools/install_deps.sh
 # Compilers, and tests, at a time.
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
-RELEASE_CHECKS := 'hardening=$$MAKE hardening' 'fault=$$MAKE fault' 'calls=$$MAKE calls' 'bounds=$$MAKE bounds'
+RELEASE_CHECKS := 'hardening=$$MAKE hardening' 'fault=$$MAKE fault' 'calls=$$MAKE calls' 'bounds=$$MAKE bounds' \
+                  'install=$$MAKE check-install'
 SUITE := 'unit=$$MAKE unit' 'kernel=$$MAKE kernel' 'cli=$$MAKE cli'
 
 ## check: all tests that need no network: unit, kernel, programs, fuzzing corpora, lint; a few minutes
@@ -153,7 +164,7 @@ suite:
 	@$(RUN_CHECK) $(SUITE)
 
 .PHONY: check-build suite-build
-check-build: suite-build $(FUZZERS)
+check-build: suite-build $(FUZZERS) $(if $(SANITIZE),,libs)
 suite-build: all tools $(UNIT_TESTS) $(KERNEL_TEST)
 
 # `make unit-json` builds and runs tests/unit/test_json.c alone.
@@ -325,6 +336,11 @@ interop:
 lint-basic:
 	@CC=$(CC) tests/lint/run.sh basic
 
+## check-install: what install puts where, what the library exports, a program that uses it; part of check
+.PHONY: check-install
+check-install: all libs
+	@BUILD=$(BUILD) MAKE='$(MAKE)' CC='$(CC)' tests/install/run.sh
+
 ## analyzer: the static analyser of gcc over src/
 .PHONY: analyzer
 analyzer:
@@ -397,12 +413,51 @@ $(BUILD)/bench/%: $(OBJ)/tests/bench/% $(CONFIGURATION)
 	@mkdir -p $(@D)
 	$(Q)cp -f $< $@
 
-## install: the programs and manual pages, below DESTDIR and PREFIX (/usr/local)
+# ---- Libraries, installation -------------------------------------------------------------------------------------
+
+VERSION := $(shell sed -n 's/^\#define LLAVAMED_VERSION "\(.*\)"$$/\1/p' include/llavamed.h)
+# Raised when programs built before would no longer run: docs/api.md. Known to tests/install/abi.py, too.
+SOVERSION := 0
+LIBRARIES := libllavamed.a libllavamed.so.$(VERSION)
+
+## libs: the static and the shared library, in build/
+.PHONY: libs
+libs: $(addprefix $(BUILD)/,$(LIBRARIES))
+$(OBJ)/install/libllavamed.so.$(VERSION): $(call objects,$(LIB_SRC))
+	@mkdir -p $(@D)
+	$(if $(V),,@echo '  LINK  $@')
+	$(Q)$(CC) -shared -Wl,-soname,libllavamed.so.$(SOVERSION) $(if $(SANITIZE),,-Wl,-z,defs) \
+	    $(filter-out -pie,$(ALL_LDFLAGS)) -o $@ $^ $(LIBS)
+# One object, in which only the names of the API are left: the others could be those of a program's own functions.
+$(OBJ)/install/libllavamed.a: $(call objects,$(LIB_SRC))
+	@mkdir -p $(@D)
+	$(if $(V),,@echo '  AR    $@')
+	$(Q)rm -f $@
+	$(Q)$(CC) $(CFLAGS) -r -nostdlib -o $(@:.a=.o) $^
+	$(Q)$(OBJCOPY) --localize-hidden $(@:.a=.o)
+	$(Q)$(AR) rcs $@ $(@:.a=.o)
+$(BUILD)/libllavamed.%: $(OBJ)/install/libllavamed.% $(CONFIGURATION)
+	$(Q)cp -f $< $@
+
+INSTALL = BUILD='$(BUILD)' VERSION='$(VERSION)' SOVERSION='$(SOVERSION)' PROGRAMS='$(PROGRAMS)' STATIC='' \
+          DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' BINDIR='$(BINDIR)' LIBDIR='$(LIBDIR)' INCLUDEDIR='$(INCLUDEDIR)' \
+          DATADIR='$(DATADIR)' MANDIR='$(MANDIR)' LIBS='$(LIBS)' contrib/install.sh
+
+## install: programs, library, headers, pages, completions, below DESTDIR and PREFIX (/usr/local; $HOME/.local will do)
 .PHONY: install
-install: all
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1
-	install -m 755 $(addprefix $(BUILD)/,$(PROGRAMS)) $(DESTDIR)$(PREFIX)/bin
-	$(if $(wildcard docs/*.1),install -m 644 $(wildcard docs/*.1) $(DESTDIR)$(PREFIX)/share/man/man1)
+install: all libs
+	@$(INSTALL) install
+
+## uninstall: remove what install puts there, with the same PREFIX and so on
+.PHONY: uninstall
+uninstall:
+	@$(INSTALL) uninstall
+
+## install-list: name every file that install puts there, and do nothing
+.PHONY: install-list
+install-list:
+	@$(INSTALL) list
+
 
 ## clean: remove everything built
 .PHONY: clean
