@@ -83,6 +83,9 @@ int main(int argc, char *argv[])
     case OPTIONS_HELP:
         options_print_help(&make_delta_options, stdout);
         return program_finish_stdout(0);
+    case OPTIONS_HELP_ALL:
+        options_print_help_all(&make_delta_options, stdout);
+        return program_finish_stdout(0);
     case OPTIONS_VERSION:
         version_print(stdout);
         return program_finish_stdout(0);

@@ -142,6 +142,9 @@ int main(int argc, char *argv[])
     case OPTIONS_HELP:
         options_print_help(&verify_options, stdout);
         return program_finish_stdout(0);
+    case OPTIONS_HELP_ALL:
+        options_print_help_all(&verify_options, stdout);
+        return program_finish_stdout(0);
     case OPTIONS_VERSION:
         version_print(stdout);
         return program_finish_stdout(0);

@@ -17,6 +17,7 @@ enum inspect_option {
     INSPECT_OPTION_JSON,
     INSPECT_OPTION_REPORT,
     INSPECT_OPTION_HELP,
+    INSPECT_OPTION_HELP_ALL,
     INSPECT_OPTION_VERSION,
     INSPECT_OPTION_COUNT
 };
@@ -29,17 +30,20 @@ static const struct option_choice inspect_progress_choices[] = {
 };
 
 static const struct option_row inspect_rows[INSPECT_OPTION_COUNT] = {
-    {.id = INSPECT_OPTION_TENSORS, .name = "tensors", .help = "also list every tensor"},
+    {.id = INSPECT_OPTION_TENSORS, .name = "tensors", .help = "also list every tensor", .is_common = true},
     {.id = INSPECT_OPTION_DIGESTS,
      .name = "digests",
-     .help = "read all and print a SHA-256 per tensor and of the model, instead of the table"},
+     .help = "read all and print a SHA-256 per tensor and of the model, instead of the table",
+     .is_common = true},
     {.id = INSPECT_OPTION_STATS,
      .name = "stats",
-     .help = "read all and print minimum, maximum, mean, RMS and counts per tensor, instead of the table"},
+     .help = "read all and print minimum, maximum, mean, RMS and counts per tensor, instead of the table",
+     .is_common = true},
     {.id = INSPECT_OPTION_DIFF,
      .name = "diff",
      .value = "OTHER",
-     .help = "read all of SOURCE and OTHER and print which tensors differ, and by how much"},
+     .help = "read all of SOURCE and OTHER and print which tensors differ, and by how much",
+     .is_common = true},
     {.id = INSPECT_OPTION_THREADS,
      .short_name = 'j',
      .name = "threads",
@@ -51,31 +55,45 @@ static const struct option_row inspect_rows[INSPECT_OPTION_COUNT] = {
      .value = "auto|always|never",
      .choices = inspect_progress_choices,
      .help = "meter: auto on a terminal"},
-    {.id = INSPECT_OPTION_QUIET, .short_name = 'q', .name = "quiet", .help = "print errors alone"},
-    {.id = INSPECT_OPTION_JSON, .name = "json", .help = "one JSON document on stdout, on failure too"},
+    {.id = INSPECT_OPTION_QUIET, .short_name = 'q', .name = "quiet", .help = "print errors alone", .is_common = true},
+    {.id = INSPECT_OPTION_JSON,
+     .name = "json",
+     .help = "one JSON document on stdout, on failure too",
+     .is_common = true},
     {.id = INSPECT_OPTION_REPORT,
      .name = "report",
      .value = "FILE.html",
      .help = "with --stats: also write a page that shows them, tensor by tensor"},
-    {.id = INSPECT_OPTION_HELP, .short_name = 'h', .name = "help", .help = "print this text", .action = OPTIONS_HELP},
+    {.id = INSPECT_OPTION_HELP,
+     .short_name = 'h',
+     .name = "help",
+     .help = "print this text",
+     .action = OPTIONS_HELP,
+     .is_common = true},
+    {.id = INSPECT_OPTION_HELP_ALL,
+     .name = "help-all",
+     .help = "print all options, and what they are for",
+     .is_common = true,
+     .action = OPTIONS_HELP_ALL},
     {.id = INSPECT_OPTION_VERSION,
      .name = "version",
      .help = "print version, build, CPU path and libraries",
-     .action = OPTIONS_VERSION},
+     .action = OPTIONS_VERSION,
+     .is_common = true},
 };
 
 const struct option_table inspect_options = {
     .rows = inspect_rows,
     .n_rows = INSPECT_OPTION_COUNT,
-    .before = "Usage: llavamed-inspect SOURCE [options]\n"
-              "       llavamed-inspect SOURCE --diff OTHER [options]\n\n"
-              "Lists what a checkpoint holds, from its headers, or digests or\n"
-              "statistics of its tensors; compares it with another.\n\n",
-    .after = "\nA SOURCE is a directory in Hugging Face form or in Meta's, a .zip of the first,\n"
-             "a weights file, or ORG/NAME[@REVISION] in the local Hugging Face cache.\n"
-             "A SIZE is in bytes or has a unit: KB MB GB TB (decimal), KiB MiB GiB TiB.\n"
-             "Exit status: 0 done, 1 a checksum or --diff differs, 2 usage, 3 input,\n"
-             "6 stopped part-way, 70 bug, 128+N signal N.\n",
+    .usage = "Usage: llavamed-inspect SOURCE [options]\n"
+             "       llavamed-inspect SOURCE --diff OTHER [options]\n",
+    .before = "Lists what a checkpoint holds, from its headers, or digests or\n"
+              "statistics of its tensors; compares it with another.\n",
+    .after = "A SOURCE is a directory in Hugging Face form or in Meta's, a .zip of the first,\n"
+             "a weights file, or ORG/NAME[@REVISION] in the local Hugging Face cache.\n",
+    .more = "A SIZE is in bytes or has a unit: KB MB GB TB (decimal), KiB MiB GiB TiB.\n"
+            "Exit status: 0 done, 1 a checksum or --diff differs, 2 usage, 3 input,\n"
+            "6 stopped part-way, 70 bug, 128+N signal N.\n",
 };
 
 static enum llavamed_status take_inspect_option(void *context, const struct option_given *given,

@@ -186,7 +186,7 @@ static enum llavamed_status fail_unknown(struct parser *parser, const char *argu
     if (nearest != NULL) {
         cli_hint(parser->error, "did you mean --%s?", nearest);
     } else {
-        cli_hint(parser->error, "%s --help lists the options", program_name);
+        cli_hint(parser->error, "%s --help-all lists the options", program_name);
     }
     return LLAVAMED_STATUS_USAGE;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The options of a program: one table, of which parsing and --help are both made. Pure: prints nothing but the help,
- * touches no file, allocates nothing.
+ * The options of a program: one table, of which parsing, --help and --help-all are made. Pure: prints nothing but the
+ * help, touches no file, allocates nothing. Of --help-all the completions of shells are made, and tests hold the manual
+ * pages against it (tests/texts).
  *
  * Long options take their value as --opt=value or --opt value, short ones as -j4 or -j 4; flags cluster (-nv). A value
  * in an argument of its own does not begin with '-' (that is taken for a forgotten value), and "--" ends the options.
@@ -22,7 +23,7 @@
 #define OPTION_ROWS_MAX 64       /* of one program */
 
 /* What the arguments ask for; the first option that asks for more than a run ends the parsing. */
-enum options_action { OPTIONS_RUN, OPTIONS_HELP, OPTIONS_VERSION };
+enum options_action { OPTIONS_RUN, OPTIONS_HELP, OPTIONS_HELP_ALL, OPTIONS_VERSION };
 
 /* One of the words an option takes. */
 struct option_choice {
@@ -34,21 +35,25 @@ struct option_row {
     int id;                              /* its index in the table */
     char short_name;                     /* '\0': none */
     const char *name;                    /* without "--" */
-    const char *value;                   /* what --help calls the value; NULL: a flag */
+    const char *value;                   /* what --help calls the value: words in lower case, others in upper case, with
+                                            '|' between them; NULL: a flag */
     const struct option_choice *choices; /* NULL: any text */
     const char *help;                    /* NULL: not supported yet */
     const char *not_yet;                 /* hint of that refusal */
     const char *aliases[OPTION_ALIASES_MAX];
     bool repeats;               /* may be given more than once */
-    enum options_action action; /* of --help and --version, which nothing is told of */
+    bool is_common;             /* in --help too; the others are in --help-all alone */
+    enum options_action action; /* of --help and the like, which nothing is told of */
 };
 
-/* All options of one program, in the order of --help. */
+/* All options of one program, in the order of --help-all. */
 struct option_table {
     const struct option_row *rows;
     size_t n_rows;
-    const char *before; /* what --help says above the options, whole lines */
+    const char *usage;  /* "Usage: ...", whole lines; what stands in {...} there may repeat */
+    const char *before; /* what --help and --help-all say above the options, whole lines */
     const char *after;  /* and below */
+    const char *more;   /* and --help-all alone below that */
 };
 
 /* An option as it was given. */
@@ -89,7 +94,11 @@ enum llavamed_status option_take_threads(const struct option_given *given, unsig
  */
 bool option_parse_size(const char *text, uint64_t *bytes);
 
-/* The text of --help, at most 79 columns wide. Write errors are left on the stream. */
+/*
+ * The text of --help: what fits a screen of 24 lines and leaves one for the prompt. The text of --help-all: every
+ * option that is supported. Both at most 79 columns wide. Write errors are left on the stream.
+ */
 void options_print_help(const struct option_table *table, FILE *stream);
+void options_print_help_all(const struct option_table *table, FILE *stream);
 
 #endif

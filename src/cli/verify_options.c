@@ -7,11 +7,13 @@ static const struct option_row verify_rows[VERIFY_OPTION_COUNT] = {
     {.id = VERIFY_OPTION_SUMS,
      .name = "sums",
      .value = "FILE",
-     .help = "the list that says what belongs in DIR [DIR/SHA256SUMS]"},
+     .help = "the list that says what belongs in DIR [DIR/SHA256SUMS]",
+     .is_common = true},
     {.id = VERIFY_OPTION_PUBLIC_KEY,
      .name = "public-key",
      .value = "PUB",
-     .help = "DIR/model.sig must be signed with this key (PEM) over DIR"},
+     .help = "DIR/model.sig must be signed with this key (PEM) over DIR",
+     .is_common = true},
     {.id = VERIFY_OPTION_IGNORE_EXTRA,
      .name = "ignore-extra",
      .help = "files that no record names are notes, and are not read"},
@@ -19,16 +21,19 @@ static const struct option_row verify_rows[VERIFY_OPTION_COUNT] = {
      .name = "base",
      .value = "SOURCE",
      .help = "with --delta: DIR holds what the merge of both gives, bit for bit",
-     .aliases = {"base-model-path"}},
+     .aliases = {"base-model-path"},
+     .is_common = true},
     {.id = VERIFY_OPTION_DELTA,
      .name = "delta",
      .value = "SOURCE",
      .help = "the delta weights",
-     .aliases = {"delta-path"}},
+     .aliases = {"delta-path"},
+     .is_common = true},
     {.id = VERIFY_OPTION_AGAINST,
      .name = "against",
      .value = "SOURCE",
-     .help = "DIR holds the tensors of this checkpoint, bit for bit"},
+     .help = "DIR holds the tensors of this checkpoint, bit for bit",
+     .is_common = true},
     {.id = VERIFY_OPTION_DTYPE,
      .name = "dtype",
      .value = "delta|float16|bfloat16|float32",
@@ -47,7 +52,8 @@ static const struct option_row verify_rows[VERIFY_OPTION_COUNT] = {
     {.id = VERIFY_OPTION_IDENTIFY,
      .name = "identify",
      .value = "SOURCE",
-     .help = "instead: which published release SOURCE is, by its hashes"},
+     .help = "instead: which published release SOURCE is, by its hashes",
+     .is_common = true},
     {.id = VERIFY_OPTION_THREADS,
      .short_name = 'j',
      .name = "threads",
@@ -59,32 +65,50 @@ static const struct option_row verify_rows[VERIFY_OPTION_COUNT] = {
      .value = "auto|always|never",
      .choices = option_progress_choices,
      .help = "meter: auto on a terminal, else a line per weights file"},
-    {.id = VERIFY_OPTION_QUIET, .short_name = 'q', .name = "quiet", .help = "print findings and errors alone"},
+    {.id = VERIFY_OPTION_QUIET,
+     .short_name = 'q',
+     .name = "quiet",
+     .help = "print findings and errors alone",
+     .is_common = true},
     {.id = VERIFY_OPTION_VERBOSE, .short_name = 'v', .name = "verbose", .help = "also print notes"},
-    {.id = VERIFY_OPTION_JSON, .name = "json", .help = "one JSON document on stdout, on failure too"},
+    {.id = VERIFY_OPTION_JSON,
+     .name = "json",
+     .help = "one JSON document on stdout, on failure too",
+     .is_common = true},
     {.id = VERIFY_OPTION_REPORT,
      .name = "report",
      .value = "FILE.html",
      .help = "also write a page that shows what is known of each tensor"},
-    {.id = VERIFY_OPTION_HELP, .short_name = 'h', .name = "help", .help = "print this text", .action = OPTIONS_HELP},
+    {.id = VERIFY_OPTION_HELP,
+     .short_name = 'h',
+     .name = "help",
+     .help = "print this text",
+     .action = OPTIONS_HELP,
+     .is_common = true},
+    {.id = VERIFY_OPTION_HELP_ALL,
+     .name = "help-all",
+     .help = "print all options, and what they are for",
+     .is_common = true,
+     .action = OPTIONS_HELP_ALL},
     {.id = VERIFY_OPTION_VERSION,
      .name = "version",
      .help = "print version, build, CPU path and libraries",
-     .action = OPTIONS_VERSION},
+     .action = OPTIONS_VERSION,
+     .is_common = true},
 };
 
 const struct option_table verify_options = {
     .rows = verify_rows,
     .n_rows = VERIFY_OPTION_COUNT,
-    .before = "Usage: llavamed-verify DIR [options]\n"
-              "       llavamed-verify --identify SOURCE [options]\n\n"
-              "Whether DIR is what its own records say: SHA256SUMS, llavamed-manifest.json,\n"
-              "the shard index, headers, checksums of tensors. Reads each byte once.\n\n",
-    .after = "\nFindings go to stdout, a line each: FILE: TENSOR: what (got X, want Y).\n"
-             "A SOURCE is a directory in Hugging Face form, a .zip of one, or a weights file.\n"
-             "A SIZE is in bytes or has a unit: KB MB GB TB (decimal), KiB MiB GiB TiB.\n"
-             "Exit status: 0 intact, 1 something in DIR is wrong or an input is damaged,\n"
-             "2 usage, 3 DIR or an input is missing, unreadable or not supported, 4 base\n"
-             "and delta do not belong together, or no release is known by these hashes, 6\n"
-             "not all of it could be read, 70 bug, 128+N signal N.\n",
+    .usage = "Usage: llavamed-verify DIR [options]\n"
+             "       llavamed-verify --identify SOURCE [options]\n",
+    .before = "Whether DIR is what its own records say: SHA256SUMS, llavamed-manifest.json,\n"
+              "the shard index, headers, checksums of tensors. Reads each byte once.\n",
+    .after = "Findings go to stdout, a line each: FILE: TENSOR: what (got X, want Y).\n",
+    .more = "A SOURCE is a directory in Hugging Face form, a .zip of one, or a weights file.\n"
+            "A SIZE is in bytes or has a unit: KB MB GB TB (decimal), KiB MiB GiB TiB.\n"
+            "Exit status: 0 intact, 1 something in DIR is wrong or an input is damaged,\n"
+            "2 usage, 3 DIR or an input is missing, unreadable or not supported, 4 base\n"
+            "and delta do not belong together, or no release is known by these hashes, 6\n"
+            "not all of it could be read, 70 bug, 128+N signal N.\n",
 };

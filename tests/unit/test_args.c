@@ -161,6 +161,8 @@ static void actions(void)
     EXPECT_U64(args.action, OPTIONS_HELP);
     EXPECT_U64(parse("-n -h --nonsense"), LLAVAMED_OK);
     EXPECT_U64(args.action, OPTIONS_HELP);
+    EXPECT_U64(parse("--help-all"), LLAVAMED_OK);
+    EXPECT_U64(args.action, OPTIONS_HELP_ALL);
     EXPECT_U64(parse("--version"), LLAVAMED_OK);
     EXPECT_U64(args.action, OPTIONS_VERSION);
     EXPECT_U64(parse("--nonsense --help"), LLAVAMED_STATUS_USAGE);
@@ -180,10 +182,10 @@ static void refusals(void)
         {"--thread 3", LLAVAMED_STATUS_USAGE, "unknown option (got '--thread')", "did you mean --threads?"},
         {"--max=5", LLAVAMED_STATUS_USAGE, "unknown option (got '--max=5')", "did you mean --max-shard-size?"},
         {"--target-path o", LLAVAMED_STATUS_USAGE, "unknown option (got '--target-path')",
-         "llavamed-apply --help lists the options"},
+         "llavamed-apply --help-all lists the options"},
         {"--zzzzzz", LLAVAMED_STATUS_USAGE, "unknown option (got '--zzzzzz')",
-         "llavamed-apply --help lists the options"},
-        {"-x", LLAVAMED_STATUS_USAGE, "unknown option (got '-x')", "llavamed-apply --help lists the options"},
+         "llavamed-apply --help-all lists the options"},
+        {"-x", LLAVAMED_STATUS_USAGE, "unknown option (got '-x')", "llavamed-apply --help-all lists the options"},
         {"-nx", LLAVAMED_STATUS_USAGE, "unknown option (got '-nx')", NULL},
         {"-base b", LLAVAMED_STATUS_USAGE, "unknown option (got '-base')", "did you mean --base?"},
         {"--=x", LLAVAMED_STATUS_USAGE, "unknown option (got '--=x')", NULL},
@@ -385,16 +387,20 @@ static void sizes(void)
     }
 }
 
-static void help_fits_and_names_every_option(void)
+/* That --help calls a value by the words that are taken for it: completions are made of them. */
+static bool value_is_its_choices(const struct option_row *row)
 {
-    char *text = NULL;
-    size_t n_bytes = 0;
-    FILE *stream = open_memstream(&text, &n_bytes);
-    if (!EXPECT(stream != NULL)) {
-        return;
+    char words[128] = "";
+    for (const struct option_choice *choice = row->choices; choice->word != NULL; choice++) {
+        size_t used = strlen(words);
+        cli_format(words + used, sizeof words - used, "%s%s", used == 0 ? "" : "|", choice->word);
     }
-    options_print_help(&apply_options, stream);
-    EXPECT(fclose(stream) == 0);
+    return strcmp(words, row->value) == 0;
+}
+
+/* Lines of a text, each of at most 79 columns. */
+static size_t count_lines(const char *text)
+{
     size_t n_lines = 0;
     for (const char *line = text; *line != '\0';) {
         size_t n = strcspn(line, "\n");
@@ -403,13 +409,38 @@ static void help_fits_and_names_every_option(void)
         n_lines++;
         line += n + (line[n] == '\n');
     }
-    EXPECT(n_lines <= 48);
+    return n_lines;
+}
+
+static char *help_text(void (*print)(const struct option_table *table, FILE *stream))
+{
+    char *text = NULL;
+    size_t n_bytes = 0;
+    FILE *stream = open_memstream(&text, &n_bytes);
+    if (!EXPECT(stream != NULL)) {
+        exit(1);
+    }
+    print(&apply_options, stream);
+    EXPECT(fclose(stream) == 0);
+    return text;
+}
+
+static void help_fits_and_names_every_option(void)
+{
+    char *text = help_text(options_print_help);
+    EXPECT(count_lines(text) <= 23); /* a screen of 24, with the prompt */
+    free(text);
+    text = help_text(options_print_help_all);
+    (void)count_lines(text);
     for (size_t i = 0; i < apply_options.n_rows; i++) {
         char name[64];
         EXPECT_U64(apply_options.rows[i].id, i);
         EXPECT((apply_options.rows[i].help == NULL) == (apply_options.rows[i].not_yet != NULL));
-        EXPECT(apply_options.rows[i].choices == NULL || apply_options.rows[i].value != NULL);
-        cli_format(name, sizeof name, "--%s", apply_options.rows[i].name);
+        EXPECT(apply_options.rows[i].choices == NULL || value_is_its_choices(&apply_options.rows[i]));
+        cli_format(name, sizeof name, "  --%s ", apply_options.rows[i].name);
+        if (apply_options.rows[i].short_name != '\0') {
+            cli_format(name, sizeof name, "-%c, --%s ", apply_options.rows[i].short_name, apply_options.rows[i].name);
+        }
         EXPECT((strstr(text, name) != NULL) == (apply_options.rows[i].help != NULL));
     }
     free(text);

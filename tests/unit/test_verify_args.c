@@ -131,7 +131,7 @@ static void refused(void)
     }
     EXPECT_U64(parse("a --nonsense --json"), LLAVAMED_STATUS_USAGE);
     EXPECT(args.json);
-    EXPECT_TEXT(error.hint, "llavamed-verify --help lists the options");
+    EXPECT_TEXT(error.hint, "llavamed-verify --help-all lists the options");
     EXPECT_U64(parse("--nonsense -- --json"), LLAVAMED_STATUS_USAGE);
     EXPECT(!args.json);
 }
@@ -151,7 +151,7 @@ static FILE *start(void)
 static void help_fits_and_names_every_option(void)
 {
     FILE *stream = start();
-    options_print_help(&verify_options, stream);
+    options_print_help_all(&verify_options, stream);
     EXPECT(fclose(stream) == 0);
     for (const char *line = printed; *line != '\0';) {
         size_t n = strcspn(line, "\n");

@@ -87,12 +87,15 @@ test_usage_help()
     want_lines stdout 1 '^Usage: llavamed-apply '
     want_lines stdout 0 '................................................................................'
     want_lines stdout 1 '--max-memory SIZE'
-    want_lines stdout 1 '--digests'
-    want_lines stdout 0 '--against'
+    want_lines stdout 0 '--digests'
     cp .checks/stdout long
     apply -h
     want_status 0
     want_same long .checks/stdout
+    apply --help-all
+    want_status 0
+    want_lines stdout 1 '--digests'
+    want_lines stdout 0 '--against'
 }
 
 test_usage_version()
