@@ -50,12 +50,20 @@ need_to_build()
     need pkg-config pkg-config command -v pkg-config
 }
 
+formats_pages()
+{
+    command -v man && command -v groff
+}
+
 need_to_check()
 {
     need python3 'Python 3' command -v python3
     need bash bash command -v bash
     need strace strace command -v strace
     need openssl 'the openssl command' command -v openssl
+    # What manual pages are read by, and with.
+    need mandoc mandoc command -v mandoc
+    need 'man-db groff-base' 'man with groff' formats_pages
 }
 
 need_for_interop()
