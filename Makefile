@@ -194,6 +194,18 @@ check-long:
 cli: all tools
 	@BUILD=$(BUILD) JOBS=$(JOBS) tests/cli/run.sh
 
+## completions: write contrib/completions anew, from --help-all of the programs, after an option was added
+.PHONY: completions
+completions: all
+	@$(PYTHON) -B tests/texts/make_completions.py $(BUILD)
+
+## check-shells: the completions in bash, zsh and fish: every option and value; installs these
+.PHONY: check-shells
+check-shells:
+	@$(INSTALL_DEPS) shells
+	@$(MAKE) --no-print-directory -j$(JOBS) all
+	@PYTHON=$(PYTHON) tests/texts/check_shells.sh $(BUILD) bash zsh fish
+
 ## sanitize: the suite under AddressSanitizer with UndefinedBehaviorSanitizer, then under ThreadSanitizer
 # Half the time of the compiler, and more of what was written is still there to be watched.
 SANITIZE_FLAGS := CFLAGS='\''-O1 -g'\''

@@ -22,7 +22,7 @@ printf '%s\n' "$files" | while IFS= read -r file; do
     esac
     case $file in
     .ci/run) code=1 ;;
-    *.dict | .*) code=0 ;;
+    *.dict | *.fish | .*) code=0 ;;
     esac
     LC_ALL=C awk -v file="$file" -v tabs="$tabs" -v code="$code" -v banned="$banned" -v notes="$notes" \
         -v places="$places" '

@@ -30,9 +30,11 @@ sources()
 
 case $kind in
 c) sources '\.[ch]$' ;;
-sh) sources '\.sh$|^\.ci/run$' ;;
+sh) sources '\.(sh|bash)$|^\.ci/run$' ;;
 py) sources '\.py$' ;;
-text) sources '\.([ch]|sh|py|md|txt|[1-8]|yml|yaml|toml|cfg|supp|dict)$|^\.ci/run$|(^|/)Makefile$|^\.[a-z-]+$' ;;
+text)
+    sources '\.([ch]|sh|bash|fish|py|md|txt|[1-8]|yml|yaml|toml|cfg|supp|dict)$|^\.ci/run$|(^|/)Makefile$|^\.[a-z-]+$'
+    ;;
 *)
     echo "files.sh: unknown kind: $kind" >&2
     exit 2

@@ -1,9 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# install_deps.sh build|check|interop|aarch64|ci
-# Looks whether this machine has what `make`, `make check`, `make interop`, `make check-aarch64` or .ci/run need. What
-# is missing is installed on Debian and Ubuntu when this runs as root; elsewhere it is named and the exit status is 1.
-# Silent when all is there.
+# install_deps.sh build|check|shells|interop|aarch64|ci
+# Looks whether this machine has what `make`, `make check`, `make check-shells`, `make interop`, `make check-aarch64` or
+# .ci/run need. What is missing is installed on Debian and Ubuntu when this runs as root; elsewhere it is named and the
+# exit status is 1. Silent when all is there.
 #
 # need() calls its probes by name:
 # shellcheck disable=SC2317
@@ -64,6 +64,14 @@ need_to_check()
     # What manual pages are read by, and with.
     need mandoc mandoc command -v mandoc
     need 'man-db groff-base' 'man with groff' formats_pages
+}
+
+need_for_shells()
+{
+    need bash bash command -v bash
+    need zsh zsh command -v zsh
+    need fish fish command -v fish
+    need python3 'Python 3' command -v python3
 }
 
 need_for_interop()
@@ -168,6 +176,10 @@ look()
         need_to_build
         need_to_check
         ;;
+    shells)
+        need_to_build
+        need_for_shells
+        ;;
     interop)
         need_to_build
         need_for_interop
@@ -183,7 +195,7 @@ look()
         need_for_ci
         ;;
     *)
-        echo 'usage: install_deps.sh build|check|interop|aarch64|ci' >&2
+        echo 'usage: install_deps.sh build|check|shells|interop|aarch64|ci' >&2
         exit 2
         ;;
     esac

@@ -101,3 +101,21 @@ test_texts_manual_pages_lint()
     done
     want test "$n" -eq 5
 }
+
+test_texts_completions_are_those_of_the_programs()
+{
+    local name
+    texts make_completions.py "$SCRATCH" "$PWD/made"
+    want_status 0
+    want_empty stderr
+    for name in llavamed.bash _llavamed llavamed.fish; do
+        want_same "made/$name" "$ROOT/contrib/completions/$name"
+    done
+}
+
+# zsh and fish are asked by `make check-shells`.
+test_texts_completion_in_bash()
+{
+    run "$ROOT/tests/texts/check_shells.sh" "$SCRATCH" bash
+    want_all_passed
+}
