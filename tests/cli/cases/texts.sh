@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=bash
-# shellcheck disable=SC2154,SC1091
+# shellcheck disable=SC2154,SC1091,SC2016
 # What is written about the programs, against what they are: --help, manual pages, completions, tables of messages.
 
 PROGRAMS='llavamed-apply llavamed-verify llavamed-inspect llavamed-make-delta'
@@ -118,4 +118,30 @@ test_texts_completion_in_bash()
 {
     run "$ROOT/tests/texts/check_shells.sh" "$SCRATCH" bash
     want_all_passed
+}
+
+test_texts_messages_are_real()
+{
+    texts check_messages.py
+    want_all_passed
+    sed 's/a Git LFS pointer, not/a Git LFS pointer and not/' "$ROOT/README.md" >changed.md
+    texts check_messages.py "$PWD/changed.md"
+    want_status 1
+    want_lines stdout 1 '^failed: .*a Git LFS pointer and not the weights themselves$'
+}
+
+test_texts_links_lead_somewhere()
+{
+    texts check_links.py
+    want_all_passed
+    mkdir -p copy/tests copy/docs
+    cp -r "$ROOT/tests/texts" copy/tests/
+    printf '# A `heading`: here\n[one](docs/a.md#b) [two](#a-heading-here) [three](docs/a.md) [four](docs/b.md)\n' \
+        >copy/README.md
+    printf '# A\n' >copy/docs/a.md
+    ROOT=$PWD/copy texts check_links.py
+    want_status 1
+    want_lines stdout 1 '^failed: README.md: leads nowhere: docs/a.md#b$'
+    want_lines stdout 1 '^failed: README.md: leads nowhere: docs/b.md$'
+    want_lines stdout 1 '^2 passed, 2 failed$'
 }
