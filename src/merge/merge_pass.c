@@ -279,7 +279,7 @@ static enum llavamed_status check_target(struct merge_run *run, struct llavamed_
     const struct llavamed_settings *settings = run->settings;
     enum llavamed_status status = target_sums_check(&run->target_sums, run->work, &run->outcome, settings->base,
                                                     settings->delta, error);
-    if (status != LLAVAMED_OK && settings->allow_unknown_base) {
+    if (status != LLAVAMED_OK && settings->allow_unknown_base && settings->n_parts <= 1) { /* one part's is not all */
         char text[LLAVAMED_MESSAGE_BYTES];
         (void)snprintf(text, sizeof text, "%s", error->message);
         *error = (struct llavamed_error){0};

@@ -31,8 +31,8 @@ enum llavamed_status target_sums_read(const struct source *delta, const struct p
                                       char *why, struct llavamed_error *error) LLAVAMED_CHECK;
 
 /*
- * Holds a result against it: of the plan, or of a part of it. PAIR_WRONG_BASE lists the tensors that are not what they were; `base` and `delta` are what
- * messages call them.
+ * Holds a result against it, all of the plan or of a part of it. PAIR_WRONG_BASE lists the tensors that are not what
+ * they were; `base` and `delta` are what messages call them.
  */
 enum llavamed_status target_sums_check(const struct target_sums *sums, const struct plan *plan,
                                        const struct pipeline_outcome *outcome, const char *base, const char *delta,
