@@ -57,10 +57,30 @@ const char *ec_key_hint(const struct ec_key *key)
     return key->hint;
 }
 
+/*
+ * A lack of memory deep within libcrypto may leave no trace but a failure: a key that seems to have no curve, a
+ * signature that seems not to fit. So what fails is tried once more, and then it is asked whether there is memory now.
+ */
+#define ATTEMPTS 2
+#define PROBE_BYTES ((size_t)4096)
+
+static bool memory_is_out(void)
+{
+    void *volatile probe = malloc(PROBE_BYTES);
+    bool is_out = probe == NULL;
+    free(probe);
+    return is_out;
+}
+
+static enum llavamed_status fail_memory(const char *what, struct llavamed_error *error)
+{
+    return llavamed_fail(error, LLAVAMED_STATUS_NO_MEMORY, "out of memory for %s (libcrypto)", what);
+}
+
 static enum llavamed_status fail_library(const char *what, struct llavamed_error *error)
 {
-    if (libcrypto_lacked_memory()) {
-        return llavamed_fail(error, LLAVAMED_STATUS_NO_MEMORY, "out of memory for %s (libcrypto)", what);
+    if (libcrypto_lacked_memory() || memory_is_out()) {
+        return fail_memory(what, error);
     }
     return llavamed_fail(error, LLAVAMED_STATUS_INTERNAL, "OpenSSL %s fails at %s", digest_library_version(), what);
 }
@@ -113,19 +133,31 @@ static EVP_PKEY *read_pem(const void *pem, size_t n_bytes, bool is_private, bool
     return pkey;
 }
 
+static bool read_group(const EVP_PKEY *pkey, char *group, size_t n_bytes)
+{
+    for (int i = 0; i < ATTEMPTS && EVP_PKEY_get_base_id(pkey) == EVP_PKEY_EC; i++) {
+        if (EVP_PKEY_get_utf8_string_param(pkey, OSSL_PKEY_PARAM_GROUP_NAME, group, n_bytes, NULL) == 1) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static enum llavamed_status find_curve(const char *name, const EVP_PKEY *pkey, const struct curve **curve,
                                        struct llavamed_error *error)
 {
     char group[64] = "";
     const char *type = EVP_PKEY_get0_type_name(pkey);
-    if (EVP_PKEY_get_base_id(pkey) == EVP_PKEY_EC &&
-        EVP_PKEY_get_utf8_string_param(pkey, OSSL_PKEY_PARAM_GROUP_NAME, group, sizeof group, NULL) == 1) {
+    if (read_group(pkey, group, sizeof group)) {
         for (size_t i = 0; i < sizeof curves / sizeof curves[0]; i++) {
             if (strcmp(group, curves[i].group) == 0) {
                 *curve = &curves[i];
                 return LLAVAMED_OK;
             }
         }
+    }
+    if (memory_is_out()) {
+        return fail_memory("a key", error);
     }
     return llavamed_fail(error, LLAVAMED_STATUS_KEY_INVALID,
                          "%s: a key that no model signature is made with (got %.40s%s%.40s, want EC on P-256, P-384 "
@@ -159,13 +191,16 @@ static enum llavamed_status check_pair(const char *name, const struct ec_key *ke
     if (context == NULL) {
         return fail_library("a key", error);
     }
-    bool fits = EVP_PKEY_pairwise_check(context) == 1;
+    bool fits = false;
+    for (int i = 0; i < ATTEMPTS && !fits; i++) {
+        fits = EVP_PKEY_pairwise_check(context) == 1;
+    }
     EVP_PKEY_CTX_free(context);
     if (fits) {
         return LLAVAMED_OK;
     }
-    if (libcrypto_lacked_memory()) {
-        return llavamed_fail(error, LLAVAMED_STATUS_NO_MEMORY, "out of memory for a key (libcrypto)");
+    if (libcrypto_lacked_memory() || memory_is_out()) {
+        return fail_memory("a key", error);
     }
     return llavamed_fail(error, LLAVAMED_STATUS_KEY_INVALID, "%s: its private and its public half are of two keys",
                          name);
@@ -185,8 +220,8 @@ static enum llavamed_status read_key(const char *name, const void *pem, size_t n
     errno = 0;
     enum llavamed_status status = LLAVAMED_OK;
     key->pkey = n_bytes <= EC_KEY_FILE_BYTES_MAX ? read_pem(pem, n_bytes, is_private, &is_encrypted) : NULL;
-    if (key->pkey == NULL && errno == ENOMEM) {
-        status = llavamed_fail(error, LLAVAMED_STATUS_NO_MEMORY, "out of memory for a key (libcrypto)");
+    if (key->pkey == NULL && (errno == ENOMEM || memory_is_out())) {
+        status = fail_memory("a key", error);
     } else if (key->pkey == NULL) {
         EVP_PKEY *other = n_bytes <= EC_KEY_FILE_BYTES_MAX ? read_pem(pem, n_bytes, !is_private, &ignored) : NULL;
         bool other_half = other != NULL || (!is_private && (is_encrypted || ignored));
@@ -248,40 +283,69 @@ bool ec_key_signs_deterministically(const struct ec_key *key)
     return is_so;
 }
 
-enum llavamed_status ec_key_sign(const struct ec_key *key, const void *bytes, size_t n_bytes,
-                                 unsigned char signature[EC_SIGNATURE_BYTES_MAX], size_t *n_signature,
-                                 struct llavamed_error *error)
+static bool sign_once(const struct ec_key *key, const void *bytes, size_t n_bytes, unsigned char *signature, size_t *n)
 {
     EVP_PKEY_CTX *owned_by_md = NULL;
-    size_t n = EC_SIGNATURE_BYTES_MAX;
-    errno = 0;
+    *n = EC_SIGNATURE_BYTES_MAX;
     EVP_MD_CTX *context = EVP_MD_CTX_new();
     bool ok = context != NULL && EVP_DigestSignInit(context, &owned_by_md, key->curve->md(), NULL, key->pkey) == 1;
     if (ok) {
         (void)choose_nonces(owned_by_md);
-        ok = EVP_DigestSign(context, signature, &n, bytes, n_bytes) == 1;
+        ok = EVP_DigestSign(context, signature, n, bytes, n_bytes) == 1;
     }
-    enum llavamed_status status = ok ? LLAVAMED_OK : fail_library("signing", error);
     EVP_MD_CTX_free(context);
-    if (ok) {
-        *n_signature = n;
+    return ok;
+}
+
+enum llavamed_status ec_key_sign(const struct ec_key *key, const void *bytes, size_t n_bytes,
+                                 unsigned char signature[EC_SIGNATURE_BYTES_MAX], size_t *n_signature,
+                                 struct llavamed_error *error)
+{
+    size_t n = 0;
+    bool ok = false;
+    errno = 0;
+    for (int i = 0; i < ATTEMPTS && !ok; i++) {
+        ok = sign_once(key, bytes, n_bytes, signature, &n);
     }
-    return status;
+    libcrypto_forget_errors();
+    if (!ok) {
+        /* The key has signed when it was read. What failed to be set up since then may stay so: the next run tells. */
+        return llavamed_fail(error, LLAVAMED_STATUS_NO_MEMORY, "OpenSSL %s fails at signing, as where memory runs out",
+                             digest_library_version());
+    }
+    *n_signature = n;
+    return LLAVAMED_OK;
+}
+
+/* Any other result than 1 is no proof, whatever its reason. */
+static bool verify_once(const struct ec_key *key, const void *bytes, size_t n_bytes, const unsigned char *signature,
+                        size_t n_signature, bool *begins)
+{
+    EVP_MD_CTX *context = EVP_MD_CTX_new();
+    *begins = context != NULL && EVP_DigestVerifyInit(context, NULL, key->curve->md(), NULL, key->pkey) == 1;
+    bool fits = *begins && EVP_DigestVerify(context, signature, n_signature, bytes, n_bytes) == 1;
+    EVP_MD_CTX_free(context);
+    return fits;
 }
 
 enum llavamed_status ec_key_verify(const struct ec_key *key, const void *bytes, size_t n_bytes,
                                    const unsigned char *signature, size_t n_signature, bool *fits,
                                    struct llavamed_error *error)
 {
+    bool begins = false;
+    bool is_right = false;
     errno = 0;
-    EVP_MD_CTX *context = EVP_MD_CTX_new();
-    bool ok = context != NULL && EVP_DigestVerifyInit(context, NULL, key->curve->md(), NULL, key->pkey) == 1;
-    enum llavamed_status status = ok ? LLAVAMED_OK : fail_library("verifying a signature", error);
-    if (ok) {
-        /* Any other result than 1 is no proof, whatever its reason. */
-        *fits = EVP_DigestVerify(context, signature, n_signature, bytes, n_bytes) == 1;
+    for (int i = 0; i < ATTEMPTS && !is_right; i++) {
+        is_right = verify_once(key, bytes, n_bytes, signature, n_signature, &begins);
     }
-    EVP_MD_CTX_free(context);
+    enum llavamed_status status = LLAVAMED_OK;
+    if (!begins) {
+        status = fail_library("verifying a signature", error);
+    } else if (!is_right && memory_is_out()) {
+        status = fail_memory("verifying a signature", error);
+    } else {
+        *fits = is_right;
+    }
     libcrypto_forget_errors();
     return status;
 }

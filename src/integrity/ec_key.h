@@ -42,7 +42,7 @@ const char *ec_key_hint(const struct ec_key *key);
 
 /*
  * Signs with a private key; *n_signature is the length. Where OpenSSL has deterministic nonces (RFC 6979, from 3.2 on),
- * the same bytes give the same signature. NO_MEMORY; INTERNAL when libcrypto fails otherwise.
+ * the same bytes give the same signature. NO_MEMORY, whatever fails: the key signed when it was read.
  */
 enum llavamed_status ec_key_sign(const struct ec_key *key, const void *bytes, size_t n_bytes,
                                  unsigned char signature[EC_SIGNATURE_BYTES_MAX], size_t *n_signature,

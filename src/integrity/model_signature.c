@@ -28,7 +28,8 @@ static enum llavamed_status sign(const struct ec_key *key, const struct buffer *
         status = ec_key_verify(key, pae->data, pae->n_bytes, signature, *n_signature, &fits, error);
     }
     if (status == LLAVAMED_OK && !fits) {
-        status = llavamed_fail(error, LLAVAMED_STATUS_INTERNAL, "a signature that was just made does not verify");
+        status = llavamed_fail(error, LLAVAMED_STATUS_NO_MEMORY,
+                               "a signature that was just made does not verify, as where memory runs out");
     }
     return status;
 }
