@@ -26,6 +26,7 @@
 #include "merge/key_file.h"
 #include "merge/output_dir.h"
 #include "merge/output_tidy.h"
+#include "merge/own_output.h"
 #include "merge/part_files.h"
 #include "merge/part_set.h"
 #include "merge/result.h"
@@ -203,9 +204,15 @@ static enum llavamed_status read_back(const struct finish *finish, struct llavam
 
 /* ---- What the parts left ---- */
 
+static bool is_kept(const struct part_set *set, const char *name)
+{
+    (void)set;
+    return strcmp(name, OUTPUT_DIR_CLAIM_NAME) == 0 || strcmp(name, PART_ALL_NAME) == 0;
+}
+
 static bool is_wanted(const struct part_set *set, const char *name)
 {
-    bool wanted = strcmp(name, OUTPUT_DIR_CLAIM_NAME) == 0 || strcmp(name, PART_ALL_NAME) == 0;
+    bool wanted = is_kept(set, name);
     for (size_t i = 0; !wanted && i < set->plan.plan.n_shards; i++) {
         wanted = strcmp(name, set->plan.plan.shards[i].name) == 0;
     }
@@ -216,7 +223,9 @@ static bool is_wanted(const struct part_set *set, const char *name)
 }
 
 /* What cannot be removed is met when OUT is published. */
-static enum llavamed_status remove_rest(const struct finish *finish, struct llavamed_error *error)
+static enum llavamed_status remove_rest(const struct finish *finish,
+                                        bool (*stays)(const struct part_set *set, const char *name),
+                                        struct llavamed_error *error)
 {
     const char *partial = output_dir_partial(finish->dir);
     struct directory_listing listing = {0};
@@ -225,7 +234,7 @@ static enum llavamed_status remove_rest(const struct finish *finish, struct llav
         status = error->status = LLAVAMED_STATUS_OUT_UNWRITABLE; /* not an input; the message holds */
     }
     for (size_t i = 0; status == LLAVAMED_OK && i < listing.n_names; i++) {
-        if (!is_wanted(&finish->set, listing.names[i])) {
+        if (!stays(&finish->set, listing.names[i])) {
             char *path = path_join(partial, listing.names[i]);
             status = run_guard_confirm(output_dir_guard(finish->dir), error);
             if (path != NULL && status == LLAVAMED_OK) {
@@ -244,7 +253,7 @@ static enum llavamed_status collect(const struct finish *finish, struct llavamed
     enum llavamed_status status = part_file_write(output_dir_partial(finish->dir), PART_ALL_NAME,
                                                   output_dir_guard(finish->dir), finish->set.text,
                                                   finish->set.n_bytes, error);
-    return status == LLAVAMED_OK ? remove_rest(finish, error) : status;
+    return status == LLAVAMED_OK ? remove_rest(finish, is_wanted, error) : status;
 }
 
 static bool is_plain_file(const char *path)
@@ -263,6 +272,21 @@ static enum llavamed_status fetch_all(const struct finish *finish, struct llavam
     if (status == LLAVAMED_OK && (is_plain_file(finish->all) || rename(finish->beside, finish->all) != 0)) {
         (void)unlink(finish->beside);
     }
+    return status;
+}
+
+/*
+ * With --force, of a run that died right after it had exchanged OUT and its predecessor: OUT is what the parts made,
+ * and what came to be OUT.partial again is what was replaced. The file of all lines goes last, by which that is known.
+ */
+static enum llavamed_status remove_replaced(struct finish *finish, struct llavamed_error *error)
+{
+    enum llavamed_status status = remove_rest(finish, is_kept, error);
+    if (status == LLAVAMED_OK) {
+        status = output_dir_abandon(finish->dir, error);
+    }
+    finish->result->is_published = status == LLAVAMED_OK;
+    finish->result->was_published = status == LLAVAMED_OK;
     return status;
 }
 
@@ -310,6 +334,9 @@ static enum llavamed_status work(struct finish *finish, struct llavamed_error *e
     }
     if (status == LLAVAMED_OK) {
         status = part_set_check_files(&finish->set, partial, error);
+        if (status == LLAVAMED_STATUS_PARTS_DIFFER && part_set_is_published(&finish->set, finish->job->out)) {
+            return remove_replaced(finish, error);
+        }
     }
     if (status == LLAVAMED_OK) {
         status = note_all(finish, identities, error);
@@ -350,6 +377,25 @@ static enum llavamed_status claim_and_work(struct finish *finish, struct llavame
         status = error->status;
     }
     return status;
+}
+
+/*
+ * There are no parts, but OUT is whole: of a run that died when it had nothing left to remove but its claim. When that
+ * is all there is, it goes.
+ */
+static void remove_claim(struct finish *finish)
+{
+    struct directory_listing listing = {0};
+    struct llavamed_error ignored = {0};
+    bool only_claims = directory_list(output_dir_partial(finish->dir), &listing, NULL) == LLAVAMED_OK;
+    for (size_t i = 0; only_claims && i < listing.n_names; i++) {
+        only_claims = strncmp(listing.names[i], OUTPUT_DIR_CLAIM_PREFIX, sizeof OUTPUT_DIR_CLAIM_PREFIX - 1) == 0;
+    }
+    directory_listing_deinit(&listing);
+    if (only_claims && own_output_check(finish->job->out, finish->job->out, true, NULL) == LLAVAMED_OK &&
+        output_dir_begin(finish->dir, true, NULL, &ignored) == LLAVAMED_OK) {
+        (void)!output_dir_abandon(finish->dir, &ignored);
+    }
 }
 
 /* OUT is there, whole, and nothing beside it: there is nothing to do. */
@@ -397,6 +443,9 @@ enum llavamed_status merge_finish(const struct finish_job *job, struct llavamed_
         result->n_parts_missing = finish.set.n_missing;
         result->parts_missing = finish.set.missing;
         finish.set.missing = NULL;
+    }
+    if (status == LLAVAMED_STATUS_PARTS_MISSING && result->n_parts == 0 && !job->dry_run) {
+        remove_claim(&finish);
     }
     if (status == LLAVAMED_OK && !job->dry_run) {
         status = claim_and_work(&finish, error);

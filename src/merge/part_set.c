@@ -5,10 +5,15 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "integrity/sums.h"
 #include "io/directory.h"
+#include "io/input_file.h"
+#include "merge/own_output.h"
 #include "merge/part_files.h"
 #include "merge/part_share.h"
 #include "merge/shard_digests.h"
+
+#define SUMS_BYTES_MAX (16 << 20)
 
 void part_set_deinit(struct part_set *set)
 {
@@ -115,8 +120,8 @@ static enum llavamed_status gather(const char *directory, struct part_set *set, 
     if (status == LLAVAMED_OK) {
         set->n_bytes = lines.n_bytes;
         set->text = buffer_take(&lines);
+        part_plan_deinit(&set->plan); /* read_lines() reads all */
     }
-    part_plan_deinit(&set->plan);
     free(plan);
     buffer_deinit(&lines);
     buffer_deinit(&missing);
@@ -307,4 +312,34 @@ enum llavamed_status part_set_check_files(const struct part_set *set, const char
         status = check_file(directory, set->documents.entries[i].name, set->documents.entries[i].n_bytes, error);
     }
     return status;
+}
+
+/* Both are sorted by name. */
+static bool has_shards(const struct part_set *set, const char *sums, size_t n_bytes)
+{
+    char *name = malloc(n_bytes + 1);
+    char hex[SHA256_HEX_BYTES];
+    const char *at = sums;
+    size_t n_left = n_bytes;
+    size_t n_found = 0;
+    while (name != NULL && n_found < set->plan.plan.n_shards && n_left > 0 && sums_next(&at, &n_left, hex, name)) {
+        bool is_it = strcmp(name, set->plan.plan.shards[n_found].name) == 0;
+        n_found += is_it && strcmp(hex, set->outcome.shard_sha256[n_found]) == 0;
+    }
+    bool has_all = name != NULL && n_found == set->plan.plan.n_shards;
+    free(name);
+    return has_all;
+}
+
+bool part_set_is_published(const struct part_set *set, const char *out)
+{
+    char *text = NULL;
+    size_t n_bytes = 0;
+    char *path = path_join(out, SUMS_FILE_NAME);
+    bool is_published = path != NULL && own_output_check(out, out, true, NULL) == LLAVAMED_OK &&
+                        input_file_read_whole(path, SUMS_BYTES_MAX, &text, &n_bytes, NULL) == LLAVAMED_OK &&
+                        has_shards(set, text, n_bytes);
+    free(text);
+    free(path);
+    return is_published;
 }

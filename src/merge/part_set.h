@@ -30,4 +30,7 @@ void part_set_deinit(struct part_set *set);
 enum llavamed_status part_set_check_files(const struct part_set *set, const char *directory,
                                           struct llavamed_error *error) LLAVAMED_CHECK;
 
+/* Whether OUT has these shards, by its SHA256SUMS, and is whole by its manifest. Nothing is hashed. */
+bool part_set_is_published(const struct part_set *set, const char *out);
+
 #endif
