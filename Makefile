@@ -261,12 +261,18 @@ $(CRASH_SHIM): tests/fault/crash_shim.c tests/fault/shim.h
 	@mkdir -p $(@D)
 	$(if $(V),,@echo '  LINK  $@')
 	$(Q)$(CC) -std=c11 -D_GNU_SOURCE $(WARNINGS) -O2 -g -fno-builtin -fPIC -shared -pthread -o $@ $< -ldl
+LIMIT_SHIM := $(BUILD)/fault/limit_shim.so
+$(LIMIT_SHIM): tests/fault/limit_shim.c tests/fault/shim.h
+	@mkdir -p $(@D)
+	$(if $(V),,@echo '  LINK  $@')
+	$(Q)$(CC) -std=c11 -D_GNU_SOURCE $(WARNINGS) -O2 -g -fno-builtin -fPIC -shared -pthread -o $@ $< -ldl
 FAULT_RUN = nice -n 10 $(PYTHON) -B tests/fault/$(1) --program $(BUILD)/llavamed-apply --shim $(FAULT_SHIM) \
             --synth $(BUILD)/tools/synth
 VERIFY_FAULT_RUN = nice -n 10 $(PYTHON) -B tests/fault/verify_faults.py --apply $(BUILD)/llavamed-apply \
                    --program $(BUILD)/llavamed-verify --shim $(FAULT_SHIM)
 INSPECT_FAULT_RUN = nice -n 10 $(PYTHON) -B tests/fault/inspect_faults.py --program $(BUILD)/llavamed-inspect \
                     --shim $(FAULT_SHIM)
+PARTS_RUN = $(subst $(FAULT_SHIM),$(CRASH_SHIM),$(call FAULT_RUN,parts.py))
 CRASH_RUN = $(subst $(FAULT_SHIM),$(CRASH_SHIM),$(call FAULT_RUN,crash.py))
 
 ## fault: a sample of torture, seconds
@@ -275,6 +281,7 @@ fault: all tools $(FAULT_SHIM) $(CRASH_SHIM)
 	@$(call FAULT_RUN,torture.py) --sample 1 --quick
 	@$(call FAULT_RUN,changes.py) --moments 1
 	@$(CRASH_RUN) --sample 8 --quick
+	@$(PARTS_RUN) --sample 5
 	@$(call FAULT_RUN,takeovers.py) --sample 10
 	@$(INSPECT_FAULT_RUN) --sample 5
 	@$(call FAULT_RUN,poor_volumes.py) --quick
@@ -290,7 +297,8 @@ bounds: all tools
 .PHONY: torture
 torture: all tools $(FAULT_SHIM) $(CRASH_SHIM)
 	@$(RUN_CHECK) 'faults=$(call FAULT_RUN,torture.py) --stride $(TORTURE_STRIDE)' \
-	    'changes=$(call FAULT_RUN,changes.py)' 'crash=$(CRASH_RUN)' 'reuse=$(call FAULT_RUN,reuse.py)' \
+	    'changes=$(call FAULT_RUN,changes.py)' 'crash=$(CRASH_RUN)' 'parts=$(PARTS_RUN)' \
+	    'reuse=$(call FAULT_RUN,reuse.py)' \
 	    'signals=$(call FAULT_RUN,signals.py)' 'takeovers=$(call FAULT_RUN,takeovers.py)' \
 	    'poor-volumes=$(call FAULT_RUN,poor_volumes.py)' 'verify-faults=$(VERIFY_FAULT_RUN)' \
 	    'inspect-faults=$(INSPECT_FAULT_RUN)'
@@ -300,6 +308,12 @@ torture: all tools $(FAULT_SHIM) $(CRASH_SHIM)
 crash: all tools $(FAULT_SHIM) $(CRASH_SHIM)
 	@$(RUN_CHECK) 'crash=$(CRASH_RUN)' 'reuse=$(call FAULT_RUN,reuse.py)' \
 	    'signals=$(call FAULT_RUN,signals.py)'
+
+## scaling: the model of docs/clusters.md against parts that are held to a bandwidth; half a minute
+.PHONY: scaling
+scaling: all tools $(LIMIT_SHIM)
+	@$(PYTHON) -B tests/bench/scaling.py --program $(BUILD)/llavamed-apply --shim $(LIMIT_SHIM) \
+	    --synth $(BUILD)/tools/synth
 
 ## promises: the figures of the table in docs/reliability.md, from the last check, torture, fuzz and interop
 .PHONY: promises
