@@ -16,6 +16,7 @@ struct merge_part {
     struct buffer text; /* the plan's line (part_plan.h) */
     char sha256[SHA256_HEX_BYTES];
     struct document_list documents; /* that this part has copied */
+    bool has_entered; /* OUT.partial is claimed, and of this merge: what lies there under this part's names is its own */
 };
 
 /* Whether a run is a part. The only one of a merge is a whole run, unless finishing is left to somebody else. */
@@ -45,7 +46,7 @@ enum llavamed_status merge_part_look(struct merge_run *run, bool *is_done, struc
 /* Right after OUT.partial is claimed for this part. PARTS_DIFFER; OUT_BUSY: it is being finished. */
 enum llavamed_status merge_part_enter(struct merge_run *run, struct llavamed_error *error) LLAVAMED_CHECK;
 
-/* Removes what this part has made. */
+/* Removes what this part has made; nothing before it has entered. */
 enum llavamed_status merge_part_clear(const struct merge_run *run, struct llavamed_error *error) LLAVAMED_CHECK;
 
 /* Whether there is a shard of this part. */

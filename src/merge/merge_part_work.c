@@ -6,6 +6,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "core/stop_signal.h"
 #include "io/directory.h"
 #include "merge/merge_finish.h"
 #include "merge/merge_part.h"
@@ -52,6 +53,7 @@ enum llavamed_status merge_part_enter(struct merge_run *run, struct llavamed_err
     if (status == LLAVAMED_OK) {
         status = part_files_put_plan(partial, run->part->text.data, run->part->text.n_bytes, error);
     }
+    run->part->has_entered = status == LLAVAMED_OK;
     /* Before any shard is touched that it tells of. */
     return status == LLAVAMED_OK ? remove_record(run, error) : status;
 }
@@ -84,6 +86,9 @@ enum llavamed_status merge_part_clear(const struct merge_run *run, struct llavam
 {
     const struct plan *plan = &run->part->plan;
     char journal[PART_NAME_BYTES];
+    if (!run->part->has_entered) {
+        return LLAVAMED_OK; /* they may be another merge's */
+    }
     part_journal_name(run->part->part, run->part->n_parts, journal);
     enum llavamed_status status = remove_record(run, error);
     for (size_t i = 0; status == LLAVAMED_OK && i < plan->n_shards; i++) {
@@ -306,7 +311,8 @@ enum llavamed_status merge_part_finish(struct merge_run *run, struct llavamed_er
     /* Two that end at the same time may each find the other still there. */
     const struct timespec pause = {.tv_nsec = FINISH_PAUSE_NS};
     enum llavamed_status status = merge_finish(&job, &finished, error);
-    for (int i = 0; status == LLAVAMED_STATUS_OUT_BUSY && i < FINISH_ATTEMPTS_MAX; i++) {
+    for (int i = 0; status == LLAVAMED_STATUS_OUT_BUSY && stop_signal_read(job.stop_signal) == 0 &&
+                    i < FINISH_ATTEMPTS_MAX; i++) {
         (void)nanosleep(&pause, NULL);
         llavamed_result_free(&finished);
         finished = (struct llavamed_result){0};
