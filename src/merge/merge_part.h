@@ -16,7 +16,7 @@ struct merge_part {
     struct buffer text; /* the plan's line (part_plan.h) */
     char sha256[SHA256_HEX_BYTES];
     struct document_list documents; /* that this part has copied */
-    bool has_entered; /* OUT.partial is claimed, and of this merge: what lies there under this part's names is its own */
+    bool has_entered; /* OUT.partial is claimed, and of this merge: what has this part's names there is its own */
 };
 
 /* Whether a run is a part. The only one of a merge is a whole run, unless finishing is left to somebody else. */
