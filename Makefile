@@ -17,13 +17,16 @@ OBJCOPY ?= $(CROSS)objcopy
 PKG_CONFIG ?= pkg-config
 PYTHON ?= python3
 BUILD ?= build
-# Where `make install` puts what it puts, below DESTDIR.
+# Where `make install` puts what it puts, below DESTDIR; STATIC=1: the programs of `make static`, and no library.
 PREFIX ?= /usr/local
 BINDIR ?= $(PREFIX)/bin
 LIBDIR ?= $(PREFIX)/lib
 INCLUDEDIR ?= $(PREFIX)/include
 DATADIR ?= $(PREFIX)/share
 MANDIR ?= $(DATADIR)/man
+STATIC ?=
+# A directory with cJSON.c and cJSON.h, for `make static`.
+CJSON ?= $(BUILD)/cjson
 # What runs a program built for another machine (check-aarch64).
 EMULATOR ?=
 # Seconds for each fuzzer.
@@ -140,7 +143,7 @@ $(OBJ)/tests/fuzz/fuzz_%: $(OBJ)/tests/fuzz/fuzz_%.o $(FUZZ_MAIN:%=$(OBJ)/tests/
 # Where tests leave what they counted, for `make promises`.
 export COUNTS ?= $(abspath $(BUILD))/counts/check
 torture fuzz afl interop valgrind: export COUNTS = $(abspath $(BUILD))/counts/long
-sanitize msan check-aarch64: export COUNTS =
+sanitize msan check-aarch64 check-static: export COUNTS =
 RUN_CHECK := BUILD=$(BUILD) MAKE='$(MAKE)' tests/run_check.sh
 INSTALL_DEPS := tests/tools/install_deps.sh
 # Compilers, and tests, at a time.
@@ -367,6 +370,12 @@ lint-basic:
 check-install: all libs
 	@BUILD=$(BUILD) MAKE='$(MAKE)' CC='$(CC)' tests/install/run.sh
 
+## check-static: the static programs: what they need, and runs with nothing, old processors, kernels, Debian and aarch64
+.PHONY: check-static
+check-static:
+	@$(INSTALL_DEPS) static
+	@BUILD=$(BUILD) MAKE='$(MAKE)' tests/install/static.sh
+
 ## analyzer: the static analyser of gcc over src/
 .PHONY: analyzer
 analyzer:
@@ -465,13 +474,40 @@ $(OBJ)/install/libllavamed.a: $(call objects,$(LIB_SRC))
 $(BUILD)/libllavamed.%: $(OBJ)/install/libllavamed.% $(CONFIGURATION)
 	$(Q)cp -f $< $@
 
-INSTALL = BUILD='$(BUILD)' VERSION='$(VERSION)' SOVERSION='$(SOVERSION)' PROGRAMS='$(PROGRAMS)' STATIC='' \
+# Programs that need nothing of the machine they run on, not even its C library.
+CJSON_OBJ := $(OBJ)/static/cJSON.o
+STATIC_OBJ := $(OBJ)/contrib/static_program.o
+STATIC_LIBS = $(patsubst -lcjson,$(CJSON_OBJ),$(call library_flags,libcjson,-lcjson)) \
+              $(call library_flags,--static libcrypto,-lcrypto -ldl -pthread) \
+              $(call library_flags,--static zlib,-lz) -lm
+# GNU ld warns of dlopen() in libc, which static_program.c takes the place of, where it cannot be told not to.
+STATIC_QUIET = $(shell $(CC) -nostdlib -shared -Wl,--no-warnings -o /dev/null -x c /dev/null 2>/dev/null && \
+                       echo -Wl,--no-warnings)
+## static: the programs without any library, for any Linux of the last ten years, in build/static/
+.PHONY: static
+static: $(addprefix $(BUILD)/static/,$(PROGRAMS))
+$(BUILD)/cjson/cJSON.c:
+	@contrib/cjson_source.sh $(@D)
+$(CJSON_OBJ): $(CJSON)/cJSON.c
+	@mkdir -p $(@D)
+	$(if $(V),,@echo '  CC    $<')
+	$(Q)$(CC) -std=c11 $(HARDENING) $(CFLAGS) -c -o $@ $<
+$(OBJ)/static/llavamed-%: $(OBJ)/src/$$(subst -,_,$$*).o $(call objects,$(CLI_SRC)) $(STATIC_OBJ) $(LIB) \
+                         $(CJSON_OBJ)
+	$(if $(V),,@echo '  LINK  $@')
+	$(Q)$(CC) -static-pie $(STATIC_QUIET) $(filter-out -pie,$(ALL_LDFLAGS)) -o $@ \
+	    $(filter-out $(CJSON_OBJ),$(filter %.o %.a,$^)) $(STATIC_LIBS)
+$(BUILD)/static/llavamed-%: $(OBJ)/static/llavamed-% $(CONFIGURATION)
+	@mkdir -p $(@D)
+	$(Q)cp -f $< $@
+
+INSTALL = BUILD='$(BUILD)' VERSION='$(VERSION)' SOVERSION='$(SOVERSION)' PROGRAMS='$(PROGRAMS)' STATIC='$(STATIC)' \
           DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' BINDIR='$(BINDIR)' LIBDIR='$(LIBDIR)' INCLUDEDIR='$(INCLUDEDIR)' \
           DATADIR='$(DATADIR)' MANDIR='$(MANDIR)' LIBS='$(LIBS)' contrib/install.sh
 
 ## install: programs, library, headers, pages, completions, below DESTDIR and PREFIX (/usr/local; $HOME/.local will do)
 .PHONY: install
-install: all libs
+install: $(if $(STATIC),static,all libs)
 	@$(INSTALL) install
 
 ## uninstall: remove what install puts there, with the same PREFIX and so on

@@ -1,9 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# install_deps.sh build|check|shells|interop|aarch64|ci
-# Looks whether this machine has what `make`, `make check`, `make check-shells`, `make interop`, `make check-aarch64` or
-# .ci/run need. What is missing is installed on Debian and Ubuntu when this runs as root; elsewhere it is named and the
-# exit status is 1. Silent when all is there.
+# install_deps.sh build|check|shells|interop|aarch64|static|ci
+# Looks whether this machine has what `make`, `make check`, the targets called so or .ci/run need. What is missing is
+# installed on Debian and Ubuntu when this runs as root; elsewhere it is named and the exit status is 1. Silent when all
+# is there.
 #
 # need() calls its probes by name:
 # shellcheck disable=SC2317
@@ -141,6 +141,17 @@ need_for_aarch64()
     fi
 }
 
+need_for_static()
+{
+    need strace strace command -v strace
+    need openssl 'the openssl command' command -v openssl
+    need file 'the command file' command -v file
+    # The source of cJSON, of which there is no static library.
+    need dpkg-dev 'dpkg-source' command -v dpkg-source
+    need qemu-user 'qemu-user for x86-64' command -v qemu-x86_64
+    need debootstrap debootstrap command -v debootstrap
+}
+
 need_for_ci()
 {
     for tool in clang clang-tidy cppcheck shellcheck valgrind; do
@@ -188,6 +199,11 @@ look()
         need_to_build
         need_for_aarch64
         ;;
+    static)
+        need_to_build
+        need_for_aarch64
+        need_for_static
+        ;;
     ci)
         need_to_build
         need_to_check
@@ -195,7 +211,7 @@ look()
         need_for_ci
         ;;
     *)
-        echo 'usage: install_deps.sh build|check|shells|interop|aarch64|ci' >&2
+        echo 'usage: install_deps.sh build|check|shells|interop|aarch64|static|ci' >&2
         exit 2
         ;;
     esac
