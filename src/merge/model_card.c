@@ -33,13 +33,55 @@ static bool has_projector(const struct plan *plan)
     return false;
 }
 
-static void append_front_matter(struct buffer *out, bool is_llava)
+/*
+ * Where the Hugging Face Hub has a published release: LLaMA-1 as others uploaded it, since Meta did not, and the delta
+ * as its authors did. The Hub takes nothing but such names for base_model.
+ */
+static const char *hub_name(const char *release)
+{
+    static const char *const names[][2] = {
+        {"LLaMA-1 7B", "huggyllama/llama-7b"},
+        {"LLaMA-1 13B", "huggyllama/llama-13b"},
+        {"LLaMA-1 30B", "huggyllama/llama-30b"},
+        {"LLaMA-1 65B", "huggyllama/llama-65b"},
+        {"LLaVA-Med v1 7B delta", "microsoft/llava-med-7b-delta"},
+    };
+    for (size_t i = 0; release != NULL && i < sizeof names / sizeof names[0]; i++) {
+        if (strcmp(names[i][0], release) == 0) {
+            return names[i][1];
+        }
+    }
+    return NULL;
+}
+
+/* What programs may want to know: of the releases, "unknown" where no hash names one. */
+static void append_origin(struct buffer *out, const struct plan *plan, const struct documents_job *job)
+{
+    const char *base = hub_name(job->base.identity);
+    const char *delta = plan->operation == PLAN_MAKE_DELTA ? NULL : hub_name(job->delta.identity);
+    if (base != NULL && delta != NULL) {
+        buffer_printf(out, "base_model:\n- %s\n- %s\nbase_model_relation: merge\n", base, delta);
+    } else if (base != NULL) {
+        buffer_printf(out, "base_model: %s\n", base);
+    }
+    buffer_printf(out, "llavamed:\n  version: \"%s\"\n  base: %s\n  %s: %s\n", LLAVAMED_VERSION,
+                  job->base.identity == NULL ? "unknown" : job->base.identity, plan_other_name(plan->operation),
+                  job->delta.identity == NULL ? "unknown" : job->delta.identity);
+    if (job->outcome->tensor_sha256 != NULL) {
+        buffer_printf(out, "  model_sha256: \"%s\"\n", job->outcome->model_sha256);
+    }
+}
+
+static void append_front_matter(struct buffer *out, bool is_llava, const struct plan *plan,
+                                const struct documents_job *job)
 {
     buffer_append_text(out, "---\nlanguage:\n- en\nlicense: other\nlicense_name: llava-med-research-only\n"
                             "license_link: " NOTICE_FILE_NAME "\n");
     buffer_append_text(out, is_llava ? "pipeline_tag: image-text-to-text\ntags:\n- llava\n- medical\n- biology\n"
                                      : "pipeline_tag: text-generation\ntags:\n- llama\n");
-    buffer_append_text(out, "- delta-weights\n- research-only\n---\n\n");
+    buffer_append_text(out, "- delta-weights\n- research-only\n");
+    append_origin(out, plan, job);
+    buffer_append_text(out, "---\n\n");
 }
 
 static void append_introduction_of_delta(struct buffer *out, bool exact)
@@ -78,7 +120,13 @@ static void append_input_rows(struct buffer *out, const char *role, const struct
             buffer_append_text(out, ": ");
         }
         append_plain(out, input->files[i].name);
-        buffer_printf(out, " | %s | %llu |\n", input->format, (unsigned long long)input->files[i].n_bytes);
+        buffer_printf(out, " | %s | %llu | ", input->format, (unsigned long long)input->files[i].n_bytes);
+        const struct documents_digest *digest = input->digests == NULL ? NULL : &input->digests[i];
+        if (digest == NULL || digest->sha256 == NULL) {
+            buffer_append_text(out, "not computed |\n");
+        } else {
+            buffer_printf(out, "%s%s |\n", digest->sha256, digest->computed ? "" : " (recorded)");
+        }
     }
 }
 
@@ -212,6 +260,25 @@ static void append_applying(struct buffer *out, bool exact)
                                   : "Other programs that add LLaVA's deltas to LLaMA take it as well.\n\n");
 }
 
+/* The card may be read without SHA256SUMS beside it. */
+static void append_weights(struct buffer *out, const struct plan *plan, const struct pipeline_outcome *outcome)
+{
+    buffer_append_text(out, "## Weights\n\n| file | bytes | SHA-256 |\n|---|---:|---|\n");
+    for (size_t i = 0; i < plan->n_shards; i++) {
+        buffer_append_text(out, "| ");
+        append_plain(out, plan->shards[i].name);
+        buffer_printf(out, " | %llu | %s |\n", (unsigned long long)plan->shards[i].layout.file_bytes,
+                      outcome->shard_sha256[i]);
+    }
+    if (outcome->tensor_sha256 != NULL) {
+        buffer_printf(out,
+                      "\nThe digest of the model, of names, dtypes, shapes and elements in whatever files: %s\n"
+                      "(`llavamed-inspect --digests` computes it).\n",
+                      outcome->model_sha256);
+    }
+    buffer_append_text(out, "\n");
+}
+
 static void append_checking(struct buffer *out, const struct plan *plan)
 {
     buffer_append_text(out, "## Checking\n\n`sha256sum -c SHA256SUMS` checks every file. `" MANIFEST_FILE_NAME
@@ -242,13 +309,13 @@ void model_card_append(struct buffer *out, const struct plan *plan, const struct
     bool is_llava = has_projector(plan);
     bool makes_delta = plan->operation == PLAN_MAKE_DELTA;
     const char *other = plan_other_name(plan->operation);
-    append_front_matter(out, is_llava);
+    append_front_matter(out, is_llava, plan, job);
     if (makes_delta) {
         append_introduction_of_delta(out, job->options.exact);
     } else {
         append_introduction(out);
     }
-    buffer_append_text(out, "## Inputs\n\n| input | file | format | bytes |\n|---|---|---|---:|\n");
+    buffer_append_text(out, "## Inputs\n\n| input | file | format | bytes | SHA-256 |\n|---|---|---|---:|---|\n");
     append_input_rows(out, "base", &job->base);
     append_input_rows(out, other, &job->delta);
     append_identity(out, "base", &job->base);
@@ -260,6 +327,7 @@ void model_card_append(struct buffer *out, const struct plan *plan, const struct
     }
     buffer_append_text(out, "\n");
     append_work(out, plan, job);
+    append_weights(out, plan, job->outcome);
     if (makes_delta) {
         append_applying(out, job->options.exact);
     } else {

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""check_documents.py OUT_DIR: judges the documents of a merged directory with other people's libraries.
+"""check_documents.py OUT_DIR: judges the documents of a merged directory, or of a made delta, with other people's libraries.
 
 huggingface_hub parses the model card, hashlib checks SHA256SUMS, json reads the manifest, and zlib computes the CRC-32 of
 every tensor as safetensors, or torch in .bin shards, finds it. Ends with "N passed, N failed"; exit status 1 when anything failed.
@@ -9,6 +9,7 @@ every tensor as safetensors, or torch in .bin shards, finds it. Ends with "N pas
 import hashlib
 import json
 import pathlib
+import re
 import sys
 import zlib
 
@@ -33,7 +34,40 @@ def sha256_of(path):
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def check_card(out):
+# Names on the Hub of what hashes can name.
+HUB_NAMES = {f"LLaMA-1 {size}": f"huggyllama/llama-{size.lower()}" for size in ("7B", "13B", "30B", "65B")}
+HUB_NAMES["LLaVA-Med v1 7B delta"] = "microsoft/llava-med-7b-delta"
+
+
+def check_origin(data, manifest):
+    """Base, delta (or target) and digest, as the front matter gives them to programs."""
+    inputs = manifest["inputs"]
+    roles = [role for role in inputs if role != "base"]
+    told = data.get("llavamed", {})
+    check(told.get("version") == manifest["tool"]["version"], "README.md: llavamed: version")
+    for role, facts in inputs.items():
+        check(told.get(role) == facts["identity"], f"README.md: llavamed: {role}")
+    check(told.get("model_sha256") == manifest["result"].get("model_sha256"), "README.md: llavamed: model_sha256")
+    base = HUB_NAMES.get(inputs["base"]["identity"])
+    delta = HUB_NAMES.get(inputs["delta"]["identity"]) if roles == ["delta"] else None
+    want = [base, delta] if base and delta else base
+    check(data.get("base_model") == want, "README.md: base_model")
+
+
+def check_tables(text, manifest):
+    """The rows of "Inputs" and "Weights" are what the manifest says, digests included."""
+    rows = [tuple(re.sub(r"\\(.)", r"\1", cell) for cell in line[2:-2].split(" | "))
+            for line in text.splitlines() if line.startswith("| ") and line.endswith(" |")]
+    for role, facts in manifest["inputs"].items():
+        for row in facts["files"]:
+            digest = row.get("sha256", "not computed") + (" (recorded)" if row.get("sha256_is") == "recorded" else "")
+            found = [r for r in rows if r[0] == role and r[-1] == digest and r[-2] == str(row["bytes"])]
+            check(found, f"README.md: no row of {role}: {row}")
+    for shard in manifest["shards"]:
+        check((shard["name"], str(shard["bytes"]), shard["sha256"]) in rows, f"README.md: no row of {shard['name']}")
+
+
+def check_card(out, manifest):
     text = (out / "README.md").read_text(encoding="utf-8")
     card = ModelCard(text)
     data = card.data.to_dict()
@@ -45,6 +79,15 @@ def check_card(out):
     check(data.get("pipeline_tag") in ("image-text-to-text", "text-generation"), "README.md: pipeline_tag")
     check("research-only" in data.get("tags", []), "README.md: tags")
     check("research only" in card.text.lower(), "README.md: the notice is missing")
+    check("never for clinical care" in card.text.lower(), "README.md: the notice says nothing of patients")
+    check("(NOTICE-research-only.md)" in card.text, "README.md: does not point to the notice")
+    notice = (out / "NOTICE-research-only.md").read_text(encoding="utf-8")
+    check("must not be used in clinical care" in notice and "research only" in notice, "the notice does not say it")
+    check_origin(data, manifest)
+    check_tables(card.text, manifest)
+    is_merge = "delta" in manifest["inputs"]
+    check(("## Loading\n\n" if is_merge else "## Applying\n\n") in card.text, "README.md: what to do with it")
+    check(not is_merge or "from_pretrained(" in card.text, "README.md: how to load it")
     # What is parsed and written again parses to the same: nothing in it was lost on YAML.
     check(ModelCard(str(card)).data.to_dict() == data, "README.md: front matter does not round-trip")
 
@@ -122,10 +165,11 @@ def check_manifest(out, sums):
     check(result["shard_bytes"] == sum(row["bytes"] for row in manifest["shards"]), "manifest: shard_bytes")
     for key in ("nan", "infinite", "rounded", "overflowed"):
         check(result[key] == sum(t.get(key, 0) for t in listed.values()), f"manifest: sum of {key}")
-    for role in ("base", "delta"):
+    for role in manifest["inputs"]:
         for row in manifest["inputs"][role]["files"]:
             check("/" not in row["name"] and row["bytes"] > 0, f"manifest: files of {role}")
     check(str(out.resolve()).encode() not in raw, "manifest: holds an absolute path")
+    return manifest
 
 
 def check_index(out):
@@ -142,8 +186,7 @@ def main():
     if len(sys.argv) != 2:
         sys.exit(f"usage: {sys.argv[0]} OUT_DIR")
     out = pathlib.Path(sys.argv[1])
-    check_card(out)
-    check_manifest(out, check_sums(out))
+    check_card(out, check_manifest(out, check_sums(out)))
     check_index(out)
     print(f"{passed} passed, {failed} failed")
     sys.exit(1 if failed else 0)

@@ -95,6 +95,10 @@ static enum llavamed_status prepare(const struct small_list *list, const struct 
     return documents_prepare(list->files, list->n_files, from, documents, &error);
 }
 
+/* Of base and delta: the published release, the SHA-256 of the file. */
+static const char *identities[2];
+static struct documents_digest digests[2];
+
 /* The documents in dir/NAME, beside two files that stand for the shards. false when anything failed. */
 static bool write_all(const struct documents *documents, const char *name, struct documents_result *result)
 {
@@ -113,8 +117,10 @@ static bool write_all(const struct documents *documents, const char *name, struc
     struct documents_job job = {
         .directory = directory,
         .outcome = &outcome,
-        .base = {.format = "torch", .files = &base_file, .n_files = 1, .n_tensors = 4, .crc_checked = true},
-        .delta = {.format = "safetensors", .files = &delta_file, .n_files = 1, .n_tensors = 5, .crc_checked = true},
+        .base = {.format = "torch", .files = &base_file, .n_files = 1, .n_tensors = 4, .crc_checked = true,
+                 .identity = identities[0], .digests = &digests[0]},
+        .delta = {.format = "safetensors", .files = &delta_file, .n_files = 1, .n_tensors = 5, .crc_checked = true,
+                  .identity = identities[1], .digests = &digests[1]},
         .options = {.dtype = LLAVAMED_RESULT_DTYPE_DELTA, .max_shard_bytes = 5000000000},
         .warnings = warnings,
         .n_warnings = 1,
@@ -248,7 +254,19 @@ static void manifest_says_what_was_done(void)
     temp_dir_remove(&dir);
 }
 
-/* With them the manifest is the same but for the digests; they are all that is more. */
+/* Takes the line that a document has in a manifest out of it. */
+static void forget_document(char *text, const char *name)
+{
+    char part[64];
+    (void)snprintf(part, sizeof part, "    {\"name\": \"%s\"", name);
+    char *line = text == NULL ? NULL : strstr(text, part);
+    if (EXPECT(line != NULL)) {
+        const char *next = strchr(line, '\n') + 1;
+        memmove(line, next, strlen(next) + 1);
+    }
+}
+
+/* With them the manifest is the same but for the digests, in it and in the card; they are all that is more. */
 static void manifest_with_digests(void)
 {
     static char tensor_sha256[5][SHA256_HEX_BYTES];
@@ -281,7 +299,17 @@ static void manifest_with_digests(void)
             memmove(at, at + strlen(part), strlen(at + strlen(part)) + 1);
         }
     }
+    forget_document(text, "README.md");
+    forget_document(before, "README.md");
     EXPECT_TEXT(text, before);
+    free(text);
+    free(before);
+    text = temp_read(temp_path(&dir, "with/README.md"), NULL);
+    before = temp_read(temp_path(&dir, "without/README.md"), NULL);
+    expect_contains(text, "  model_sha256: \"77777777777777777777777777777777"
+                          "77777777777777777777777777777777\"\n---\n");
+    expect_contains(text, "\nThe digest of the model,");
+    EXPECT(before != NULL && strstr(before, "model_sha256") == NULL && strstr(before, "The digest") == NULL);
     free(text);
     free(before);
     documents_free(documents);
@@ -302,7 +330,11 @@ static void card_and_index(void)
     expect_contains(card, "\npipeline_tag: image-text-to-text\n");
     expect_contains(card, "\n---\n\n# ");
     expect_contains(card, "Never for clinical care");
-    expect_contains(card, "| base | base\\|\\`x\\`.bin | torch | 123 |\n");
+    expect_contains(card, "| base | base\\|\\`x\\`.bin | torch | 123 | not computed |\n");
+    expect_contains(card, "\n  base: unknown\n  delta: unknown\n---\n");
+    EXPECT(card != NULL && strstr(card, "base_model") == NULL);
+    expect_contains(card, "| model-00002-of-00002.safetensors | 6 | "
+                          "16367aacb67a4a017c8da8ab95682ccb390863780f7114dda0a0e0c55644c7c4 |\n");
     expect_contains(card, "- a \\*warning\\*\n");
     expect_contains(card, "NaN: 1; infinite: 2");
     free(card);
@@ -315,6 +347,43 @@ static void card_and_index(void)
         "    \"model.layers.1.self_attn.rotary_emb.inv_freq\": \"model-00002-of-00002.safetensors\",\n"
         "    \"model.mm_projector.weight\": \"model-00002-of-00002.safetensors\",\n"
         "    \"odd \\\"n\\u00e4me\\\"\\\\ \\ud83e\\udd99\\n\": \"model-00002-of-00002.safetensors\"\n  }\n}"));
+    documents_free(documents);
+    temp_dir_remove(&dir);
+}
+
+static void card_names_what_hashes_know(void)
+{
+    static const char hex[] = "67a11fd7ff965c176e53e306db9f4fe60411b5e924085c224989e563d050faed";
+    struct small_list list;
+    struct documents *documents = NULL;
+    struct documents_result result = {0};
+    temp_dir_make(&dir);
+    list_real_delta(&list);
+    EXPECT(prepare(&list, &plan, &documents) == LLAVAMED_OK);
+    identities[0] = "LLaMA-1 7B";
+    digests[0] = (struct documents_digest){hex, true};
+    digests[1] = (struct documents_digest){hex, false};
+    EXPECT(write_all(documents, "base", &result));
+    identities[1] = "LLaVA-Med v1 7B delta";
+    EXPECT(write_all(documents, "both", &result));
+    identities[0] = "Vicuna 7B v1.1"; /* of which the Hub's name is not known here */
+    EXPECT(write_all(documents, "other", &result));
+    memset(identities, 0, sizeof identities);
+    memset(digests, 0, sizeof digests);
+    char *card = temp_read(temp_path(&dir, "base/README.md"), NULL);
+    expect_contains(card, "\nbase_model: huggyllama/llama-7b\nllavamed:\n");
+    expect_contains(card, "\n  base: LLaMA-1 7B\n  delta: unknown\n---\n");
+    expect_contains(card, " | 123 | 67a11fd7ff965c176e53e306db9f4fe60411b5e924085c224989e563d050faed |\n");
+    expect_contains(card, " | 456 | 67a11fd7ff965c176e53e306db9f4fe60411b5e924085c224989e563d050faed (recorded) |\n");
+    free(card);
+    card = temp_read(temp_path(&dir, "both/README.md"), NULL);
+    expect_contains(card, "\nbase_model:\n- huggyllama/llama-7b\n- microsoft/llava-med-7b-delta\n"
+                          "base_model_relation: merge\nllavamed:\n");
+    free(card);
+    card = temp_read(temp_path(&dir, "other/README.md"), NULL);
+    EXPECT(card != NULL && strstr(card, "base_model") == NULL);
+    expect_contains(card, "\n  base: Vicuna 7B v1.1\n  delta: LLaVA-Med v1 7B delta\n---\n");
+    free(card);
     documents_free(documents);
     temp_dir_remove(&dir);
 }
@@ -458,6 +527,7 @@ int main(void)
     CASE(manifest_says_what_was_done);
     CASE(manifest_with_digests);
     CASE(card_and_index);
+    CASE(card_names_what_hashes_know);
     CASE(config_is_edited_only_for_another_dtype);
     CASE(only_wanted_files_are_taken);
     CASE(bad_configs);
