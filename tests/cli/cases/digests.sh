@@ -74,7 +74,7 @@ test_digests_of_all_dtypes()
     want cmp hashed all
 }
 
-# Nothing but the digests is more, in the manifest and beside it; without the option there are none.
+# Nothing but the digests is more, in the manifest and in the card; without the option there are none.
 test_digests_are_all_that_is_more()
 {
     local form
@@ -86,9 +86,15 @@ test_digests_are_all_that_is_more()
         want_status 0
         want_json 'r["result"]["digests"] == [] and r["result"]["model_sha256"] is None'
         want test "$(grep -c model_sha256 plain/llavamed-manifest.json)" = 0
-        digests without out >manifest
-        want cmp manifest plain/llavamed-manifest.json
-        want diff -r -x llavamed-manifest.json -x SHA256SUMS out plain
+        digests without out | grep -v '"name": "README.md"' >manifest
+        grep -v '"name": "README.md"' plain/llavamed-manifest.json >plain-manifest
+        want cmp manifest plain-manifest
+        want diff -r -x llavamed-manifest.json -x SHA256SUMS -x README.md out plain
+        diff plain/README.md out/README.md | grep '^[<>] .' >more.txt
+        want test "$(wc -l <more.txt)" -eq 3
+        want grep -q '^>   model_sha256: "[0-9a-f]*"$' more.txt
+        want grep -q '^> The digest of the model, ' more.txt
+        want grep -q '^> (.llavamed-inspect --digests. computes it)' more.txt
         cp out/SHA256SUMS sums
         merge --format $form
         want cmp sums out/SHA256SUMS
