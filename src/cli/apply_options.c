@@ -96,7 +96,7 @@ static const struct option_row apply_rows[APPLY_OPTION_COUNT] = {
      .name = "progress",
      .value = "auto|always|never",
      .choices = option_progress_choices,
-     .help = "meter: auto on a terminal, else a line per shard"},
+     .help = "meter: auto on a terminal, else lines"},
     {.id = APPLY_OPTION_QUIET, .short_name = 'q', .name = "quiet", .help = "print errors alone", .is_common = true},
     {.id = APPLY_OPTION_VERBOSE, .short_name = 'v', .name = "verbose", .help = "also print the choices made"},
     {.id = APPLY_OPTION_JSON, .name = "json", .help = "one JSON document on stdout, on failure too", .is_common = true},

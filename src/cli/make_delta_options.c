@@ -100,7 +100,7 @@ static const struct option_row make_delta_rows[MAKE_DELTA_OPTION_COUNT] = {
      .name = "progress",
      .value = "auto|always|never",
      .choices = option_progress_choices,
-     .help = "meter: auto on a terminal, else a line per shard"},
+     .help = "meter: auto on a terminal, else lines"},
     {.id = MAKE_DELTA_OPTION_QUIET, .short_name = 'q', .name = "quiet", .help = "print errors alone"},
     {.id = MAKE_DELTA_OPTION_VERBOSE,
      .short_name = 'v',

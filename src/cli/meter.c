@@ -80,6 +80,13 @@ void meter_format(char line[METER_LINE_BYTES], const struct meter_figures *figur
     }
 }
 
+void meter_format_plain(char line[METER_LINE_BYTES], const struct meter_figures *figures)
+{
+    char tail[METER_LINE_BYTES / 2];
+    format_tail(tail, sizeof tail, figures);
+    cli_format(line, METER_LINE_BYTES, "%u%%, %s", percent_of(figures), tail);
+}
+
 /* Over the window: the rate of now, not of the whole run. */
 static uint64_t rate_of_window(const struct meter *meter)
 {

@@ -66,4 +66,7 @@ struct meter_figures {
 /* The line for a terminal of so many columns, always shorter than it; parts that do not fit are left out. */
 void meter_format(char line[METER_LINE_BYTES], const struct meter_figures *figures, unsigned columns);
 
+/* The same for a log: "42%, 5.66 GB of 13.5 GB, 1.23 GB/s, 0:06 left". */
+void meter_format_plain(char line[METER_LINE_BYTES], const struct meter_figures *figures);
+
 #endif
