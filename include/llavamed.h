@@ -208,7 +208,8 @@ struct llavamed_settings {
                                           Signing has it. It determines no other byte */
     enum llavamed_cpu cpu;             /* default BEST */
     uint64_t max_shard_bytes;          /* 0 (default): 5,000,000,000, for torch 10,000,000,000 */
-    uint64_t max_memory_bytes;         /* all buffers together; default 256 MiB */
+    uint64_t max_memory_bytes;         /* all buffers together; 0 (default): 256 MiB, or less where a limit of this
+                                          process's memory leaves less. MEMORY_TOO_SMALL where it leaves too little */
     unsigned n_threads;                /* workers; 0 (default): one per usable core */
     bool allow_unknown_base;           /* PAIR_WRONG_BASE and PAIR_FULL_DELTA become warnings */
     bool exact;                        /* of llavamed_make_delta() alone: a delta from which every bit comes back */
@@ -485,7 +486,8 @@ struct llavamed_verify_settings {
     bool tensor_reports;             /* fill result.tensors */
     unsigned n_threads;              /* files that are read at a time, workers that merge; 0 (default): one per usable
                                         core */
-    uint64_t max_memory_bytes;       /* buffers for what is read; default 256 MiB. Headers and records come on top */
+    uint64_t max_memory_bytes;       /* buffers for what is read; 0 (default): 256 MiB, or less where a limit of this
+                                        process's memory leaves less. Headers and records come on top */
     const volatile int *stop_signal; /* as in struct llavamed_settings */
     uint64_t reserved[LLAVAMED_RESERVED]; /* 0 */
 };

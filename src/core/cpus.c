@@ -6,7 +6,8 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
+
+#include "core/cgroup.h"
 
 /* A machine may have more CPUs than cpu_set_t holds (1024); the kernel then refuses the small mask. */
 #define CPUS_MAX 65536
@@ -23,18 +24,6 @@ static unsigned cpus_of_affinity(void)
     return n > 0 ? (unsigned)n : UINT_MAX;
 }
 
-/* The first line of a small file of /proc or /sys; false when there is none. */
-static bool read_line(const char *path, char *line, int capacity)
-{
-    FILE *file = fopen(path, "re");
-    if (file == NULL) {
-        return false;
-    }
-    bool got = fgets(line, capacity, file) != NULL;
-    (void)fclose(file);
-    return got;
-}
-
 static unsigned quota_to_cpus(long long quota_us, long long period_us)
 {
     if (quota_us <= 0 || period_us <= 0) {
@@ -44,78 +33,31 @@ static unsigned quota_to_cpus(long long quota_us, long long period_us)
     return cpus >= UINT_MAX ? UINT_MAX : (unsigned)cpus;
 }
 
-/* cpu.max of cgroup v2: "QUOTA PERIOD" or "max PERIOD". */
-static unsigned cpus_of_cgroup_v2(const char *folder)
+/* Of version 2 cpu.max: "QUOTA PERIOD" or "max PERIOD". */
+static void take_quota(void *context, const struct cgroup_folder *folder)
 {
-    char path[PATH_MAX];
-    char line[128];
-    long long quota_us = 0;
-    long long period_us = 0;
-    int n = snprintf(path, sizeof path, "/sys/fs/cgroup%s/cpu.max", folder);
-    if (n < 0 || (size_t)n >= sizeof path || !read_line(path, line, sizeof line) ||
-        sscanf(line, "%lld %lld", &quota_us, &period_us) != 2) {
-        return UINT_MAX;
-    }
-    return quota_to_cpus(quota_us, period_us);
-}
-
-static unsigned cpus_of_cgroup_v1(const char *folder)
-{
-    char path[PATH_MAX];
+    unsigned *least = context;
     char quota[64];
     char period[64];
-    int n = snprintf(path, sizeof path, "/sys/fs/cgroup/cpu%s/cpu.cfs_quota_us", folder);
-    if (n < 0 || (size_t)n >= sizeof path || !read_line(path, quota, sizeof quota)) {
-        return UINT_MAX;
-    }
-    n = snprintf(path, sizeof path, "/sys/fs/cgroup/cpu%s/cpu.cfs_period_us", folder);
-    if (n < 0 || (size_t)n >= sizeof path || !read_line(path, period, sizeof period)) {
-        return UINT_MAX;
-    }
-    return quota_to_cpus(strtoll(quota, NULL, 10), strtoll(period, NULL, 10));
-}
-
-/* A limit may sit on any ancestor, so the folder is shortened step by step. */
-static unsigned least_of_ancestors(char *folder, unsigned (*cpus_of)(const char *))
-{
-    unsigned least = cpus_of("");
-    for (;;) {
-        unsigned here = cpus_of(folder);
-        least = here < least ? here : least;
-        char *slash = strrchr(folder, '/');
-        if (slash == NULL || slash == folder) {
-            return least;
+    long long quota_us = 0;
+    long long period_us = 0;
+    if (folder->is_v2 && cgroup_read(folder, "cpu.max", quota, sizeof quota)) {
+        if (sscanf(quota, "%lld %lld", &quota_us, &period_us) != 2) {
+            return;
         }
-        *slash = '\0';
+    } else if (!folder->is_v2 && cgroup_read(folder, "cpu.cfs_quota_us", quota, sizeof quota) &&
+               cgroup_read(folder, "cpu.cfs_period_us", period, sizeof period)) {
+        quota_us = strtoll(quota, NULL, 10);
+        period_us = strtoll(period, NULL, 10);
     }
+    unsigned here = quota_to_cpus(quota_us, period_us);
+    *least = here < *least ? here : *least;
 }
 
-/* Lines of /proc/self/cgroup: "0::/folder" (v2) or "N:cpu,cpuacct:/folder" (v1). */
 static unsigned cpus_of_cgroup(void)
 {
     unsigned least = UINT_MAX;
-    char line[PATH_MAX];
-    FILE *file = fopen("/proc/self/cgroup", "re");
-    while (file != NULL && fgets(line, sizeof line, file) != NULL) {
-        line[strcspn(line, "\n")] = '\0';
-        char *controllers = strchr(line, ':');
-        char *folder = controllers == NULL ? NULL : strchr(controllers + 1, ':');
-        if (folder == NULL) {
-            continue;
-        }
-        *folder++ = '\0';
-        controllers++;
-        unsigned here = UINT_MAX;
-        if (*controllers == '\0') {
-            here = least_of_ancestors(folder, cpus_of_cgroup_v2);
-        } else if (strcmp(controllers, "cpu") == 0 || strncmp(controllers, "cpu,", 4) == 0) {
-            here = least_of_ancestors(folder, cpus_of_cgroup_v1);
-        }
-        least = here < least ? here : least;
-    }
-    if (file != NULL) {
-        (void)fclose(file);
-    }
+    cgroup_visit(&system_places_usual, "cpu", take_quota, &least);
     return least;
 }
 

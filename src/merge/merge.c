@@ -269,6 +269,7 @@ enum llavamed_status merge_batch_init(struct merge_batch *batch, const struct ll
         return llavamed_fail_memory(error, batch->n_runs * sizeof *batch->runs, "the outputs");
     }
     uint64_t started_ns = clock_monotonic_ns();
+    batch->memory_asked = settings->max_memory_bytes;
     for (size_t i = 0; i < batch->n_runs; i++) {
         struct merge_run *run = &batch->runs[i];
         batch->settings[i] = *settings;

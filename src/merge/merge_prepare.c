@@ -85,7 +85,7 @@ unsigned merge_threads_wanted(const struct llavamed_settings *settings)
     return settings->n_threads != 0 ? settings->n_threads : cpus_usable();
 }
 
-static enum llavamed_status prepare_machine(const struct merge_batch *batch, struct llavamed_error *error)
+static enum llavamed_status prepare_machine(struct merge_batch *batch, struct llavamed_error *error)
 {
     const struct llavamed_settings *settings = batch->runs[0].settings;
     const struct kernel_set *kernels = NULL;
@@ -96,6 +96,9 @@ static enum llavamed_status prepare_machine(const struct merge_batch *batch, str
     }
     if (status == LLAVAMED_OK) {
         status = choose_kernels(settings->cpu, &kernels, error);
+    }
+    if (status == LLAVAMED_OK) {
+        status = merge_settle_memory(batch, error);
     }
     if (status == LLAVAMED_OK) {
         status = pipeline_geometry_choose(settings->max_memory_bytes, merge_threads_wanted(settings), 1, &geometry,
@@ -575,6 +578,9 @@ enum llavamed_status merge_prepare(struct merge_batch *batch, struct llavamed_er
     if (!batch->derives) {
         (void)for_each(batch, check_space, error);
         status = for_each(batch, judge, error);
+    }
+    if (status == LLAVAMED_OK) {
+        status = merge_settle_memory(batch, error);
     }
     if (status == LLAVAMED_OK) {
         status = merge_assign_passes(batch, error);

@@ -67,6 +67,7 @@ struct merge_batch {
     const struct merge_run *blamed; /* the one that failed, where it is known */
     bool derives;                   /* makes no output: derivation.h; a single run, without `dir` and `documents` */
     const struct pipeline_sink *sink; /* then takes the elements */
+    uint64_t memory_asked;          /* max_memory_bytes as the caller gave it: 0 leaves it to merge_settle_memory() */
     struct ec_key *signing_key;     /* owned; NULL: the outputs are not signed */
 };
 
@@ -126,6 +127,12 @@ enum llavamed_status merge_check_stop(const struct merge_run *run, struct llavam
  * with an output is in its error, the first of it in *error, which is empty at the start.
  */
 enum llavamed_status merge_prepare(struct merge_batch *batch, struct llavamed_error *error) LLAVAMED_CHECK;
+
+/*
+ * Sets how much memory each run's settings allow, which the limits of this process decide as things are now. To be
+ * called before anything is opened, and again once plans have taken what they take. MEMORY_TOO_SMALL.
+ */
+enum llavamed_status merge_settle_memory(struct merge_batch *batch, struct llavamed_error *error) LLAVAMED_CHECK;
 
 /* Which outputs are made together, and how memory is cut for them. */
 enum llavamed_status merge_assign_passes(struct merge_batch *batch, struct llavamed_error *error) LLAVAMED_CHECK;

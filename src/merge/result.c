@@ -6,9 +6,7 @@
 
 void llavamed_settings_init(struct llavamed_settings *settings)
 {
-    *settings = (struct llavamed_settings){
-        .max_memory_bytes = 268435456u,
-    };
+    *settings = (struct llavamed_settings){0};
 }
 
 void llavamed_result_free(struct llavamed_result *result)

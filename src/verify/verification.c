@@ -4,6 +4,7 @@
 
 #include "core/clock.h"
 #include "core/memory.h"
+#include "core/memory_limit.h"
 #include "core/reserved.h"
 #include "core/warnings.h"
 #include "io/directory.h"
@@ -13,8 +14,6 @@
 #include "verify/read_beside.h"
 #include "verify/signed_model.h"
 #include "verify/tensor_verdicts.h"
-
-#define MAX_MEMORY_BYTES_DEFAULT (UINT64_C(256) << 20)
 
 struct verification {
     const struct llavamed_verify_settings *settings;
@@ -33,7 +32,7 @@ struct verification {
 
 void llavamed_verify_settings_init(struct llavamed_verify_settings *settings)
 {
-    *settings = (struct llavamed_verify_settings){.max_memory_bytes = MAX_MEMORY_BYTES_DEFAULT};
+    *settings = (struct llavamed_verify_settings){0};
 }
 
 void llavamed_verify_result_free(struct llavamed_verify_result *result)
@@ -355,17 +354,31 @@ static enum llavamed_status run_all(struct verification *run, struct llavamed_er
     return status == LLAVAMED_OK ? conclude(run, error) : status;
 }
 
+/* A comparison has buffers of its own. What the caller asks for is an upper bound, of which most is never taken. */
+static enum llavamed_status settle_memory(struct llavamed_verify_settings *settings, struct llavamed_error *error)
+{
+    struct memory_limit limit;
+    unsigned n_sets = compared_is_wanted(settings) ? 2 : 1;
+    return settings->max_memory_bytes != 0 ? LLAVAMED_OK
+                                           : memory_limit_grant(&system_places_usual, 0, n_sets,
+                                                                &settings->max_memory_bytes, &limit, error);
+}
+
 enum llavamed_status llavamed_verify(const struct llavamed_verify_settings *settings,
                                      const struct llavamed_observer *observer, struct llavamed_verify_result *result,
                                      struct llavamed_error *error)
 {
     uint64_t started_ns = clock_monotonic_ns();
-    struct verification run = {.settings = settings, .observer = observer, .result = result};
+    struct llavamed_verify_settings fitting = *settings;
+    struct verification run = {.settings = &fitting, .observer = observer, .result = result};
     *result = (struct llavamed_verify_result){0};
     enum llavamed_status status = reserved_check(settings->reserved, error);
     if (status == LLAVAMED_OK) {
         status = settings->dir == NULL ? llavamed_fail(error, LLAVAMED_STATUS_USAGE, "no directory is given")
-                                       : run_all(&run, error);
+                                       : settle_memory(&fitting, error);
+    }
+    if (status == LLAVAMED_OK) {
+        status = run_all(&run, error);
     }
     result->total_ns = clock_monotonic_ns() - started_ns;
     compared_deinit(&run.compared);

@@ -65,7 +65,7 @@ static void defaults(void)
     EXPECT_U64(args.settings.verify, LLAVAMED_VERIFY_AUTO);
     EXPECT_U64(args.settings.cpu, LLAVAMED_CPU_BEST);
     EXPECT_U64(args.settings.max_shard_bytes, 0);
-    EXPECT_U64(args.settings.max_memory_bytes, 268435456);
+    EXPECT_U64(args.settings.max_memory_bytes, 0);
     EXPECT_U64(args.settings.n_threads, 0);
     EXPECT_U64(args.progress, DISPLAY_PROGRESS_AUTO);
     EXPECT(!args.settings.force && !args.settings.dry_run && !args.quiet && !args.verbose && !args.json);

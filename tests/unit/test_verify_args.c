@@ -44,7 +44,7 @@ static void understood(void)
     EXPECT_TEXT(args.settings.dir, "dir");
     EXPECT(args.settings.sums == NULL && !args.settings.ignore_extra && !args.quiet && !args.verbose && !args.json);
     EXPECT_U64(args.settings.n_threads, 0);
-    EXPECT_U64(args.settings.max_memory_bytes, 268435456);
+    EXPECT_U64(args.settings.max_memory_bytes, 0);
     EXPECT_U64(args.progress, DISPLAY_PROGRESS_AUTO);
     EXPECT_U64(parse("--sums=s --ignore-extra -vj3 dir --max-memory 1MiB --progress never --json"), LLAVAMED_OK);
     EXPECT_TEXT(args.settings.dir, "dir");
