@@ -248,6 +248,22 @@ struct llavamed_shard_report {
     char sha256[65];        /* lower-case hex; empty in a dry run */
 };
 
+/* What nothing else tells of a run that makes an output. */
+enum llavamed_step {
+    LLAVAMED_STEP_PLANNED,     /* planned and judged, nothing is created: `result` holds the plan */
+    LLAVAMED_STEP_RESUMED,     /* it goes on with n_tiles that an interrupted run has written and noted */
+    LLAVAMED_STEP_SHARD_BEGUN, /* `shard`, whose sha256 is empty; its file is there */
+    LLAVAMED_STEP_PUBLISHED,   /* OUT is complete and has its name: `result` */
+};
+
+struct llavamed_step_report {
+    enum llavamed_step step;
+    const char *out;                           /* of the settings */
+    const struct llavamed_result *result;      /* NULL but where it is named above, as the shard */
+    const struct llavamed_shard_report *shard; /* named as for shard_done */
+    uint64_t n_tiles;
+};
+
 /*
  * Callbacks, any of them NULL. All are called on the thread that called llavamed_merge(), never from a worker;
  * pointers are borrowed for the call. `progress` comes about five times a second and once at the end; for a check also
@@ -259,6 +275,7 @@ struct llavamed_observer {
     void (*shard_done)(void *context, const struct llavamed_shard_report *shard, size_t n_done, size_t n_shards);
     void (*warning)(void *context, const char *text); /* all of result.warnings, and started_over */
     void (*note)(void *context, const char *text); /* what -v shows: choices made, the kernel, memory, threads */
+    void (*step)(void *context, const struct llavamed_step_report *report);
     uint64_t reserved[LLAVAMED_RESERVED]; /* 0 */
 };
 

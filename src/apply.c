@@ -5,6 +5,7 @@
 #include "cli/apply_args.h"
 #include "cli/apply_options.h"
 #include "cli/display.h"
+#include "cli/event_log.h"
 #include "cli/messages.h"
 #include "cli/page_apply.h"
 #include "cli/page_file.h"
@@ -90,13 +91,29 @@ static enum llavamed_status write_page(const struct apply_args *args, const stru
     return failure.status;
 }
 
-static int run(const struct apply_args *args)
+static void end_log(struct event_log *log, const struct report_all *report)
+{
+    struct event_log_outcome outcome = {.error = report->error, .peak_rss_bytes = report->peak_rss_bytes};
+    for (size_t i = 0; i < report->n_outputs; i++) {
+        outcome.read_bytes += report->outputs[i].result.read_bytes;
+        outcome.written_bytes += report->outputs[i].result.written_bytes;
+        outcome.reused_bytes += report->outputs[i].result.reused_bytes;
+    }
+    event_log_end(log, &outcome);
+    event_log_close(log);
+}
+
+static int run(const struct apply_args *args, int argc, char *const argv[])
 {
     struct display display;
+    struct event_log log;
     display_init(&display, args->progress, args->quiet, args->verbose);
-    const struct llavamed_observer observer = display_observer(&display);
+    const struct llavamed_observer shown = display_observer(&display);
     struct llavamed_settings settings = args->settings;
     settings.stop_signal = program_catch_signals();
+    event_log_open(&log, args->log_json, NULL, settings.stop_signal, &shown);
+    event_log_start(&log, argc, argv);
+    const struct llavamed_observer observer = event_log_observer(&log);
     static struct llavamed_output outputs[LLAVAMED_OUTPUTS_MAX];
     struct llavamed_error error = {0};
     for (size_t i = 0; i < args->n_outputs; i++) {
@@ -115,8 +132,9 @@ static int run(const struct apply_args *args)
     if (status == LLAVAMED_OK && args->report != NULL) {
         (void)write_page(args, outputs, &error); /* the error is reported below */
     }
-    display_clear(&display);
     const struct report_all report = {&settings, outputs, args->n_outputs, &error, program_peak_rss_bytes()};
+    end_log(&log, &report);
+    display_clear(&display);
     int exit_status = report_run(args, &report);
     for (size_t i = 0; i < args->n_outputs; i++) {
         llavamed_result_free(&outputs[i].result);
@@ -165,5 +183,5 @@ int main(int argc, char *argv[])
     case OPTIONS_RUN:
         break;
     }
-    return run(&args);
+    return run(&args, argc, argv);
 }

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "cli/display.h"
+#include "cli/event_log.h"
 #include "cli/lossy_report.h"
 #include "cli/make_delta_args.h"
 #include "cli/make_delta_options.h"
@@ -37,20 +38,38 @@ static int report_run(const struct make_delta_args *args, const struct report *r
     return prints_plan || args->json ? program_finish_stdout(exit_status) : exit_status;
 }
 
-static int run(const struct make_delta_args *args)
+static void end_log(struct event_log *log, const struct report *report)
+{
+    const struct event_log_outcome outcome = {
+        .error = report->error,
+        .read_bytes = report->result->read_bytes,
+        .written_bytes = report->result->written_bytes,
+        .reused_bytes = report->result->reused_bytes,
+        .peak_rss_bytes = report->peak_rss_bytes,
+    };
+    event_log_end(log, &outcome);
+    event_log_close(log);
+}
+
+static int run(const struct make_delta_args *args, int argc, char *const argv[])
 {
     struct display display;
+    struct event_log log;
     display_init(&display, args->progress, args->quiet, args->verbose);
-    const struct llavamed_observer observer = display_observer(&display);
+    const struct llavamed_observer shown = display_observer(&display);
     struct llavamed_settings settings = args->settings;
     settings.stop_signal = program_catch_signals();
+    event_log_open(&log, args->log_json, NULL, settings.stop_signal, &shown);
+    event_log_start(&log, argc, argv);
+    const struct llavamed_observer observer = event_log_observer(&log);
     struct llavamed_result result = {0};
     struct llavamed_error error = {0};
     if (llavamed_make_delta(&settings, &observer, &result, &error) == LLAVAMED_OK) {
         memset(&error, 0, sizeof error);
     }
-    display_clear(&display);
     const struct report report = {&settings, &result, &error, program_peak_rss_bytes(), true};
+    end_log(&log, &report);
+    display_clear(&display);
     int exit_status = report_run(args, &report);
     llavamed_result_free(&result);
     return exit_status;
@@ -92,5 +111,5 @@ int main(int argc, char *argv[])
     case OPTIONS_RUN:
         break;
     }
-    return run(&args);
+    return run(&args, argc, argv);
 }

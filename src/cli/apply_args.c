@@ -92,6 +92,9 @@ static enum llavamed_status take_apply_option(void *context, const struct option
         args->report = given->value;
         settings->tensor_reports = true;
         break;
+    case APPLY_OPTION_LOG_JSON:
+        args->log_json = given->value;
+        break;
     case APPLY_OPTION_SUMS:
         settings->sums = given->value;
         break;

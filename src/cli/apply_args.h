@@ -24,6 +24,7 @@ struct apply_args {
     bool json;
     bool finish; /* llavamed_finish(), with one output */
     const char *not_for_finish; /* static: the last option given that does not go with it; NULL: none */
+    const char *log_json; /* borrowed from argv; NULL: no log */
     const char *report; /* borrowed from argv; NULL: no page */
 };
 

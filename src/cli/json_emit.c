@@ -16,6 +16,12 @@ void json_emit_init(struct json_emit *emit, FILE *stream)
     emit->stream = stream;
 }
 
+void json_emit_init_line(struct json_emit *emit, FILE *stream)
+{
+    json_emit_init(emit, stream);
+    emit->is_line = true;
+}
+
 /* \uXXXX of the character that is these bytes of UTF-8; two of them where it does not fit one. */
 static void put_escape(FILE *stream, const char *sequence, size_t n_bytes)
 {
@@ -58,6 +64,9 @@ static void put_string(FILE *stream, const char *text)
 /* A new line for the next member or closing bracket. */
 static void put_line_start(struct json_emit *emit)
 {
+    if (emit->is_line) {
+        return;
+    }
     (void)fprintf(emit->stream, "\n%*s", (int)(2 * emit->depth), "");
 }
 
@@ -65,7 +74,7 @@ static void start_member(struct json_emit *emit, const char *key)
 {
     if (emit->depth > 0) {
         if (emit->has_member[emit->depth]) {
-            (void)fputc(',', emit->stream);
+            (void)fputs(emit->is_line ? ", " : ",", emit->stream);
         }
         put_line_start(emit);
     }

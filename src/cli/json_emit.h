@@ -14,11 +14,15 @@
 
 struct json_emit {
     FILE *stream;
+    bool is_line; /* all on one line */
     unsigned depth;
     bool has_member[JSON_EMIT_DEPTH_MAX + 1];
 };
 
 void json_emit_init(struct json_emit *emit, FILE *stream);
+
+/* The same for a document on a single line, which its end ends. */
+void json_emit_init_line(struct json_emit *emit, FILE *stream);
 
 /* `bracket` is '{' or '['; the end takes the closing one, and ends the line after the outermost. */
 void json_emit_begin(struct json_emit *emit, const char *key, char bracket);

@@ -50,6 +50,9 @@ static enum llavamed_status take_make_delta_option(void *context, const struct o
     case MAKE_DELTA_OPTION_OUT:
         settings->out = given->value;
         break;
+    case MAKE_DELTA_OPTION_LOG_JSON:
+        args->log_json = given->value;
+        break;
     case MAKE_DELTA_OPTION_SUMS:
         settings->sums = given->value;
         break;

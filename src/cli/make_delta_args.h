@@ -17,6 +17,7 @@ struct make_delta_args {
     bool quiet;
     bool verbose;
     bool json;
+    const char *log_json; /* borrowed from argv; NULL: no log */
 };
 
 /*

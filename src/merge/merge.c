@@ -247,6 +247,10 @@ static enum llavamed_status run_all(struct merge_batch *batch, struct llavamed_e
         }
     }
     for (size_t i = 0; status == LLAVAMED_OK && i < batch->n_runs; i++) {
+        const struct llavamed_step_report planned = {.step = LLAVAMED_STEP_PLANNED, .result = batch->runs[i].result};
+        merge_tell_step(&batch->runs[i], &planned);
+    }
+    for (size_t i = 0; status == LLAVAMED_OK && i < batch->n_runs; i++) {
         struct merge_run *run = &batch->runs[i];
         status = dry_run ? LLAVAMED_OK : merge_verify_inputs(run, error);
         if (status == LLAVAMED_OK) {

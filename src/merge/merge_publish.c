@@ -76,6 +76,7 @@ static enum llavamed_status publish(struct merge_run *run, struct llavamed_error
     run->result->is_published = run->output->is_published;
     if (run->output->is_published) {
         merge_end_journal(run);
+        merge_tell_step(run, &(struct llavamed_step_report){.step = LLAVAMED_STEP_PUBLISHED, .result = run->result});
     }
     if (status == LLAVAMED_OK && old_left) {
         char text[LLAVAMED_MESSAGE_BYTES];

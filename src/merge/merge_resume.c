@@ -127,10 +127,11 @@ static enum llavamed_status continue_journal(struct merge_run *run, const struct
         return start_over(run, &found, error);
     }
     const struct journal_entry *entries;
+    const size_t n_tiles = journal_entries(found.journal, &entries);
     run->journal = found.journal;
     run->continues = true;
-    merge_note(run, "going on with an interrupted run: %zu tiles are written",
-               journal_entries(found.journal, &entries));
+    merge_note(run, "going on with an interrupted run: %zu tiles are written", n_tiles);
+    merge_tell_step(run, &(struct llavamed_step_report){.step = LLAVAMED_STEP_RESUMED, .n_tiles = n_tiles});
     return run->part != NULL ? LLAVAMED_OK : remove_documents(run, error);
 }
 
@@ -311,7 +312,21 @@ static void tell_shard(void *context, const struct llavamed_shard_report *shard,
     free(name);
 }
 
+/* What the pipeline tells: a shard that is begun. */
+static void tell_step(void *context, const struct llavamed_step_report *report)
+{
+    const struct merge_run *run = context;
+    struct llavamed_step_report full = *report;
+    struct llavamed_shard_report shard = *report->shard;
+    char *name = run->batch->n_runs > 1 ? path_join(run->settings->out, shard.name) : NULL;
+    shard.name = name != NULL ? name : shard.name;
+    full.shard = &shard;
+    merge_tell_step(run, &full);
+    free(name);
+}
+
 void merge_watch_init(struct merge_run *run)
 {
-    run->watch = (struct llavamed_observer){.context = run, .progress = beat_and_tell, .shard_done = tell_shard};
+    run->watch = (struct llavamed_observer){
+        .context = run, .progress = beat_and_tell, .shard_done = tell_shard, .step = tell_step};
 }

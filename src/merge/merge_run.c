@@ -42,6 +42,15 @@ void merge_note_base(const struct merge_run *run, const char *text)
     }
 }
 
+void merge_tell_step(const struct merge_run *run, const struct llavamed_step_report *report)
+{
+    if (run->observer != NULL && run->observer->step != NULL) {
+        struct llavamed_step_report full = *report;
+        full.out = run->settings->out;
+        run->observer->step(run->observer->context, &full);
+    }
+}
+
 void merge_tell_warning(const struct merge_run *run, const char *text)
 {
     if (run->observer != NULL && run->observer->warning != NULL) {

@@ -86,6 +86,9 @@ const char *merge_other_name(const struct merge_run *run);
 /* Tells the observer what -v shows. */
 void merge_note(const struct merge_run *run, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* Tells what has become of the run; `out` of the report is filled in. */
+void merge_tell_step(const struct merge_run *run, const struct llavamed_step_report *report);
+
 /* Tells a warning that is kept elsewhere. */
 void merge_tell_warning(const struct merge_run *run, const char *text);
 

@@ -102,6 +102,7 @@ enum llavamed_status pipeline_create_shard(struct pipeline_frame *frame, size_t 
         status = output_file_create(path, shard->layout.file_bytes, frame->job->continues, out, error);
     }
     free(path);
+    atomic_store(&frame->begun[shard_index], status == LLAVAMED_OK);
     return status;
 }
 
@@ -134,9 +135,37 @@ void pipeline_add_tile(struct pipeline_tensor *total, const struct tile *tile, c
     total->n_overflow += tally->n_overflow;
 }
 
+static struct llavamed_shard_report report_of(const struct pipeline_frame *frame, size_t shard_index)
+{
+    const struct plan_shard *shard = &frame->job->plan->shards[shard_index];
+    return (struct llavamed_shard_report){
+        .name = shard->name,
+        .file_bytes = shard->layout.file_bytes,
+        .n_tensors = shard->n_tensors,
+    };
+}
+
+/* Tells once of each shard that a worker has begun. */
+static void tell_begun(const struct pipeline_frame *frame)
+{
+    const struct llavamed_observer *observer = frame->job->observer;
+    bool is_heard = observer != NULL && observer->step != NULL;
+    for (size_t i = 0; is_heard && i < frame->job->plan->n_shards; i++) {
+        if (!frame->told_begun[i] && atomic_load(&frame->begun[i])) {
+            const struct llavamed_shard_report shard = report_of(frame, i);
+            const struct llavamed_step_report report = {.step = LLAVAMED_STEP_SHARD_BEGUN, .shard = &shard};
+            frame->told_begun[i] = true;
+            observer->step(observer->context, &report);
+        }
+    }
+}
+
 void pipeline_tell_progress(const struct pipeline_frame *frames, size_t n_frames, uint64_t done_bytes)
 {
     const struct llavamed_observer *observer = frames[0].job->observer;
+    for (size_t i = 0; i < n_frames; i++) {
+        tell_begun(&frames[i]);
+    }
     if (observer != NULL && observer->progress != NULL) {
         struct llavamed_progress progress = {
             .done_bytes = done_bytes,
@@ -152,15 +181,11 @@ void pipeline_tell_progress(const struct pipeline_frame *frames, size_t n_frames
 void pipeline_tell_shard(const struct pipeline_frame *frame, size_t shard_index, size_t n_told, size_t n_shards)
 {
     const struct llavamed_observer *observer = frame->job->observer;
+    tell_begun(frame);
     if (observer == NULL || observer->shard_done == NULL) {
         return;
     }
-    const struct plan_shard *shard = &frame->job->plan->shards[shard_index];
-    struct llavamed_shard_report report = {
-        .name = shard->name,
-        .file_bytes = shard->layout.file_bytes,
-        .n_tensors = shard->n_tensors,
-    };
+    struct llavamed_shard_report report = report_of(frame, shard_index);
     memcpy(report.sha256, frame->outcome->shard_sha256[shard_index], sizeof report.sha256);
     observer->shard_done(observer->context, &report, n_told, n_shards);
 }
@@ -176,7 +201,10 @@ static enum llavamed_status frame_init(struct pipeline_frame *frame, struct llav
     if (frame->job->digests) {
         outcome->tensor_sha256 = calloc(plan->n_tensors + 1, sizeof *outcome->tensor_sha256);
     }
-    bool all = outcome->tensors != NULL && outcome->shard_sha256 != NULL &&
+    frame->begun = calloc(plan->n_shards + 1, sizeof *frame->begun);
+    frame->told_begun = calloc(plan->n_shards + 1, sizeof *frame->told_begun);
+    bool all = outcome->tensors != NULL && outcome->shard_sha256 != NULL && frame->begun != NULL &&
+               frame->told_begun != NULL &&
                (outcome->tensor_sha256 != NULL || !frame->job->digests);
     return all ? LLAVAMED_OK
                : llavamed_fail_memory(error, plan->n_tensors * sizeof *outcome->tensors, "what becomes of tensors");
@@ -257,6 +285,10 @@ enum llavamed_status pipeline_run_jobs(const struct pipeline_job *jobs, size_t n
         frames[i].outcome = &outcomes[i];
     }
     enum llavamed_status status = run_frames(frames, n_jobs, error);
+    for (size_t i = 0; i < n_jobs; i++) {
+        free(frames[i].begun);
+        free(frames[i].told_begun);
+    }
     free(frames);
     return status;
 }

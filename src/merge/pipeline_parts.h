@@ -30,6 +30,8 @@ struct pipeline_frame {
     atomic_uint_fast64_t written_bytes; /* of the shards */
     atomic_uint_fast64_t reused_bytes;  /* of tiles that were there */
     atomic_uint_fast64_t hashed_bytes;
+    atomic_bool *begun; /* of each shard: its file is there */
+    bool *told_begun;   /* of each shard; of the observer's thread */
 };
 
 /* Creates a shard, empty, or goes on with what an interrupted run left. *out is owned by the caller. */
