@@ -306,6 +306,20 @@ torture: all tools $(FAULT_SHIM) $(CRASH_SHIM)
 	    'poor-volumes=$(call FAULT_RUN,poor_volumes.py)' 'verify-faults=$(VERIFY_FAULT_RUN)' \
 	    'inspect-faults=$(INSPECT_FAULT_RUN)'
 
+# The programs of jobs write slowly where a test needs time.
+THROTTLE_SHIM := $(BUILD)/slurm/throttle.so
+$(THROTTLE_SHIM): tests/slurm/throttle.c
+	@mkdir -p $(@D)
+	$(if $(V),,@echo '  LINK  $@')
+	$(Q)$(CC) -std=c11 -D_GNU_SOURCE $(WARNINGS) -O2 -g -fPIC -shared -pthread -o $@ $< -ldl
+
+## check-slurm: the scripts of contrib/slurm against a Slurm of its own (slurm-wlm, munge); some four minutes
+.PHONY: check-slurm
+check-slurm:
+	@$(INSTALL_DEPS) slurm
+	@$(MAKE) --no-print-directory -j$(JOBS) all tools $(THROTTLE_SHIM)
+	@BUILD=$(BUILD) tests/slurm/run.sh
+
 ## crash: kills and power failures at every instant, and what the next run keeps; part of torture
 .PHONY: crash
 crash: all tools $(FAULT_SHIM) $(CRASH_SHIM)

@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# install_deps.sh build|check|shells|interop|aarch64|static|ci
+# install_deps.sh build|check|shells|interop|aarch64|static|slurm|ci
 # Looks whether this machine has what `make`, `make check`, the targets called so or .ci/run need. What is missing is
 # installed on Debian and Ubuntu when this runs as root; elsewhere it is named and the exit status is 1. Silent when all
 # is there.
@@ -152,6 +152,16 @@ need_for_static()
     need debootstrap debootstrap command -v debootstrap
 }
 
+need_for_slurm()
+{
+    # Daemons are in directories that not everybody has in PATH.
+    PATH=$PATH:/usr/sbin:/sbin
+    need slurm-wlm 'the daemons of Slurm' command -v slurmctld
+    need slurm-wlm 'the daemons of Slurm' command -v slurmd
+    need slurm-client 'the commands of Slurm' command -v sbatch
+    need munge munge command -v munged
+}
+
 need_for_ci()
 {
     for tool in clang clang-tidy cppcheck shellcheck valgrind; do
@@ -204,6 +214,11 @@ look()
         need_for_aarch64
         need_for_static
         ;;
+    slurm)
+        need_to_build
+        need_to_check
+        need_for_slurm
+        ;;
     ci)
         need_to_build
         need_to_check
@@ -211,7 +226,7 @@ look()
         need_for_ci
         ;;
     *)
-        echo 'usage: install_deps.sh build|check|shells|interop|aarch64|static|ci' >&2
+        echo 'usage: install_deps.sh build|check|shells|interop|aarch64|static|slurm|ci' >&2
         exit 2
         ;;
     esac

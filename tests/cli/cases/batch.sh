@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034
 # Where nobody watches: lines instead of a meter, --log-json, limits of memory, files only beside OUT, exit statuses.
 
 # events FILE EXPRESSION...: each is true of e, the list of events, and named(NAME), those with this name
