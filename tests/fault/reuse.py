@@ -32,7 +32,7 @@ STOP_PROCESS = -2
 SHARE = 0.95
 LEAST = 0.90
 HEADER = struct.Struct("<8sI")
-ENTRY = struct.Struct("<QQQIIQQQQQQ")
+ENTRY = struct.Struct("<QQQIIIQQQQQQQ")
 NOTE_BYTES, CRC_BYTES, PART_BYTES = 32, 4, 72
 TILES_PER_WORKER = 4
 BLOCK_BYTES = 16384
@@ -58,7 +58,7 @@ def read_journal(path):
     at = HEADER.size + n_parts * PART_BYTES + CRC_BYTES
     entries = []
     while at + ENTRY.size + CRC_BYTES <= len(text):
-        tensor, first, n_elems, _, n_notes = ENTRY.unpack_from(text, at)[:5]
+        tensor, first, n_elems, _, _, n_notes = ENTRY.unpack_from(text, at)[:6]
         entries.append((tensor, first, n_elems))
         at += ENTRY.size + n_notes * NOTE_BYTES + CRC_BYTES
     return entries

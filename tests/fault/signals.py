@@ -46,6 +46,12 @@ PHASES = [
 ]
 
 
+def heed_signals():
+    """A shell's job in the background ignores SIGINT, and so does all that it starts."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
+
+
 class Signals:
     """Runs phases and keeps the score."""
 
@@ -67,7 +73,7 @@ class Signals:
         environment = self.bench.environment(directory, fault, path)
         environment.pop("MALLOC_PERTURB_")
         return subprocess.Popen(self.bench.command(case), cwd=directory, env=environment, stdout=subprocess.PIPE,
-                                stderr=subprocess.PIPE, stdin=subprocess.DEVNULL)
+                                stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, preexec_fn=heed_signals)
 
     def whole(self, phase, directory):
         """How many calls of the phase an undisturbed run makes, and its result."""

@@ -30,10 +30,10 @@ static void test_api_initialised(void)
     POISONED(struct llavamed_settings, merge);
     llavamed_settings_init(&merge);
     EXPECT(merge.base == NULL && merge.sign == NULL && merge.stop_signal == NULL);
-    EXPECT(merge.max_memory_bytes == memory && merge.n_threads == 0 && !merge.force && is_clear(merge.reserved));
+    EXPECT(merge.max_memory_bytes == 0 && merge.n_threads == 0 && !merge.force && is_clear(merge.reserved));
     POISONED(struct llavamed_verify_settings, verify);
     llavamed_verify_settings_init(&verify);
-    EXPECT(verify.dir == NULL && verify.max_memory_bytes == memory && is_clear(verify.reserved));
+    EXPECT(verify.dir == NULL && verify.max_memory_bytes == 0 && is_clear(verify.reserved));
     POISONED(struct llavamed_inspect_settings, inspect);
     llavamed_inspect_settings_init(&inspect);
     EXPECT(inspect.source == NULL && inspect.max_memory_bytes == memory && is_clear(inspect.reserved));
