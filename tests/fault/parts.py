@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Kills a part of a merge, or what finishes it, before the n-th change of a file or directory, for every n.
+"""Kills a part of a merge, or what finishes it, before the n-th change of a file or directory, for every n; or takes the power away.
 
     tests/fault/parts.py --program P --shim CRASH_SHIM --synth TOOL [--sample N] [--seed N] [--jobs N] [PATTERN...]
 
 After each kill OUT is not there, or is the old one (with --force), or holds exactly the bytes of one run. Then the commands are
-run again, at times killed once more at an instant chosen at random: they give these bytes and leave nothing beside OUT. With
---sample, about N instants of each scene. A PATTERN (shell glob) picks scenes by name. Ends with "N passed, N failed".
+run again, at times killed once more at an instant chosen at random: they give these bytes and leave nothing beside OUT. The same
+after failures of the power, of which volume.py says what they may leave. With --sample, about N instants of each scene. A PATTERN
+(shell glob) picks by "SCENE/kill" and "SCENE/power". Ends with "N passed, N failed".
 """
 import argparse
 import concurrent.futures
@@ -21,6 +22,7 @@ import tempfile
 import threading
 
 import runs
+import volume
 from torture import scratch_place
 
 DATA = pathlib.Path(__file__).resolve().parent.parent / "data" / "cli"
@@ -72,9 +74,11 @@ class Kills:
         self.want_digest = runs.digest_tree(self.want / "out")
         self.old_digest = runs.digest_tree(self.old / "out")
 
-    def run(self, arguments, directory, at=0, lacks=""):
+    def run(self, arguments, directory, at=0, lacks="", log=None):
         environment = {"PATH": "/usr/bin:/bin", "LC_ALL": "C"}
-        if at or lacks:
+        if log:
+            environment["CRASH_LOG"] = str(log)
+        if at or lacks or log:
             environment |= {"LD_PRELOAD": str(self.shim), "CRASH_DIRECTORY": str(directory), "CRASH_LACKS": lacks, "CRASH_AT": str(at)}
         return subprocess.run([self.program, *arguments, "--out", "out", "-q"], cwd=directory, env=environment,
                               capture_output=True, stdin=subprocess.DEVNULL, timeout=runs.TIMEOUT_SECONDS, check=False)
@@ -113,6 +117,11 @@ class Kills:
             self.run(scene.after[0], directory, at=chance.randrange(1, 60), lacks=scene.lacks)
             if not self.is_whole_or_not_there(scene, directory):
                 what = "killed again, OUT is neither whole nor not there"
+        return what or self.go_on(scene, directory), is_over
+
+    def go_on(self, scene, directory):
+        """Runs what comes after; what is wrong then, or None."""
+        what = None
         for i, arguments in enumerate(scene.after):
             if what is None:
                 ended = self.run(arguments, directory, lacks=scene.lacks)
@@ -126,7 +135,7 @@ class Kills:
             what = f"left beside OUT: {sorted(path.name for path in directory.iterdir())}"
         if what is None:
             shutil.rmtree(directory)
-        return what, is_over
+        return what
 
     def note(self, scene, n, what):
         with self.lock:
@@ -134,6 +143,46 @@ class Kills:
             self.failed += what is not None
             if what is not None and self.failed <= 20:
                 print(f"FAILED {scene.name} at change {n}: {what}", flush=True)
+
+    # ---- Power ----
+
+    def states(self, scene):
+        """Every different tree that a failure of the power may leave of the command: (what, tree)."""
+        directory, log = self.scratch / f"{scene.name}-power", self.scratch / f"{scene.name}.log"
+        self.begin(scene, directory)
+        played = volume.Volume(directory)
+        if self.run(scene.killed, directory, lacks=scene.lacks, log=log).returncode != 0:
+            raise RuntimeError(f"{scene.name}: failed without any kill")
+        records, _ = volume.read_log(log)
+        chance, seen = random.Random(f"{self.options.seed} {scene.name}"), set()
+        for number, record in records:
+            played.play(record)
+            for loss in volume.losses(chance, self.options.losses) if number else []:
+                tree = played.after(loss)
+                if volume.digest(tree) not in seen:
+                    seen.add(volume.digest(tree))
+                    yield f"{number} ({record.call}), {loss.name}", tree
+        shutil.rmtree(directory)
+
+    def fail_power(self, scene, i, tree):
+        directory = self.scratch / f"{scene.name}-power-{i}"
+        directory.mkdir()
+        volume.make(tree, directory)
+        if not self.is_whole_or_not_there(scene, directory):
+            return "OUT is neither whole nor not there"
+        return self.go_on(scene, directory)
+
+    def play_power(self, scene):
+        chance = random.Random(f"{self.options.seed} {scene.name} power")
+        share = 1 if not self.options.sample else self.options.sample / 400
+        chosen = [state for state in self.states(scene) if chance.random() < share]
+        with concurrent.futures.ThreadPoolExecutor(self.options.jobs) as pool:
+            results = pool.map(lambda i: self.fail_power(scene, i, chosen[i][1]), range(len(chosen)))
+            for (name, _), what in zip(chosen, results):
+                self.note(scene, f"{name} (power)", what)
+        print(f"{scene.name}: {len(chosen)} failures of the power", flush=True)
+
+    # ---- Kills ----
 
     def count(self, scene):
         """How many changes the command makes: a kill behind the last does not come."""
@@ -164,14 +213,16 @@ def main():
     parser.add_argument("--synth", type=pathlib.Path, help="not used: the inputs are those of tests/data/cli")
     parser.add_argument("--sample", type=int)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--losses", type=int, default=1, help="random ones of each power failure, beside the plain manners")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("patterns", nargs="*")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=scratch_place()) as scratch:
         kills = Kills(options, pathlib.Path(scratch))
         for scene in SCENES:
-            if not options.patterns or any(fnmatch.fnmatch(scene.name, pattern) for pattern in options.patterns):
-                kills.play(scene)
+            for kind, play in (("kill", kills.play), ("power", kills.play_power)):
+                if not options.patterns or any(fnmatch.fnmatch(f"{scene.name}/{kind}", pattern) for pattern in options.patterns):
+                    play(scene)
         print(f"{kills.passed} passed, {kills.failed} failed")
         return 0 if kills.failed == 0 and kills.passed > 0 else 1
 
