@@ -23,7 +23,7 @@
 #define OWN_BYTES (16 * MIB)
 
 /* The same in address space, most of which is never touched: stacks of 8 MiB, arenas of malloc() of 64 MiB. */
-#define OWN_ADDRESS_BYTES (160 * MIB)
+#define OWN_ADDRESS_BYTES (96 * MIB)
 
 /* ---- What this process has ---------------------------------------------------------------------------------- */
 

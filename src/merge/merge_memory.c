@@ -2,6 +2,7 @@
 /* Buffers that fit what this process may have. */
 #include <inttypes.h>
 
+#include "core/checked.h"
 #include "core/memory_limit.h"
 #include "merge/merge_run.h"
 
@@ -12,8 +13,11 @@ enum llavamed_status merge_settle_memory(struct merge_batch *batch, struct llava
     if (batch->derives) {
         return LLAVAMED_OK; /* whoever asks for elements has settled it */
     }
-    enum llavamed_status status =
-        memory_limit_grant(&system_places_usual, batch->memory_asked, 1, &granted, &limit, error);
+    /* Few workers take less than they may. */
+    uint64_t most = pipeline_memory_most(merge_threads_wanted(batch->runs[0].settings), (unsigned)batch->n_runs);
+    uint64_t wanted = min_u64(batch->memory_asked, most);
+    enum llavamed_status status = memory_limit_grant(&system_places_usual, wanted, 1, &granted, &limit, error);
+    granted = batch->memory_asked != 0 ? batch->memory_asked : granted;
     bool is_news = granted != batch->settings[0].max_memory_bytes;
     for (size_t i = 0; status == LLAVAMED_OK && i < batch->n_runs; i++) {
         batch->settings[i].max_memory_bytes = granted;

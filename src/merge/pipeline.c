@@ -68,6 +68,11 @@ enum llavamed_status pipeline_geometry_choose(uint64_t max_memory_bytes, unsigne
     return LLAVAMED_OK;
 }
 
+uint64_t pipeline_memory_most(unsigned n_threads, unsigned n_outputs)
+{
+    return min_u64(n_threads, WORKERS_MAX) * worker_bytes(n_outputs, TILE_BYTES_WIDE);
+}
+
 void pipeline_geometry_widen(uint64_t max_memory_bytes, uint64_t tile_bytes, struct pipeline_geometry *geometry)
 {
     uint64_t wanted = min_u64(tile_bytes, TILE_BYTES_WIDE);

@@ -37,6 +37,9 @@ enum llavamed_status pipeline_geometry_choose(uint64_t max_memory_bytes, unsigne
                                               struct pipeline_geometry *geometry,
                                               struct llavamed_error *error) LLAVAMED_CHECK;
 
+/* What so many workers take at most, however much they are allowed. */
+uint64_t pipeline_memory_most(unsigned n_threads, unsigned n_outputs);
+
 /*
  * Tiles of tile_bytes, as far as memory and the largest tile (2 MiB) allow, with fewer workers (two are left, where
  * there are two) rather than smaller tiles: for sources that are read badly in small pieces. Changes nothing when tiles

@@ -203,7 +203,7 @@ test_node_is_preempted()
 # Its memory limit is known to the program: too little is said at once.
 test_node_has_too_little_memory()
 {
-    export LLAVAMED_OPTIONS='--max-memory 512MiB'
+    export LLAVAMED_OPTIONS='--max-memory 512MiB -j 64'
     job=$(submit_node --mem=200M)
     wait_for 60 ended "$job"
     check 'failed' state_is "$job" FAILED
@@ -217,7 +217,8 @@ test_node_has_too_little_memory()
 test_node_memory_is_shared_by_tasks()
 {
     job=$(sbatch --parsable --ntasks=2 --mem=400M --time=1 --output=%j.out --wrap "
-        set -- llavamed-apply --base $SCRATCH/m/base --delta $SCRATCH/m/delta --out out -n -q --max-memory 256MiB
+        set -- llavamed-apply --base $SCRATCH/m/base --delta $SCRATCH/m/delta --out out -n -q -j 64 \\
+            --max-memory 256MiB
         \"\$@\" && echo fits
         srun -n 2 \"\$@\"")
     wait_for 60 ended "$job"

@@ -82,6 +82,25 @@ static void test_geometry_widens_to_whole_heads(void)
     EXPECT(geometry.tile_bytes >= 2097152);
 }
 
+static void test_memory_is_never_more_than_the_most(void)
+{
+    struct llavamed_error error = {0};
+    for (unsigned n_outputs = 1; n_outputs <= 5; n_outputs += 2) {
+        for (unsigned n_threads = 1; n_threads < 100; n_threads = 2 * n_threads + 1) {
+            struct pipeline_geometry all = {0};
+            struct pipeline_geometry most = {0};
+            uint64_t n_bytes = pipeline_memory_most(n_threads, n_outputs);
+            EXPECT(pipeline_geometry_choose(UINT64_MAX, n_threads, n_outputs, &all, &error) == LLAVAMED_OK);
+            EXPECT(pipeline_geometry_choose(n_bytes, n_threads, n_outputs, &most, &error) == LLAVAMED_OK);
+            pipeline_geometry_widen(UINT64_MAX, UINT64_MAX / 2, &all);
+            pipeline_geometry_widen(n_bytes, UINT64_MAX / 2, &most);
+            EXPECT(all.pool_bytes <= n_bytes);
+            EXPECT_U64(most.pool_bytes, all.pool_bytes); /* and so much is enough for all that more would do */
+            EXPECT_U64(most.n_workers, all.n_workers);
+        }
+    }
+}
+
 static void test_cpus_follow_slurm(void)
 {
     (void)unsetenv("SLURM_CPUS_PER_TASK");
@@ -105,6 +124,7 @@ int main(void)
     CASE(test_geometry_too_small_names_the_least);
     CASE(test_geometry_widens);
     CASE(test_geometry_widens_to_whole_heads);
+    CASE(test_memory_is_never_more_than_the_most);
     CASE(test_cpus_follow_slurm);
     return harness_end();
 }

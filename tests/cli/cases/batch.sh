@@ -241,7 +241,7 @@ sys.exit(status)' "$PROGRAM" --base "$DATA/base" --delta "$DATA/delta" --out out
 
 test_batch_memory_too_small()
 {
-    SLURM_MEM_PER_NODE=200 apply_pair base delta --max-memory 512MiB --json
+    SLURM_MEM_PER_NODE=200 apply_pair base delta --max-memory 512MiB -j 64 --json
     want_status 2
     want_error 'this run does not fit its memory: SLURM_MEM_PER_NODE (got 200 MiB, want at least * of buffers, *'
     want_stderr 'llavamed-apply: hint: --max-memory 1*MiB fits; or allow the job more memory'
@@ -251,8 +251,12 @@ test_batch_memory_too_small()
     want_failure 2 'this run does not fit its memory: SLURM_MEM_PER_CPU (got 10 MiB, *'
     SLURM_MEM_PER_NODE=5 apply_pair base delta -n
     want_failure 2 'this run does not fit its memory: SLURM_MEM_PER_NODE (got 5 MiB, *'
-    # As the hint says.
-    SLURM_MEM_PER_NODE=200 apply_pair base delta --max-memory 128MiB
+    # As the hint says; and what two workers never take need not be there.
+    SLURM_MEM_PER_NODE=200 apply_pair base delta --max-memory 128MiB -j 64
+    want_status 0
+    want_expected delta
+    rm -rf out
+    SLURM_MEM_PER_NODE=200 apply_pair base delta --max-memory 512MiB -j 2
     want_status 0
     want_expected delta
 }
@@ -278,7 +282,7 @@ test_batch_memory_shrinks_to_fit()
 test_batch_memory_of_the_process()
 {
     run bash -c 'ulimit -v 400000; exec "$@"' bash "$PROGRAM" --base "$DATA/base" --delta "$DATA/delta" --out out \
-        --max-memory 512MiB
+        --max-memory 512MiB -j 64
     case $BUILD in
     *asan* | *tsan*) return ;; # whose address space has no end
     esac
@@ -306,7 +310,7 @@ test_batch_memory_of_a_control_group()
     mkdir "$group" 2>/dev/null && [ -w "$group/$file" ] || return
     echo $((100 << 20)) >"$group/$file"
     run bash -c 'echo $$ >"$0/cgroup.procs" && exec "$@"' "$group" "$PROGRAM" --base "$DATA/base" \
-        --delta "$DATA/delta" --out out --max-memory 256MiB
+        --delta "$DATA/delta" --out out --max-memory 256MiB -j 64
     want_failure 2 "this run does not fit its memory: $file of the cgroup */llavamed-test-$$ (got 100 MiB, *"
     synth m --scale 0.02
     run bash -c 'echo $$ >"$0/cgroup.procs" && exec "$@"' "$group" "$PROGRAM" --base m/base --delta m/delta \
