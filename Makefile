@@ -143,7 +143,7 @@ $(OBJ)/tests/fuzz/fuzz_%: $(OBJ)/tests/fuzz/fuzz_%.o $(FUZZ_MAIN:%=$(OBJ)/tests/
 # Where tests leave what they counted, for `make promises`.
 export COUNTS ?= $(abspath $(BUILD))/counts/check
 torture fuzz afl interop valgrind: export COUNTS = $(abspath $(BUILD))/counts/long
-sanitize msan check-aarch64 check-static: export COUNTS =
+sanitize msan check-aarch64 check-static check-packaging: export COUNTS =
 RUN_CHECK := BUILD=$(BUILD) MAKE='$(MAKE)' tests/run_check.sh
 INSTALL_DEPS := tests/tools/install_deps.sh
 # Compilers, and tests, at a time.
@@ -390,6 +390,12 @@ check-static:
 	@$(INSTALL_DEPS) static
 	@BUILD=$(BUILD) MAKE='$(MAKE)' tests/install/static.sh
 
+## check-packaging: what contrib/ has for packages and modules, each built or parsed by its own tool where there is one
+.PHONY: check-packaging
+check-packaging:
+	@$(INSTALL_DEPS) packaging
+	@BUILD=$(BUILD) MAKE='$(MAKE)' tests/install/packaging.sh
+
 ## analyzer: the static analyser of gcc over src/
 .PHONY: analyzer
 analyzer:
@@ -515,24 +521,24 @@ $(BUILD)/static/llavamed-%: $(OBJ)/static/llavamed-% $(CONFIGURATION)
 	@mkdir -p $(@D)
 	$(Q)cp -f $< $@
 
-INSTALL = BUILD='$(BUILD)' VERSION='$(VERSION)' SOVERSION='$(SOVERSION)' PROGRAMS='$(PROGRAMS)' STATIC='$(STATIC)' \
+INSTALL_RUN = BUILD='$(BUILD)' VERSION='$(VERSION)' SOVERSION='$(SOVERSION)' PROGRAMS='$(PROGRAMS)' STATIC='$(STATIC)' \
           DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' BINDIR='$(BINDIR)' LIBDIR='$(LIBDIR)' INCLUDEDIR='$(INCLUDEDIR)' \
           DATADIR='$(DATADIR)' MANDIR='$(MANDIR)' LIBS='$(LIBS)' contrib/install.sh
 
 ## install: programs, library, headers, pages, completions, below DESTDIR and PREFIX (/usr/local; $HOME/.local will do)
 .PHONY: install
 install: $(if $(STATIC),static,all libs)
-	@$(INSTALL) install
+	@$(INSTALL_RUN) install
 
 ## uninstall: remove what install puts there, with the same PREFIX and so on
 .PHONY: uninstall
 uninstall:
-	@$(INSTALL) uninstall
+	@$(INSTALL_RUN) uninstall
 
 ## install-list: name every file that install puts there, and do nothing
 .PHONY: install-list
 install-list:
-	@$(INSTALL) list
+	@$(INSTALL_RUN) list
 
 
 ## clean: remove everything built

@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# install_deps.sh build|check|shells|interop|aarch64|static|slurm|ci
+# install_deps.sh build|check|shells|interop|aarch64|static|packaging|slurm|ci
 # Looks whether this machine has what `make`, `make check`, the targets called so or .ci/run need. What is missing is
 # installed on Debian and Ubuntu when this runs as root; elsewhere it is named and the exit status is 1. Silent when all
 # is there.
@@ -162,6 +162,20 @@ need_for_slurm()
     need munge munge command -v munged
 }
 
+need_for_packaging()
+{
+    need dpkg-dev dpkg-buildpackage command -v dpkg-buildpackage
+    need debhelper debhelper command -v dh
+    need lintian lintian command -v lintian
+    need python3-venv 'Python virtual environments' "${PYTHON:-python3}" -c 'import ensurepip, venv'
+    need 'python3-yaml python3-jinja2' 'YAML and Jinja for /usr/bin/python3' /usr/bin/python3 -c 'import jinja2, yaml'
+    # What Lmod and Environment Modules run with. They cannot both be installed: the test unpacks them.
+    need tcl Tcl command -v tclsh
+    for library in lua5.3 lua-posix lua-filesystem lua-term lua-json; do
+        need "$library" "$library" is_installed "$library"
+    done
+}
+
 need_for_ci()
 {
     for tool in clang clang-tidy cppcheck shellcheck valgrind; do
@@ -219,6 +233,10 @@ look()
         need_to_check
         need_for_slurm
         ;;
+    packaging)
+        need_to_build
+        need_for_packaging
+        ;;
     ci)
         need_to_build
         need_to_check
@@ -226,7 +244,7 @@ look()
         need_for_ci
         ;;
     *)
-        echo 'usage: install_deps.sh build|check|shells|interop|aarch64|static|slurm|ci' >&2
+        echo 'usage: install_deps.sh build|check|shells|interop|aarch64|static|packaging|slurm|ci' >&2
         exit 2
         ;;
     esac
