@@ -51,7 +51,7 @@ _llavamed_apply()
     COMPREPLY=()
     _llavamed_place
     case $option in
-    --base | --delta | --report | --sums | --sign) _llavamed_paths -f ;;
+    --base | --delta | --log-json | --report | --sums | --sign) _llavamed_paths -f ;;
     --out) _llavamed_paths -d ;;
     --format) _llavamed_words safetensors torch ;;
     --torch-profile) _llavamed_words 1.13 2.13 ;;
@@ -59,6 +59,7 @@ _llavamed_apply()
     --inv-freq) _llavamed_words keep drop ;;
     --max-shard-size | -j | --threads | --max-memory) : ;;
     --verify) _llavamed_words auto full none ;;
+    --part) _llavamed_words auto ;;
     --cpu) _llavamed_words ref avx2 avx512 neon ;;
     --progress) _llavamed_words auto always never ;;
     *)
@@ -77,6 +78,9 @@ _llavamed_apply()
                 --allow-unknown-base \
                 --force \
                 --no-resume \
+                --part \
+                --finish \
+                --no-finish \
                 -n --dry-run \
                 -j --threads \
                 --max-memory \
@@ -85,6 +89,7 @@ _llavamed_apply()
                 -q --quiet \
                 -v --verbose \
                 --json \
+                --log-json \
                 --report \
                 -h --help \
                 --help-all \
@@ -179,7 +184,7 @@ _llavamed_make_delta()
     COMPREPLY=()
     _llavamed_place
     case $option in
-    --base | --target | --sums) _llavamed_paths -f ;;
+    --base | --target | --sums | --log-json) _llavamed_paths -f ;;
     --out) _llavamed_paths -d ;;
     --format) _llavamed_words safetensors torch ;;
     --torch-profile) _llavamed_words 1.13 2.13 ;;
@@ -213,6 +218,7 @@ _llavamed_make_delta()
                 -q --quiet \
                 -v --verbose \
                 --json \
+                --log-json \
                 -h --help \
                 --help-all \
                 --version
