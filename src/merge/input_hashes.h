@@ -63,6 +63,9 @@ enum llavamed_status input_hashes_share(struct input_hashes *hashes, const struc
                                         struct part_share *share, unsigned part,
                                         struct llavamed_error *error) LLAVAMED_CHECK;
 
+/* Takes that back: all files are read again where the job wants them. */
+void input_hashes_unshare(struct input_hashes *hashes);
+
 /*
  * Without sources, from what is known of the weights files of one role: appends them. The name that training gave the
  * delta's release is told by is_ckpt2 then. *hashes is NULL at first. NO_MEMORY.

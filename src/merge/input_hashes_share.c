@@ -56,6 +56,13 @@ enum llavamed_status input_hashes_share(struct input_hashes *hashes, const struc
     return status;
 }
 
+void input_hashes_unshare(struct input_hashes *hashes)
+{
+    for (size_t i = 0; i < hashes->n_items; i++) {
+        hashes->items[i].is_others = false;
+    }
+}
+
 enum llavamed_status input_hashes_restore(struct input_hashes **hashes, enum input_role role,
                                           const struct source_file *files, size_t n_files, bool is_ckpt2,
                                           struct llavamed_error *error)

@@ -488,6 +488,7 @@ static enum llavamed_status check_space(struct merge_run *run, struct llavamed_e
 static enum llavamed_status blame_damage(struct merge_run *run, struct llavamed_error *error)
 {
     struct llavamed_error damage = {0};
+    input_hashes_unshare(run->hashes); /* a part, too, looks at all of them before it blames anything else */
     enum llavamed_status status = merge_verify_inputs(run, &damage);
     if (status != LLAVAMED_STATUS_HASH_MISMATCH && status != LLAVAMED_STATUS_INTERRUPTED) {
         return LLAVAMED_STATUS_PAIR_WRONG_BASE;

@@ -426,6 +426,17 @@ PYTHON
     done
     want test $failed -ge 1
     want test ! -e out
+    # What looks like another base by its contents is looked at whole before that is said.
+    rm -rf out.partial
+    synth m
+    synth other --seed 2
+    (cd m/base && sha256sum model.safetensors) >other/base/SHA256SUMS
+    base=other/base delta=m/delta
+    for k in 1 2 3; do
+        part $k 3 -q
+        want_status 1
+        want_error '*: the SHA-256 differs from the SHA256SUMS beside it *'
+    done
 }
 
 test_part_auto()
