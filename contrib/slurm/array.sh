@@ -49,8 +49,11 @@ while [ -n "$signalled" ]; do # a signal has ended the wait, not the program
 done
 
 # Stopped part-way (docs/batch.md): the same task goes on where it stopped.
-if [ "$status" -eq 6 ] || { [ "$status" -gt 128 ] && [ -n "$again" ]; }; then
-    if [ "${SLURM_RESTART_COUNT:-0}" -lt "${LLAVAMED_RESTARTS:-10}" ]; then
+# After a restart 5 may be that the run before, which died with its node, counts as alive for two minutes more.
+restarts=${SLURM_RESTART_COUNT:-0}
+if [ "$status" -eq 6 ] || { [ "$status" -eq 5 ] && [ "$restarts" -gt 0 ]; } ||
+    { [ "$status" -gt 128 ] && [ -n "$again" ]; }; then
+    if [ "$restarts" -lt "${LLAVAMED_RESTARTS:-10}" ]; then
         scontrol requeue "${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID" && exit "$status"
     fi
 fi

@@ -45,8 +45,12 @@ while [ -n "$signalled" ]; do # a signal has ended the wait, not the program
     status=$?
 done
 
-if [ "$status" -eq 6 ] || { [ "$status" -gt 128 ] && [ -n "$again" ]; }; then
-    if [ "${SLURM_RESTART_COUNT:-0}" -lt "${LLAVAMED_RESTARTS:-10}" ]; then
+# Stopped part-way (docs/batch.md): the same job goes on where it stopped.
+# After a restart 5 may be that the run before, which died with its node, counts as alive for two minutes more.
+restarts=${SLURM_RESTART_COUNT:-0}
+if [ "$status" -eq 6 ] || { [ "$status" -eq 5 ] && [ "$restarts" -gt 0 ]; } ||
+    { [ "$status" -gt 128 ] && [ -n "$again" ]; }; then
+    if [ "$restarts" -lt "${LLAVAMED_RESTARTS:-10}" ]; then
         scontrol requeue "$SLURM_JOB_ID" && exit "$status"
     fi
 fi

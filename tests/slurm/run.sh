@@ -5,7 +5,7 @@
 # tasks that are cancelled, meet their time limit, are requeued, are preempted, a node that goes down. In each case what
 # is published is what one run makes. A shim that slows writes (throttle.c) makes jobs last. The tests run all at a
 # time, as their jobs share the nodes; those whose name matches a PATTERN when there are any. Needs slurm-wlm and munge;
-# $BUILD (build) with the programs, tools and slurm/throttle.so.
+# $BUILD (build) with the programs, tools and slurm/throttle.so. Parts on several hosts are in hosts.sh, beside it all.
 # Ends with what could not be run here, and "N passed, N failed".
 set -u
 
@@ -351,6 +351,13 @@ cluster_start || {
     exit 1
 }
 sinfo --version
+lacking=$("$here/hosts.sh" --can)
+hosts=
+if [ -z "$lacking" ] && [ $# -eq 0 ]; then
+    "$here/hosts.sh" "$SCRATCH" >"$SCRATCH/hosts.log" 2>&1 &
+    hosts=$!
+    disown
+fi
 tests=()
 for name in $(declare -F | sed -n 's/^declare -f test_//p'); do
     if [ $# -eq 0 ]; then
@@ -377,6 +384,12 @@ done
 
 passed=0
 failed=0
+if [ -n "$hosts" ]; then
+    wait_for 240 sh -c "! kill -0 $hosts"
+    cat "$SCRATCH/hosts.log"
+    passed=$(grep -c '^ok ' "$SCRATCH/hosts.log")
+    failed=$((2 - passed))
+fi
 for name in "${tests[@]}"; do
     if [ -s "$SCRATCH/tests/$name.result.ok" ] && [ ! -e "$SCRATCH/tests/$name.result.bad" ]; then
         passed=$((passed + 1))
@@ -388,10 +401,11 @@ for name in "${tests[@]}"; do
         tail -n 5 "$SCRATCH/tests/$name"/*.out 2>/dev/null | sed 's/^/    /'
     fi
 done
+[ -n "$hosts" ] || echo "not run: parts on several hosts (hosts.sh): ${lacking:-not asked for}"
 cat <<'TEXT'
 not run here:
-  several hosts with their own view of a shared directory: there are servers of NFS that need no kernel, but no client
-  (nfs-ganesha can be had, a mount needs a kernel with CONFIG_NFS_FS); a cluster file system needs a cluster
+  NFS between those hosts: there are servers that need no kernel (nfs-ganesha), but no client, and a kernel that was
+  built without network file systems mounts none (hosts.sh has sshfs instead); a cluster file system needs a cluster
   Slurm's plugin for control groups: it needs to be root on a host with systemd; tests/cli/cases/batch.sh makes a group
   itself where it may, and tests/unit/test_memory_limit.c has the files of both versions
   a job store (slurmdbd) and federation: the scripts do not use them

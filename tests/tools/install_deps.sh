@@ -160,6 +160,11 @@ need_for_slurm()
     need slurm-wlm 'the daemons of Slurm' command -v slurmd
     need slurm-client 'the commands of Slurm' command -v sbatch
     need munge munge command -v munged
+    # Several hosts that share a directory.
+    need iproute2 ip command -v ip
+    need sshfs sshfs command -v sshfs
+    need socat socat command -v socat
+    need openssh-sftp-server sftp-server test -x /usr/lib/openssh/sftp-server
 }
 
 need_for_packaging()

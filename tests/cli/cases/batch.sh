@@ -281,11 +281,13 @@ test_batch_memory_shrinks_to_fit()
 
 test_batch_memory_of_the_process()
 {
-    run bash -c 'ulimit -v 400000; exec "$@"' bash "$PROGRAM" --base "$DATA/base" --delta "$DATA/delta" --out out \
-        --max-memory 512MiB -j 64
+    SLURM_MEM_PER_NODE=5 apply_pair base delta
+    want_failure 2 '*SLURM_MEM_PER_NODE*'
     case $BUILD in
     *asan* | *tsan*) return ;; # whose address space has no end
     esac
+    run bash -c 'ulimit -v 400000; exec "$@"' bash "$PROGRAM" --base "$DATA/base" --delta "$DATA/delta" --out out \
+        --max-memory 512MiB -j 64
     want_failure 2 'this run does not fit its memory: the limit of address space (ulimit -v) (got 390 MiB, *'
     run bash -c 'ulimit -v 400000; exec "$@"' bash "$PROGRAM" --base "$DATA/base" --delta "$DATA/delta" --out out -j 8
     want_status 0
