@@ -86,7 +86,6 @@ node_start()
 {
     mkdir -p "$SCRATCH/spool-n$1"
     slurmd -D -N "n$1" -f "$SLURM_CONF" >"$SCRATCH/slurmd-n$1.out" 2>&1 &
-    cluster_pids+=($!)
     echo $! >"$SCRATCH/slurmd-n$1.started"
     disown # nobody is to be told that it was killed
 }
@@ -140,11 +139,13 @@ cluster_stop()
         [ -n "$(squeue -h -t R,CG 2>/dev/null)" ] || break
         sleep 0.1
     done
-    for ((i = ${#cluster_pids[@]} - 1; i >= 0; i--)); do
-        pid=${cluster_pids[i]}
+    # Nodes may have been started again since, by a test.
+    for pid in $(cat "$SCRATCH"/slurmd-n*.started 2>/dev/null) "${cluster_pids[@]}"; do
         kill -TERM "$pid" 2>/dev/null
     done
     sleep 1
-    kill -KILL "${cluster_pids[@]}" 2>/dev/null
+    for pid in $(cat "$SCRATCH"/slurmd-n*.started 2>/dev/null) "${cluster_pids[@]}"; do
+        kill -KILL "$pid" 2>/dev/null
+    done
     wait 2>/dev/null
 }
