@@ -223,6 +223,7 @@ def main():
             for kind, play in (("kill", kills.play), ("power", kills.play_power)):
                 if not options.patterns or any(fnmatch.fnmatch(f"{scene.name}/{kind}", pattern) for pattern in options.patterns):
                     play(scene)
+        runs.write_count("tests/fault/parts.py", kills.passed, kills.failed)
         print(f"{kills.passed} passed, {kills.failed} failed")
         return 0 if kills.failed == 0 and kills.passed > 0 else 1
 
