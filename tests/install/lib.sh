@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=bash
 # What the tests of installation, static programs and packages call. They end with counted, which prints
-# "N passed, N failed[, N skipped]"; what could not be run is one of the skipped, and named with its reason.
+# "N passed, N failed". What cannot be had is named with its reason, and counts as nothing; what
+# tests/tools/install_deps.sh brings and is missing all the same is a failure.
 
 passed=0
 failed=0
-skipped=0
 scratch=$(mktemp -d) || exit 1
 trap 'rm -rf "$scratch"' EXIT
 trap 'exit 130' INT
@@ -26,19 +26,21 @@ check()
     fi
 }
 
-# not_run NAME REASON
+# not_run NAME REASON: it cannot be had here
 not_run()
 {
-    skipped=$((skipped + 1))
     printf 'NOT RUN %s: %s\n' "$1" "$2"
+}
+
+# missing NAME REASON: it should be here
+missing()
+{
+    failed=$((failed + 1))
+    printf 'FAILED %s: %s\n' "$1" "$2"
 }
 
 counted()
 {
-    if [ "$skipped" -gt 0 ]; then
-        printf '%d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
-    else
-        printf '%d passed, %d failed\n' "$passed" "$failed"
-    fi
+    printf '%d passed, %d failed\n' "$passed" "$failed"
     [ "$failed" -eq 0 ]
 }

@@ -3,7 +3,7 @@
 # packaging.sh: `make check-packaging`. What contrib/ has for packages, containers and modules: each is built, or at
 # least read, by its own tool where there is one; what its own tool does not do here is named with the reason, and
 # looked at by other means (tests/install/recipes.py).
-# Ends with "N passed, N failed", and ", N skipped" when something could not be run.
+# Ends with "N passed, N failed"; what could not be run is named before.
 set -u
 
 cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit 1
@@ -74,10 +74,10 @@ if command -v dpkg-buildpackage >/dev/null && command -v dh >/dev/null; then
         check 'lintian has no error and no warning' lintian --allow-root --fail-on error,warning \
             --suppress-tags "$suppressed" "$debs"/llavamed-apply_*.changes
     else
-        not_run lintian 'it is not here'
+        missing lintian 'it is not here'
     fi
 else
-    not_run 'Debian packages' 'no dpkg-buildpackage or no debhelper here'
+    missing 'Debian packages' 'no dpkg-buildpackage or no debhelper here'
 fi
 
 # ---- Modules
@@ -123,13 +123,13 @@ if command -v lua5.3 >/dev/null && lmod=$(unpacked lmod); then
     export LMOD_DIR=$lmod/usr/share/lmod/lmod/libexec
     check 'Lmod loads and unloads the module' loads_apart lua5.3 "$LMOD_DIR/lmod"
 else
-    not_run 'Lmod' "no lua5.3, or Debian's package lmod is not to be had"
+    missing 'Lmod' "no lua5.3, or Debian's package lmod is not to be had"
 fi
 if command -v tclsh >/dev/null && modules=$(unpacked environment-modules); then
     check 'Environment Modules load and unload the module' \
         loads_apart tclsh "$(find "$modules/usr" -name modulecmd.tcl | head -n 1)"
 else
-    not_run 'Environment Modules' "no tclsh, or Debian's package environment-modules is not to be had"
+    missing 'Environment Modules' "no tclsh, or Debian's package environment-modules is not to be had"
 fi
 
 # ---- Recipes
@@ -174,7 +174,7 @@ if [ -x "$venv/bin/spython" ] || { python3 -m venv "$venv" && "$venv/bin/python"
     check 'Singularity Python reads the definition' \
         "$venv/bin/python" -B tests/install/recipes.py apptainer contrib/apptainer/llavamed-apply.def
 else
-    not_run 'Singularity Python' "pip does not bring it: $(tail -n 1 "$scratch/log")"
+    missing 'Singularity Python' "pip does not bring it: $(tail -n 1 "$scratch/log")"
 fi
 
 counted

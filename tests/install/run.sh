@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # run.sh: `make check-install`. Installs what is built below a directory of its own, holds what is there against what
 # should be, uses the library as somebody else's program would, and uninstalls. Needs no root. Seconds.
-# Ends with "N passed, N failed", and ", N skipped" when something could not be run.
+# Ends with "N passed, N failed"; what could not be run is named before.
 set -u
 
 cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit 1

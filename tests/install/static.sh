@@ -4,7 +4,7 @@
 # they need, and does the same work with them as with the ordinary build: in a directory that is all there is of a
 # system, with the system calls of ten years ago, on an old processor, in an old Debian, and for aarch64 under an
 # emulator.
-# Ends with "N passed, N failed", and ", N skipped" when something could not be run: named, with the reason.
+# Ends with "N passed, N failed"; what could not be run is named before, with the reason.
 set -u
 
 cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit 1
@@ -148,7 +148,7 @@ if [ -n "$known" ]; then
         same "$scratch/static" strace -f -qq -o /dev/null -e "trace=${known#,}" \
         -e "inject=${known#,}:error=ENOSYS"
 else
-    not_run 'the same, without the system calls of after Linux 4.4' 'strace is not to be had, or may not trace here'
+    missing 'the same, without the system calls of after Linux 4.4' 'strace is not to be had, or may not trace here'
 fi
 
 # The first processors with 64 bits had SSE2.
@@ -162,7 +162,7 @@ fi
 # ---- For aarch64
 
 if ! command -v aarch64-linux-gnu-gcc >/dev/null || ! command -v qemu-aarch64 >/dev/null; then
-    not_run 'static programs for aarch64' 'no aarch64-linux-gnu-gcc or no qemu-aarch64'
+    missing 'static programs for aarch64' 'no aarch64-linux-gnu-gcc or no qemu-aarch64'
 else
     arm=$build/aarch64/static
     # The flags of check-aarch64, whose objects will do.
