@@ -165,18 +165,29 @@ static void of_slurm(void)
     temp_dir_remove(&dir);
 }
 
+/* Constants, as their type is not the same in every libc and compiler. */
+static int get_limit(bool of_data, struct rlimit *limit)
+{
+    return of_data ? getrlimit(RLIMIT_DATA, limit) : getrlimit(RLIMIT_AS, limit);
+}
+
+static int set_limit(bool of_data, const struct rlimit *limit)
+{
+    return of_data ? setrlimit(RLIMIT_DATA, limit) : setrlimit(RLIMIT_AS, limit);
+}
+
 /* *is_kept: the limit was. An emulator (qemu-user) keeps none of these for the program that it runs. */
-static struct memory_limit find_with(__typeof__(RLIMIT_AS) resource, uint64_t n_bytes, bool *is_kept)
+static struct memory_limit find_with(bool of_data, uint64_t n_bytes, bool *is_kept)
 {
     struct rlimit before;
     struct rlimit now;
-    temp_dir_require(getrlimit(resource, &before) == 0, "getrlimit");
+    temp_dir_require(get_limit(of_data, &before) == 0, "getrlimit");
     const struct rlimit small = {.rlim_cur = n_bytes, .rlim_max = before.rlim_max};
-    temp_dir_require(setrlimit(resource, &small) == 0, "setrlimit");
-    temp_dir_require(getrlimit(resource, &now) == 0, "getrlimit");
+    temp_dir_require(set_limit(of_data, &small) == 0, "setrlimit");
+    temp_dir_require(get_limit(of_data, &now) == 0, "getrlimit");
     *is_kept = now.rlim_cur == n_bytes;
     struct memory_limit limit = find();
-    temp_dir_require(setrlimit(resource, &before) == 0, "setrlimit");
+    temp_dir_require(set_limit(of_data, &before) == 0, "setrlimit");
     return limit;
 }
 
@@ -185,7 +196,7 @@ static void of_the_process(void)
     uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
     bool is_kept;
     start("0::/\n");
-    struct memory_limit limit = find_with(RLIMIT_AS, 1000 * MIB, &is_kept);
+    struct memory_limit limit = find_with(false, 1000 * MIB, &is_kept);
     if (!is_kept) {
         EXPECT_TEXT(limit.name, "");
         temp_dir_remove(&dir);
@@ -195,7 +206,7 @@ static void of_the_process(void)
     EXPECT_U64(limit.total_bytes, 1000 * MIB);
     EXPECT_U64(limit.used_bytes, 5000 * page);
     EXPECT(memory_limit_left(&limit) < 900 * MIB && memory_limit_left(&limit) > 500 * MIB);
-    limit = find_with(RLIMIT_DATA, 500 * MIB, &is_kept);
+    limit = find_with(true, 500 * MIB, &is_kept);
     EXPECT_TEXT(limit.name, "the limit of data (ulimit -d)");
     EXPECT_U64(limit.used_bytes, 300 * page);
     temp_dir_remove(&dir);
