@@ -38,7 +38,8 @@ tests/lint/files.sh c | grep '^src/.*\.c$' | grep -Ev '^src/kernel/(x86|arm)/' |
     src/inspect/inspect_diff.c | src/inspect/inspect_list.c | src/inspect/inspect_notes.c | \
         src/inspect/tensor_pass.c) flags=-Wno-analyzer-malloc-leak ;;
     src/merge/documents.c | src/merge/merge_resume.c | src/merge/part_share.c | src/merge/pipeline.c | \
-        src/merge/plan_shard.c | src/merge/result.c | src/merge/result_tensors.c | src/core/warnings.c) flags=-Wno-analyzer-malloc-leak ;;
+        src/merge/plan_shard.c | src/merge/result.c | src/merge/result_tensors.c | \
+        src/core/warnings.c) flags=-Wno-analyzer-malloc-leak ;;
     src/verify/file_table.c | src/verify/read_files.c | src/verify/sums_list.c | \
         src/verify/tensor_verdicts.c) flags=-Wno-analyzer-malloc-leak ;;
     src/source/source_listing.c | src/verify/identify.c) flags=-Wno-analyzer-malloc-leak ;;
