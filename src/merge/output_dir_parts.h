@@ -26,17 +26,17 @@ struct output_dir {
     char *main_claim; /* that of a whole run or of finishing; of these the same */
     char *parts_beside; /* OUT.publishing.parts */
     char *publishing; /* where the claim is while the finished directory gets its name: OUT.publishing.json */
-    bool force;
     const volatile int *stop_signal; /* may be NULL */
     struct run_guard guard;          /* on this */
-    pthread_mutex_t mutex;           /* over the two below and over where the claim is, after _begin */
-    bool begun;
+    pthread_mutex_t mutex;           /* over next_beat_ns, begun, and where the claim is, after _begin */
     uint64_t next_beat_ns;
     atomic_uint_fast64_t confirmed_ns; /* when the claim was last seen to be ours */
-    atomic_bool lost;                  /* it was seen not to be */
-    char text[CLAIM_BYTES_MAX];        /* our claim */
     uint64_t leftover_bytes;           /* of a dead run's OUT.partial */
     bool has_leftovers;                /* it holds more than claims */
+    bool force;
+    bool begun;
+    atomic_bool lost;           /* the claim was seen not to be ours */
+    char text[CLAIM_BYTES_MAX]; /* our claim */
 };
 
 enum partial_state {

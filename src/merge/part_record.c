@@ -207,9 +207,9 @@ static enum llavamed_status read_inputs(const struct json_value *root, struct pa
 /* A name that a part copies to: that of a small file, of which each comes once. */
 static bool is_copied_name(const struct document_list *documents, const char *name)
 {
+    const char *target = small_file_target(name);
     bool good = strcmp(name, "config.json") == 0 || strcmp(name, "README.delta.md") == 0 ||
-                (strcmp(name, "README.md") != 0 && small_file_target(name) != NULL &&
-                 strcmp(small_file_target(name), name) == 0);
+                (strcmp(name, "README.md") != 0 && target != NULL && strcmp(target, name) == 0);
     for (size_t i = 0; good && i < documents->n_entries; i++) {
         good = strcmp(documents->entries[i].name, name) != 0;
     }

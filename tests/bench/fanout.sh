@@ -80,7 +80,7 @@ for round in $(seq "$rounds"); do
             find base [0-9]* -type f | while IFS= read -r file; do
                 if [ $cache = cold ]; then "$build/bench/dropcache" "$file" >/dev/null; else cat "$file" >/dev/null; fi
             done
-            echo "$cache $how $(python3 measure.py "$build/llavamed-apply" $how "${pairs[@]}")"
+            echo "$cache $how $(python3 measure.py "$build/llavamed-apply" "$how" "${pairs[@]}")"
             rm -rf out-*
         done
     done

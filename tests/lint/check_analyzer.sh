@@ -8,7 +8,8 @@
 #   index or a copy of the structure. Who frees it: directory_listing_deinit() (directory.c), zip_directory_deinit()
 #   (zip.c), safetensors_header_deinit() (safetensors.c), tensor_deinit() (tensor.c), documents_free()
 #   (documents.c), llavamed_result_free() (merge_resume.c, result.c), pipeline_outcome_deinit() (pipeline.c),
-#   plan_deinit() (plan_shard.c), warnings_deinit() (warnings.c), file_table_deinit() (file_table.c, read_files.c),
+#   plan_deinit() (plan_shard.c, part_share.c), warnings_deinit() (warnings.c), file_table_deinit() (file_table.c,
+#   read_files.c),
 #   sums_list_deinit() (sums_list.c), llavamed_inspect_result_free() (inspect_list.c, inspect_notes.c),
 #   llavamed_diff_result_free() and run_pass() (inspect_diff.c), tensor_pass_run() (tensor_pass.c).
 #   That nothing leaks is asked of the program itself: by LeakSanitizer (make sanitize), valgrind, and torture.py.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154,SC2100
 # A merge in parts: the bytes of one run, in whatever order and however often its parts are run.
 
 # make_whole BASE DELTA OPTION...: ./want, and what the parts are to be given
