@@ -211,7 +211,8 @@ static bool is_copied_name(const struct document_list *documents, const char *na
     bool good = strcmp(name, "config.json") == 0 || strcmp(name, "README.delta.md") == 0 ||
                 (strcmp(name, "README.md") != 0 && target != NULL && strcmp(target, name) == 0);
     for (size_t i = 0; good && i < documents->n_entries; i++) {
-        good = strcmp(documents->entries[i].name, name) != 0;
+        const char *other = documents->entries[i].name;
+        good = other != NULL && strcmp(other, name) != 0;
     }
     return good;
 }
