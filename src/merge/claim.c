@@ -68,7 +68,7 @@ static enum llavamed_status compose(const char *nonce, char *text, struct llavam
     struct buffer out;
     int errno_value = claim_identify(&me);
     if (errno_value != 0) {
-        return llavamed_fail_errno(error, LLAVAMED_STATUS_IO, errno_value, "/proc/self/ns/pid: cannot read");
+        return llavamed_fail_errno(error, LLAVAMED_STATUS_IO, errno_value, "/proc: cannot read what names this process");
     }
     buffer_init(&out, CLAIM_BYTES_MAX - 1);
     buffer_append_text(&out, CLAIM_START "\"version\": 1, \"host\": ");
@@ -77,6 +77,8 @@ static enum llavamed_status compose(const char *nonce, char *text, struct llavam
     json_append_ascii(&out, me.boot_id);
     buffer_append_text(&out, ", \"pid_namespace\": ");
     json_append_ascii(&out, me.pid_namespace);
+    buffer_append_text(&out, ", \"time_namespace\": ");
+    json_append_ascii(&out, me.time_namespace);
     buffer_printf(&out, ", \"pid\": %llu, \"start_time\": %llu, \"nonce\": \"%s\"}\n", (unsigned long long)getpid(),
                   (unsigned long long)me.start_time, nonce);
     enum llavamed_status status = buffer_status(&out, "a claim file", error);
@@ -165,12 +167,13 @@ static enum llavamed_status name_successor(const char *path, const char *dead_te
     return *name != NULL ? LLAVAMED_OK : llavamed_fail_memory(error, strlen(path), "a path");
 }
 
-/* Whether a successor that is in the way will go on, as far as a look can tell. A dead one has a successor. */
+/* Whether a successor that is in the way will not go on. A dead one has a successor, a live one is gone in no time. */
 static bool is_dead_successor(const char *path, const struct claim *claim)
 {
     double seconds;
-    return claim->owner == CLAIM_DEAD || claim->owner == CLAIM_REBOOT ||
-           (claim->owner == CLAIM_REMOTE && claim_age(path, claim, &seconds) && seconds >= CLAIM_PATIENCE_S);
+    bool may_be_dead = claim->owner == CLAIM_REBOOT ||
+                       (claim->owner == CLAIM_REMOTE && claim_age(path, claim, &seconds) && seconds >= CLAIM_PATIENCE_S);
+    return claim->owner == CLAIM_DEAD || (may_be_dead && !claim_watch(path, claim, NULL));
 }
 
 /* Becomes the last successor of `dead`: *name (to be freed) is our file. OUT_BUSY when a live one is there. */

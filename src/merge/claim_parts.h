@@ -13,6 +13,7 @@ struct claim_identity {
     char host[256];
     char boot_id[64];
     char pid_namespace[64];
+    char time_namespace[64]; /* start times are told in that of who reads them */
     uint64_t start_time; /* clock ticks after boot */
 };
 

@@ -14,25 +14,48 @@
 #include "core/json.h"
 #include "io/directory.h"
 
-/* A claim with a heartbeat before this was let go; the least that a file system can store may be 1980. */
-#define RELEASED_BEFORE_NS (INT64_C(400000000) * 1000000000)
+/* The least that FAT can store, in seconds; in local time, so a day more or less. */
+#define FAT_EPOCH_S 315532800
+#define DAY_S 86400
 /* So often a claim is read again that changed while its drafts were looked at. */
 #define READINGS_MAX 4
 
-/* The start of a file of /proc, whose size is not known before it is read. */
-static bool read_start(const char *path, char *text, size_t capacity)
+/*
+ * Whether a claim was let go: its time is the least that can be stored. (A clock that begins in 1970 and is right by
+ * nanoseconds is not there.)
+ */
+static bool is_released(const struct claim *claim)
 {
+    int64_t since_fat_ns = claim->beat_ns - INT64_C(1000000000) * FAT_EPOCH_S;
+    bool is_fat_epoch = claim->beat_ns % INT64_C(1000000000) == 0 &&
+                        since_fat_ns >= -INT64_C(1000000000) * DAY_S && since_fat_ns <= INT64_C(1000000000) * DAY_S;
+    return claim->beat_ns == 0 || is_fat_epoch;
+}
+
+/* The start of a file of /proc, whose size is not known before it is read. 0, or an errno; then it is empty. */
+static int read_start(const char *path, char *text, size_t capacity)
+{
+    text[0] = '\0';
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) {
-        return false;
+        return errno;
     }
     ssize_t n;
     do {
         n = read(fd, text, capacity - 1);
     } while (n < 0 && errno == EINTR);
+    int errno_value = n < 0 ? errno : n == 0 ? ENOENT : 0;
     (void)close(fd);
     text[n > 0 ? n : 0] = '\0';
-    return n > 0;
+    return errno_value;
+}
+
+/* The name of one of this process's namespaces; empty where the kernel has none of the kind. 0, or an errno. */
+static int read_namespace(const char *path, char *text, size_t capacity)
+{
+    ssize_t n = readlink(path, text, capacity - 1);
+    text[n > 0 ? n : 0] = '\0';
+    return n < 0 ? errno : 0;
 }
 
 struct process {
@@ -51,7 +74,7 @@ static bool look_at_process(uint64_t pid, struct process *process)
     char path[64];
     char text[1024];
     (void)snprintf(path, sizeof path, "/proc/%llu/task/%llu/stat", (unsigned long long)pid, (unsigned long long)pid);
-    if (!read_start(path, text, sizeof text)) {
+    if (read_start(path, text, sizeof text) != 0) {
         return false;
     }
     char state = ' ';
@@ -93,15 +116,20 @@ int claim_identify(struct claim_identity *me)
     memset(me, 0, sizeof *me);
     (void)gethostname(me->host, sizeof me->host - 1);
     llavamed_make_printable(me->host);
-    if (read_start("/proc/sys/kernel/random/boot_id", me->boot_id, sizeof me->boot_id)) {
-        me->boot_id[strcspn(me->boot_id, "\n")] = '\0';
-    }
-    ssize_t n = readlink("/proc/self/ns/pid", me->pid_namespace, sizeof me->pid_namespace - 1);
-    int errno_value = n < 0 && !is_verdict(errno) ? errno : 0;
-    me->pid_namespace[n > 0 ? n : 0] = '\0';
+    const int errno_values[] = {
+        read_start("/proc/sys/kernel/random/boot_id", me->boot_id, sizeof me->boot_id),
+        read_namespace("/proc/self/ns/pid", me->pid_namespace, sizeof me->pid_namespace),
+        read_namespace("/proc/self/ns/time", me->time_namespace, sizeof me->time_namespace),
+    };
+    me->boot_id[strcspn(me->boot_id, "\n")] = '\0';
     struct process process;
     me->start_time = look_at_process((uint64_t)getpid(), &process) ? process.start_time : 0;
-    return errno_value;
+    for (size_t i = 0; i < sizeof errno_values / sizeof *errno_values; i++) {
+        if (errno_values[i] != 0 && !is_verdict(errno_values[i])) {
+            return errno_values[i];
+        }
+    }
+    return 0;
 }
 
 /* Of a process of this host. Where /proc hides the processes of others, a number may have been given out again. */
@@ -126,7 +154,15 @@ static const char *text_member(const struct json_value *root, const char *key)
 
 /* ---- Reading ---- */
 
-static void judge(const struct json_value *root, struct claim *claim)
+/* Claims of a time namespace that is not told are of this one. */
+static bool is_same_time(const struct json_value *root, const struct claim_identity *me)
+{
+    return json_member(root, "time_namespace") == NULL ||
+           strcmp(text_member(root, "time_namespace"), me->time_namespace) == 0;
+}
+
+/* 0, or the errno of what this process could not learn of itself just now. */
+static int judge(const struct json_value *root, struct claim *claim)
 {
     uint64_t pid = 0;
     uint64_t start_time = 0;
@@ -134,23 +170,27 @@ static void judge(const struct json_value *root, struct claim *claim)
     const struct json_value *start_value = json_member(root, "start_time");
     if (strcmp(text_member(root, "format"), CLAIM_FORMAT) != 0 || pid_value == NULL || !json_integer(pid_value, &pid) ||
         start_value == NULL || !json_integer(start_value, &start_time)) {
-        return;
+        return 0;
     }
     struct claim_identity me;
-    (void)claim_identify(&me);
+    int errno_value = claim_identify(&me);
+    if (errno_value != 0) {
+        return errno_value;
+    }
     (void)snprintf(claim->host, sizeof claim->host, "%s", text_member(root, "host"));
     llavamed_make_printable(claim->host);
     claim->pid = pid;
     claim->owner = CLAIM_REMOTE;
-    if (claim->beat_ns < RELEASED_BEFORE_NS) {
+    if (is_released(claim)) {
         claim->owner = CLAIM_DEAD;
     } else if (strcmp(claim->host, me.host) != 0) {
-        return;
+        return 0;
     } else if (strcmp(text_member(root, "boot_id"), me.boot_id) != 0) {
         claim->owner = CLAIM_REBOOT;
-    } else if (strcmp(text_member(root, "pid_namespace"), me.pid_namespace) == 0) {
+    } else if (strcmp(text_member(root, "pid_namespace"), me.pid_namespace) == 0 && is_same_time(root, &me)) {
         claim->owner = owner_by_process(pid, start_time);
     }
+    return 0;
 }
 
 int claim_load(const char *path, char *text, size_t *n_bytes, int64_t *time_ns)
@@ -216,10 +256,14 @@ static enum llavamed_status judge_text(const char *path, struct claim *claim, st
     struct json *json = NULL;
     claim->owner = CLAIM_FOREIGN;
     enum llavamed_status status = json_parse(path, claim->text, claim->n_bytes, false, &json, error);
+    int errno_value = 0;
     if (status == LLAVAMED_OK && json_kind_of(json_root(json)) == JSON_OBJECT) {
-        judge(json_root(json), claim);
+        errno_value = judge(json_root(json), claim);
     }
     json_free(json);
+    if (errno_value != 0) {
+        return fail_unread(path, errno_value, error);
+    }
     return status == LLAVAMED_STATUS_NO_MEMORY ? status : LLAVAMED_OK;
 }
 
@@ -317,7 +361,7 @@ enum llavamed_status claim_read_once(const char *path, struct claim *claim, stru
         return judge_text(path, claim, error);
     }
     enum llavamed_status status = judge_by_drafts(path, claim, error);
-    if (claim->beat_ns < RELEASED_BEFORE_NS) {
+    if (is_released(claim)) {
         claim->owner = CLAIM_DEAD;
     }
     return status;

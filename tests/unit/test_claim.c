@@ -48,6 +48,12 @@ static void set_mtime(const char *path, double seconds_from_now)
     temp_dir_require(fd >= 0 && system_call(SYS_utimensat, (long)fd, NULL, times, 0L) == 0 && close(fd) == 0, path);
 }
 
+static void set_time(const char *path, time_t seconds, long ns)
+{
+    struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_sec = seconds, .tv_nsec = ns}};
+    temp_dir_require(utimensat(AT_FDCWD, path, times, 0) == 0, path);
+}
+
 /* A claim of this process with what follows `key` (up to , or }) replaced. */
 static void put_claim(const char *path, const char *key, const char *value)
 {
@@ -118,6 +124,7 @@ static void claims_are_judged(void)
     } rows[] = {
         {"host", "\"elsewhere\"", CLAIM_REMOTE},
         {"pid_namespace", "\"pid:[1]\"", CLAIM_REMOTE},
+        {"time_namespace", "\"time:[1]\"", CLAIM_REMOTE}, /* start times are others there */
         {"boot_id", "\"earlier\"", CLAIM_REBOOT},
         {"start_time", "1", CLAIM_DEAD},
         {"pid", "2147483646", CLAIM_DEAD},
@@ -129,6 +136,11 @@ static void claims_are_judged(void)
         put_claim(path, rows[i].key, rows[i].value);
         EXPECT_U64(owner_of(path), rows[i].owner);
     }
+    put_claim(path, NULL, NULL);
+    set_time(path, 86400, 5); /* a clock that begins in 1970 */
+    EXPECT(owner_of(path) == CLAIM_ALIVE);
+    set_time(path, 315532800, 0); /* the least that FAT can store */
+    EXPECT(owner_of(path) == CLAIM_DEAD);
     temp_write_text(path, "");
     EXPECT(owner_of(path) == CLAIM_REMOTE);
     temp_write(path, "\0\0\0", 3);
@@ -502,6 +514,10 @@ static void a_claim_that_cannot_be_read_is_not_lost(void)
         unreadable.n_times = 0;
         EXPECT(output_dir_check_claim(made, &error) == LLAVAMED_OK); /* it never counted as lost */
         EXPECT(!temp_exists(beside) && !temp_exists(out));
+        unreadable.end = "/random/boot_id"; /* without which no claim can be told from that of another boot */
+        unreadable.n_times = ALWAYS;
+        EXPECT(begin(out, false, true, NULL) == NULL && error.status == want);
+        unreadable.n_times = 0;
         output_dir_leave(made);
         output_dir_free(made);
         made = begin(out, false, true, NULL); /* the next run goes on */
