@@ -179,6 +179,9 @@ enum llavamed_status merge_begin_output(struct merge_run *run, struct llavamed_e
         return status;
     }
     run->began = true;
+    if (output_dir_kept(run->dir) != NULL) {
+        merge_note(run, "%s: what an interrupted run had replaced is kept here", output_dir_kept(run->dir));
+    }
     status = name_journal(run, error);
     if (status == LLAVAMED_OK) {
         status = fetch_journal(run, had_leftovers && resume, error);

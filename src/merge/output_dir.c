@@ -31,6 +31,7 @@ void output_dir_free(struct output_dir *dir)
         free(dir->main_claim);
         free(dir->parts_beside);
         free(dir->publishing);
+        free(dir->kept);
         free(dir->out);
         free(dir);
     }
@@ -45,6 +46,11 @@ const char *output_dir_name(const struct output_dir *dir)
 {
     const char *slash = strrchr(dir->place.path, '/');
     return slash == NULL ? dir->place.path : slash + 1;
+}
+
+const char *output_dir_kept(const struct output_dir *dir)
+{
+    return dir->kept;
 }
 
 /* ---- Before the work ---- */
@@ -99,7 +105,7 @@ static enum llavamed_status check_place(struct output_dir *dir, const struct out
     (void)snprintf(claim_name, sizeof claim_name, "%sjson", dir->stem);
     dir->claim = path_join(dir->place.partial, claim_name);
     dir->main_claim = path_join(dir->place.partial, OUTPUT_DIR_CLAIM_NAME);
-    dir->publishing = output_sibling(dir, ".publishing.json", NULL);
+    dir->publishing = output_sibling(dir, OUTPUT_DIR_PUBLISHING_SUFFIX, NULL);
     dir->parts_beside = output_sibling(dir, OUTPUT_DIR_PARTS_SUFFIX, NULL);
     if (dir->claim == NULL || dir->main_claim == NULL || dir->publishing == NULL || dir->parts_beside == NULL) {
         return llavamed_fail_memory(error, strlen(dir->place.partial), "a path");

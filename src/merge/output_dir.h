@@ -32,7 +32,9 @@
 
 /* All names of what parts leave in OUT.partial (part_files.h), and of no other files. */
 #define OUTPUT_DIR_PARTS_PREFIX ".llavamed-parts-"
-/* Behind OUT's name: what parts left, while OUT is published. */
+/* Behind OUT's name: the claim of whoever publishes it, and what parts left, while it is published. */
+#define OUTPUT_DIR_PUBLISHING_SUFFIX ".publishing.json"
+#define OUTPUT_DIR_PROBE_SUFFIX ".publishing.age-" /* how what claim_age() makes beside that claim begins */
 #define OUTPUT_DIR_PARTS_SUFFIX ".publishing.parts"
 
 /* Space that a run needs beside its files: directories, claim, rounding to blocks. output_dir_check_space() adds it. */
@@ -105,6 +107,12 @@ void output_dir_heed(struct output_dir *dir, const volatile int *stop_signal);
 enum llavamed_status output_dir_check_space(const struct output_dir *dir, uint64_t n_bytes, uint64_t *free_bytes,
                                             struct llavamed_error *error) LLAVAMED_CHECK;
 
+/*
+ * For finishing, after _begin: OUT_BUSY while a part is at work, which may have come since where this run stood still
+ * for as long as a claim is respected. Waits a few seconds for a sign of life where only that tells.
+ */
+enum llavamed_status output_dir_check_alone(const struct output_dir *dir, struct llavamed_error *error) LLAVAMED_CHECK;
+
 /* What n_bytes of files in `dir` will take of the volume of `other` beyond its leftovers; 0 on another volume. */
 uint64_t output_dir_growth_on(const struct output_dir *dir, const struct output_dir *other, uint64_t n_bytes);
 
@@ -118,6 +126,12 @@ uint64_t output_dir_growth_on(const struct output_dir *dir, const struct output_
  */
 enum llavamed_status output_dir_begin(struct output_dir *dir, bool keep_files, bool *had_leftovers,
                                       struct llavamed_error *error) LLAVAMED_CHECK;
+
+/*
+ * Where _begin has left what a dead run had replaced, when that could not be removed because something else has come to
+ * it or OUT is not whole; NULL: there was none. Borrowed.
+ */
+const char *output_dir_kept(const struct output_dir *dir);
 
 /* Removes what _begin kept. OUT_BUSY when the claim is not ours any more; OUT_UNWRITABLE. */
 enum llavamed_status output_dir_empty(struct output_dir *dir, struct llavamed_error *error) LLAVAMED_CHECK;

@@ -33,6 +33,7 @@ struct output_dir {
     atomic_uint_fast64_t confirmed_ns; /* when the claim was last seen to be ours */
     uint64_t leftover_bytes;           /* of a dead run's OUT.partial */
     bool has_leftovers;                /* it holds more than claims */
+    char *kept;                        /* where _begin has put what a dead run had replaced; NULL: nowhere */
     bool force;
     bool begun;
     atomic_bool lost;           /* the claim was seen not to be ours */

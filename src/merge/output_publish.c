@@ -12,7 +12,8 @@
  *   OUT.ready-KEY -> OUT; where there is an old OUT of ours, instead
  *       the two are exchanged, and OUT.ready-KEY -> OUT.replaced-KEY; or, where names cannot be exchanged,
  *       OUT -> OUT.replaced-KEY, then OUT.ready-KEY -> OUT
- *   OUT.replaced-KEY is removed, then OUT.publishing.json
+ *   OUT.replaced-KEY is removed, the manifest last, by which it is known to be ours, then OUT.publishing.json; should
+ *       anything have been added to it meanwhile, it is kept instead, as OUT.kept-KEY
  *
  * A run may stand still before any of these for so long that another one takes over, and then go on. What it does then
  * to a name with its own KEY finds nothing, because the other one has moved the directory to OUT.partial before it went
@@ -35,6 +36,7 @@
 
 #include "integrity/digest.h"
 #include "io/directory.h"
+#include "merge/manifest.h"
 #include "merge/output_dir_parts.h"
 #include "merge/own_output.h"
 
@@ -63,22 +65,26 @@ static void make_changeable(const char *path)
     }
 }
 
-static enum llavamed_status remove_replaced(const char *path, struct llavamed_error *error)
+static bool is_empty_directory(const char *path)
 {
-    make_changeable(path);
-    return directory_remove_flat(path, error);
+    struct directory_listing listing = {0};
+    bool is_empty = directory_list(path, &listing, NULL) == LLAVAMED_OK && listing.n_names == 0;
+    directory_listing_deinit(&listing);
+    return is_empty;
 }
 
 /* The names that belong to one claim alone. */
 struct own_names {
     char *ready;
     char *replaced;
+    char *kept;
 };
 
 static void own_names_deinit(struct own_names *names)
 {
     free(names->ready);
     free(names->replaced);
+    free(names->kept);
     *names = (struct own_names){0};
 }
 
@@ -93,11 +99,55 @@ static enum llavamed_status own_names_init(const struct output_dir *dir, const c
     hex[CLAIM_KEY_BYTES - 1] = '\0';
     names->ready = output_sibling(dir, ".ready-", hex);
     names->replaced = output_sibling(dir, ".replaced-", hex);
-    if (names->ready != NULL && names->replaced != NULL) {
+    names->kept = output_sibling(dir, ".kept-", hex);
+    if (names->ready != NULL && names->replaced != NULL && names->kept != NULL) {
         return LLAVAMED_OK;
     }
     own_names_deinit(names);
     return llavamed_fail_memory(error, strlen(dir->place.path), "a path");
+}
+
+/* ---- What was replaced ---- */
+
+/* OUT_EXISTS when it is kept, OUT_UNWRITABLE when not even that can be done. */
+static enum llavamed_status keep_replaced(const struct own_names *names, const char *path,
+                                          struct llavamed_error *error)
+{
+    char why[LLAVAMED_MESSAGE_BYTES];
+    const char *because = error == NULL ? NULL : strstr(error->message, "because ");
+    (void)snprintf(why, sizeof why, "%s", because == NULL ? "because it is not whole" : because);
+    if (rename(path, names->kept) != 0) {
+        return llavamed_fail_errno(error, LLAVAMED_STATUS_OUT_UNWRITABLE, errno, "%s: cannot rename", path);
+    }
+    return llavamed_fail(error, LLAVAMED_STATUS_OUT_EXISTS, "%s: what was replaced is kept under this name, %s",
+                         names->kept, why);
+}
+
+/*
+ * Removes what was at OUT. That it was all ours was seen before; what was added since is nobody's to remove: then
+ * OUT_EXISTS, and all of it is kept.
+ */
+static enum llavamed_status remove_replaced(const struct own_names *names, const char *path,
+                                            struct llavamed_error *error)
+{
+    make_changeable(path);
+    if (!is_empty_directory(path)) {
+        enum llavamed_status status = own_output_check(path, path, false, error);
+        if (status == LLAVAMED_STATUS_OUT_EXISTS) {
+            return keep_replaced(names, path, error);
+        }
+        /* Whoever goes on with that after this run has died has to know it as well, after a power failure too. */
+        if (status == LLAVAMED_OK) {
+            status = directory_empty_flat(path, MANIFEST_FILE_NAME, NULL, error);
+        }
+        if (status == LLAVAMED_OK) {
+            status = directory_sync(path, error);
+        }
+        if (status != LLAVAMED_OK) {
+            return status;
+        }
+    }
+    return directory_remove_flat(path, error);
 }
 
 /* ---- Publishing ---- */
@@ -313,10 +363,17 @@ static enum llavamed_status clean_up(const struct output_dir *dir, const struct 
 {
     enum llavamed_status status = LLAVAMED_OK;
     if (at->old_path != NULL) {
-        status = remove_replaced(at->old_path, error);
-        status = status == LLAVAMED_OK ? directory_sync(dir->place.parent, error) : status;
+        status = remove_replaced(&at->names, at->old_path, error);
+        if (status == LLAVAMED_OK || status == LLAVAMED_STATUS_OUT_EXISTS) {
+            struct llavamed_error unsynced = {0};
+            enum llavamed_status synced = directory_sync(dir->place.parent, &unsynced);
+            if (synced != LLAVAMED_OK) {
+                *error = unsynced;
+                status = synced;
+            }
+        }
     }
-    if (status == LLAVAMED_OK && claim_is(dir->publishing, dir->text)) {
+    if ((status == LLAVAMED_OK || status == LLAVAMED_STATUS_OUT_EXISTS) && claim_is(dir->publishing, dir->text)) {
         (void)unlink(dir->publishing);
     }
     return status;
@@ -353,12 +410,29 @@ static enum llavamed_status mend_rename(const char *from, const char *to, struct
     return llavamed_fail_errno(error, LLAVAMED_STATUS_OUT_UNWRITABLE, errno, "%s: cannot rename", from);
 }
 
-/* Without an OUT the new one takes its place, when all of it is there, or else the old one does. */
-static enum llavamed_status mend_replaced(const struct output_dir *dir, const struct own_names *names,
+/*
+ * Without an OUT, or with one that somebody has made and left empty, the new one takes its place when all of it is
+ * there, or else the old one does.
+ */
+static enum llavamed_status mend_replaced(struct output_dir *dir, const struct own_names *names,
                                           struct llavamed_error *error)
 {
-    if (exists(dir->place.path)) {
-        return remove_replaced(names->replaced, error);
+    struct llavamed_error why = {0};
+    if (exists(dir->place.path) && !is_empty_directory(dir->place.path)) {
+        /* A whole one is the new one. Any other is not known, and then the old one may be all there is. */
+        enum llavamed_status status = own_output_check(dir->place.path, dir->place.path, true, &why);
+        status = status == LLAVAMED_OK                 ? remove_replaced(names, names->replaced, &why)
+                 : status == LLAVAMED_STATUS_OUT_EXISTS ? keep_replaced(names, names->replaced, &why)
+                                                        : status;
+        if (status == LLAVAMED_STATUS_OUT_EXISTS) {
+            free(dir->kept);
+            dir->kept = strdup(names->kept);
+            return LLAVAMED_OK; /* it is out of the way */
+        }
+        if (status != LLAVAMED_OK && error != NULL) {
+            *error = why;
+        }
+        return status;
     }
     bool is_whole = own_output_check(names->ready, names->ready, true, NULL) == LLAVAMED_OK;
     return mend_rename(is_whole ? names->ready : names->replaced, dir->place.path, error);

@@ -210,6 +210,78 @@ static void the_second_rename_is_made_later(void)
     volume.no_exchange = false;
 }
 
+/* The only name that begins with `start`; false when there is none. */
+static bool find_beside(const char *start, char path[4096])
+{
+    bool found = false;
+    DIR *stream = opendir(dir.path);
+    temp_dir_require(stream != NULL, dir.path);
+    for (const struct dirent *entry = readdir(stream); entry != NULL; entry = readdir(stream)) {
+        if (strncmp(entry->d_name, start, strlen(start)) == 0) {
+            (void)snprintf(path, 4096, "%s/%s", dir.path, entry->d_name);
+            found = true;
+        }
+    }
+    (void)closedir(stream);
+    return found;
+}
+
+/* Without an OUT somebody makes one: while that is empty the old one may be all there is. */
+static void an_empty_directory_is_no_new_out(void)
+{
+    volume.no_exchange = true;
+    int n_completed = 0;
+    bool died = true;
+    for (int i = 1; died && i < 100; i++) {
+        set_up(BEFORE_OLD);
+        const char *out = temp_path(&dir, "out");
+        died = dies_at(out, true, STEP_PUBLISH, i);
+        if (!temp_exists(out)) {
+            temp_mkdir(out);
+            EXPECT(begin(out, false, true, NULL) == NULL && error.status == LLAVAMED_STATUS_OUT_EXISTS);
+            EXPECT(is_result(out, "new"));
+            n_completed++;
+        }
+        temp_dir_remove(&dir);
+    }
+    EXPECT_U64(n_completed, 1);
+    volume.no_exchange = false;
+}
+
+/* What somebody put into the old OUT after a run had died is not removed with it. */
+static void what_was_added_to_the_old_out_is_kept(void)
+{
+    for (int lacks = 0; lacks < 2; lacks++) {
+        volume.no_exchange = lacks == 1;
+        int n_kept = 0;
+        bool died = true;
+        for (int i = 1; died && i < 100; i++) {
+            char replaced[4096];
+            char file[8192];
+            set_up(BEFORE_OLD);
+            const char *out = temp_path(&dir, "out");
+            died = dies_at(out, true, STEP_PUBLISH, i);
+            if (is_result(out, "new") && find_beside("out.replaced-", replaced)) {
+                (void)snprintf(file, sizeof file, "%s/notes", replaced);
+                temp_write_text(file, "precious");
+                struct output_dir *made = begin(out, true, true, NULL);
+                EXPECT(made != NULL && output_dir_kept(made) != NULL);
+                (void)snprintf(file, sizeof file, "%s/notes", made == NULL ? "" : output_dir_kept(made));
+                EXPECT(temp_file_is(file, "precious"));
+                EXPECT(made != NULL && output_dir_abandon(made, &error) == LLAVAMED_OK);
+                output_dir_free(made);
+                EXPECT_U64(count_beside("out.kept-"), 1);
+                EXPECT_U64(count_beside("out.replaced-"), 0);
+                EXPECT(is_result(out, "new"));
+                n_kept++;
+            }
+            temp_dir_remove(&dir);
+        }
+        EXPECT(n_kept > 2); /* also when some of its files are gone already */
+    }
+    volume.no_exchange = false;
+}
+
 /* What is called OUT.replaced is not ours: ours end in the key of a claim. */
 static void a_replaced_of_others_is_kept(void)
 {
@@ -330,6 +402,8 @@ int main(void)
     use_memory_volume();
     CASE(publishing_survives_death);
     CASE(the_second_rename_is_made_later);
+    CASE(an_empty_directory_is_no_new_out);
+    CASE(what_was_added_to_the_old_out_is_kept);
     CASE(a_replaced_of_others_is_kept);
     CASE(beginning_and_abandoning_survive_death);
     CASE(many_runs_at_once);
