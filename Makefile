@@ -286,6 +286,7 @@ fault: all tools $(FAULT_SHIM) $(CRASH_SHIM)
 	@$(CRASH_RUN) --sample 8 --quick
 	@$(PARTS_RUN) --sample 5
 	@$(call FAULT_RUN,takeovers.py) --sample 10
+	@$(call FAULT_RUN,part_takeovers.py) --sample 2
 	@$(INSPECT_FAULT_RUN) --sample 5
 	@$(call FAULT_RUN,poor_volumes.py) --quick
 	@$(VERIFY_FAULT_RUN) --sample 12
@@ -303,6 +304,7 @@ torture: all tools $(FAULT_SHIM) $(CRASH_SHIM)
 	    'changes=$(call FAULT_RUN,changes.py)' 'crash=$(CRASH_RUN)' 'parts=$(PARTS_RUN)' \
 	    'reuse=$(call FAULT_RUN,reuse.py)' \
 	    'signals=$(call FAULT_RUN,signals.py)' 'takeovers=$(call FAULT_RUN,takeovers.py)' \
+	    'part-takeovers=$(call FAULT_RUN,part_takeovers.py)' \
 	    'poor-volumes=$(call FAULT_RUN,poor_volumes.py)' 'verify-faults=$(VERIFY_FAULT_RUN)' \
 	    'inspect-faults=$(INSPECT_FAULT_RUN)'
 

@@ -4,7 +4,8 @@
  *
  *   claim OUT.partial, as a whole run does, and look that no part is at work there
  *   read all records, and write their lines to one file; from then on that is what counts
- *   remove what else the parts left, and what an earlier attempt made
+ *   look again that no part is at work, then remove what else the parts left, and what an earlier attempt made
+ *   look that all files are what is recorded of them; if not, make records of that one file again, to be run anew
  *   write the documents
  *   move that file beside OUT, publish as a whole run does, remove it
  */
@@ -253,7 +254,40 @@ static enum llavamed_status collect(const struct finish *finish, struct llavamed
     enum llavamed_status status = part_file_write(output_dir_partial(finish->dir), PART_ALL_NAME,
                                                   output_dir_guard(finish->dir), finish->set.text,
                                                   finish->set.n_bytes, error);
+    if (status == LLAVAMED_OK) {
+        /* Whoever has come while this run stood still does not know of that file. */
+        status = output_dir_check_alone(finish->dir, error);
+    }
     return status == LLAVAMED_OK ? remove_rest(finish, is_wanted, error) : status;
+}
+
+/*
+ * Whether the files are those that their parts told of, now that no part touches them any more: one that died since may
+ * have left less. If not, the parts that own them have to be run again, which they can as soon as there are records.
+ */
+static enum llavamed_status prove_files(const struct finish *finish, struct llavamed_error *error)
+{
+    const char *partial = output_dir_partial(finish->dir);
+    const struct hash_files_options options = {.n_threads = finish->job->n_threads,
+                                               .stop_signal = finish->job->stop_signal,
+                                               .observer = &finish->watch,
+                                               .check = "files that were touched since their parts were done"};
+    bool *damaged = calloc(finish->set.plan.facts.n_parts + 1, sizeof *damaged);
+    if (damaged == NULL) {
+        return llavamed_fail_memory(error, finish->set.plan.facts.n_parts, "the list of parts");
+    }
+    enum llavamed_status status = part_set_prove_files(&finish->set, partial, &options, damaged, error);
+    if (status == LLAVAMED_STATUS_PARTS_DIFFER && part_all_is_at(finish->all)) {
+        struct llavamed_error failure = {0};
+        enum llavamed_status apart = part_set_take_apart(&finish->set, partial, output_dir_guard(finish->dir), damaged,
+                                                         &failure);
+        if (apart != LLAVAMED_OK) {
+            *error = failure;
+            status = apart;
+        }
+    }
+    free(damaged);
+    return status;
 }
 
 static bool is_plain_file(const char *path)
@@ -314,6 +348,7 @@ static enum llavamed_status publish(struct finish *finish, struct llavamed_error
     finish->result->is_published = true;
     if (!output_dir_has_successor(finish->dir)) {
         (void)unlink(finish->beside);
+        output_tidy(finish->job->out); /* of what runs left that were killed while they looked at this one */
     }
     if (old_left) {
         char text[LLAVAMED_MESSAGE_BYTES];
@@ -344,6 +379,9 @@ static enum llavamed_status work(struct finish *finish, struct llavamed_error *e
     if (status == LLAVAMED_OK) {
         status = collect(finish, error);
     }
+    if (status == LLAVAMED_OK || status == LLAVAMED_STATUS_PARTS_DIFFER) {
+        status = prove_files(finish, error);
+    }
     if (status == LLAVAMED_OK) {
         status = write_documents(finish, identities, error);
     }
@@ -371,6 +409,12 @@ static enum llavamed_status claim_and_work(struct finish *finish, struct llavame
         return status;
     }
     finish->began = true;
+    if (output_dir_kept(finish->dir) != NULL) {
+        char text[LLAVAMED_MESSAGE_BYTES];
+        (void)snprintf(text, sizeof text, "%s: what an interrupted run had replaced is kept here",
+                       output_dir_kept(finish->dir));
+        note(finish, text);
+    }
     status = work(finish, error);
     if (status != LLAVAMED_OK) {
         give_up(finish, error);
@@ -425,6 +469,9 @@ enum llavamed_status merge_finish(const struct finish_job *job, struct llavamed_
     uint64_t started_ns = clock_monotonic_ns();
     if (output_is_published(job->out)) {
         return take_published(&finish, error);
+    }
+    if (!job->dry_run) {
+        output_tidy_parts(job->out);
     }
     finish.watch = (struct llavamed_observer){.context = &finish, .progress = beat_and_tell};
     enum llavamed_status status = output_dir_open_for(&finishing, job->out, job->force, NULL, 0, &finish.dir, error);

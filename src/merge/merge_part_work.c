@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a part does in OUT.partial, from its claim to its record, and finishing when it was the last. */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -10,48 +11,63 @@
 #include "io/directory.h"
 #include "merge/merge_finish.h"
 #include "merge/merge_part.h"
+#include "merge/output_tidy.h"
 #include "merge/part_files.h"
 
 /* A part that is done is gone in no time; who finishes takes longer, and needs no help. */
 #define FINISH_ATTEMPTS_MAX 15
 #define FINISH_PAUSE_NS 200000000
 
-static enum llavamed_status remove_named(const struct merge_run *run, const char *name, struct llavamed_error *error)
+/* `must`: it has to be gone, or else this fails. Other things that cannot be removed are met when they are made. */
+static enum llavamed_status remove_named(const struct merge_run *run, const char *name, bool must,
+                                         struct llavamed_error *error)
 {
     char *path = path_join(output_dir_partial(run->dir), name);
     if (path == NULL) {
         return llavamed_fail_memory(error, strlen(name), "a path");
     }
     enum llavamed_status status = run_guard_confirm(output_dir_guard(run->dir), error);
-    if (status == LLAVAMED_OK) {
-        (void)unlink(path); /* what cannot be removed is met when it is made */
+    if (status == LLAVAMED_OK && unlink(path) != 0 && errno != ENOENT && must) {
+        status = llavamed_fail_errno(error, LLAVAMED_STATUS_OUT_UNWRITABLE, errno, "%s: cannot remove", path);
     }
     free(path);
     return status;
 }
 
+/* A record that stays would tell that shards are done which are being made anew. */
 static enum llavamed_status remove_record(const struct merge_run *run, struct llavamed_error *error)
 {
     char name[PART_NAME_BYTES];
     part_record_name(run->part->part, run->part->n_parts, name);
-    enum llavamed_status status = remove_named(run, name, error);
+    enum llavamed_status status = remove_named(run, name, true, error);
     return status == LLAVAMED_OK ? directory_sync(output_dir_partial(run->dir), error) : status;
 }
 
-enum llavamed_status merge_part_enter(struct merge_run *run, struct llavamed_error *error)
+/* OUT_BUSY when the file of all lines is in OUT.partial, or beside OUT, where it is while OUT is published. */
+static enum llavamed_status check_unfinished(const struct merge_run *run, struct llavamed_error *error)
 {
     const char *partial = output_dir_partial(run->dir);
     char *all = path_join(partial, PART_ALL_NAME);
-    enum llavamed_status status = all == NULL ? llavamed_fail_memory(error, sizeof PART_ALL_NAME, "a path")
-                                              : LLAVAMED_OK;
-    if (status == LLAVAMED_OK && access(all, F_OK) == 0) {
+    char *beside = output_beside(partial, OUTPUT_DIR_PARTS_SUFFIX);
+    enum llavamed_status status = LLAVAMED_OK;
+    if (all == NULL || beside == NULL) {
+        status = llavamed_fail_memory(error, sizeof PART_ALL_NAME, "a path");
+    } else if (access(all, F_OK) == 0 || part_all_is_at(beside)) {
         status = llavamed_fail(error, LLAVAMED_STATUS_OUT_BUSY, "%s: all parts are done, and being finished",
                                run->settings->out);
         llavamed_hint(error, "llavamed-apply --finish --out DIR does that, if nobody else does");
     }
     free(all);
+    free(beside);
+    return status;
+}
+
+enum llavamed_status merge_part_enter(struct merge_run *run, struct llavamed_error *error)
+{
+    const struct buffer *plan = &run->part->text;
+    enum llavamed_status status = check_unfinished(run, error);
     if (status == LLAVAMED_OK) {
-        status = part_files_put_plan(partial, run->part->text.data, run->part->text.n_bytes, error);
+        status = part_files_put_plan(output_dir_partial(run->dir), plan->data, plan->n_bytes, error);
     }
     run->part->has_entered = status == LLAVAMED_OK;
     /* Before any shard is touched that it tells of. */
@@ -76,7 +92,7 @@ static enum llavamed_status remove_copies(const struct merge_run *run, struct ll
     const char *name = documents_copy_name(run->documents, 0);
     enum llavamed_status status = LLAVAMED_OK;
     for (size_t i = 0; status == LLAVAMED_OK && run->part->part == 0 && name != NULL;) {
-        status = remove_named(run, name, error);
+        status = remove_named(run, name, false, error);
         name = documents_copy_name(run->documents, ++i);
     }
     return status;
@@ -92,12 +108,12 @@ enum llavamed_status merge_part_clear(const struct merge_run *run, struct llavam
     part_journal_name(run->part->part, run->part->n_parts, journal);
     enum llavamed_status status = remove_record(run, error);
     for (size_t i = 0; status == LLAVAMED_OK && i < plan->n_shards; i++) {
-        status = remove_named(run, plan->shards[i].name, error);
+        status = remove_named(run, plan->shards[i].name, false, error);
     }
     if (status == LLAVAMED_OK) {
         status = remove_copies(run, error);
     }
-    return status == LLAVAMED_OK ? remove_named(run, journal, error) : status;
+    return status == LLAVAMED_OK ? remove_named(run, journal, false, error) : status;
 }
 
 /* ---- Behind the shards ---- */
@@ -290,6 +306,16 @@ static void take_finished(struct merge_run *run, struct llavamed_result *finishe
     run->output->is_published = finished->is_published;
 }
 
+/* Whether there is a directory of the parts, or somebody who publishes it. */
+static bool is_somebody_there(const struct merge_run *run)
+{
+    const char *partial = output_dir_partial(run->dir);
+    char *publishing = output_beside(partial, OUTPUT_DIR_PUBLISHING_SUFFIX);
+    bool is_there = publishing == NULL || access(publishing, F_OK) == 0 || access(partial, F_OK) == 0;
+    free(publishing);
+    return is_there;
+}
+
 enum llavamed_status merge_part_finish(struct merge_run *run, struct llavamed_error *error)
 {
     struct llavamed_result finished = {0};
@@ -320,6 +346,9 @@ enum llavamed_status merge_part_finish(struct merge_run *run, struct llavamed_er
     }
     take_finished(run, &finished);
     llavamed_result_free(&finished);
+    if (status == LLAVAMED_STATUS_OUT_BUSY && !is_somebody_there(run)) {
+        return status;
+    }
     if (status == LLAVAMED_STATUS_PARTS_MISSING || status == LLAVAMED_STATUS_OUT_BUSY) {
         merge_note(run, "%s", error->message);
         memset(error, 0, sizeof *error); /* this part is done; whoever ends last, or is at it, finishes */

@@ -170,10 +170,13 @@ static enum llavamed_status open_output_dir(struct merge_run *run, struct llavam
     const struct output_dir_work work = {.mode = is_part ? OUTPUT_DIR_PART : OUTPUT_DIR_WHOLE,
                                          .part = is_part ? settings->part - 1 : 0,
                                          .n_parts = is_part ? settings->n_parts : 1};
+    if (!settings->dry_run) {
+        output_tidy_parts(settings->out);
+    }
     enum llavamed_status status =
         output_dir_open_for(&work, settings->out, settings->force, inputs, n, &run->dir, error);
-    if (status == LLAVAMED_STATUS_OUT_EXISTS && !run->settings->dry_run) {
-        output_tidy(run->settings->out);
+    if (status == LLAVAMED_STATUS_OUT_EXISTS && !settings->dry_run) {
+        output_tidy(settings->out);
     }
     free(inputs);
     if (status == LLAVAMED_OK) {

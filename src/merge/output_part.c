@@ -5,10 +5,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "merge/output_dir_parts.h"
 #include "merge/part_files.h"
+
+/* A claim of somebody else who displaces it too is gone in no time. */
+#define DISPLACE_ATTEMPTS_MAX 10
+#define DISPLACE_PAUSE_NS 50000000
 
 static bool is_parts_name(const char *name)
 {
@@ -141,6 +146,9 @@ static enum llavamed_status check_claim_of_part(const struct output_dir *dir, co
     if (status == LLAVAMED_OK && output_claim_is_in_the_way(path, &claim)) {
         status = output_fail_busy(dir, path, &claim, error);
     }
+    if (status == LLAVAMED_OK) {
+        status = output_watch(dir, path, &claim, error);
+    }
     free(path);
     return status;
 }
@@ -165,19 +173,56 @@ static enum llavamed_status check_alone(const struct output_dir *dir, struct lla
     return status;
 }
 
+enum llavamed_status output_dir_check_alone(const struct output_dir *dir, struct llavamed_error *error)
+{
+    return check_alone(dir, error);
+}
+
+/* OUT_BUSY also when somebody else was quicker, or a claim that seemed to be a dead run's shows life. */
+static enum llavamed_status try_to_displace(const struct output_dir *dir, struct llavamed_error *error)
+{
+    struct claim claim;
+    struct claim seen;
+    char text[CLAIM_BYTES_MAX];
+    enum llavamed_status status = claim_read(dir->main_claim, &claim, error);
+    if (status != LLAVAMED_OK || claim.owner == CLAIM_NONE) {
+        return status;
+    }
+    if (output_claim_is_in_the_way(dir->main_claim, &claim)) {
+        return output_fail_busy(dir, dir->main_claim, &claim, error);
+    }
+    status = output_watch(dir, dir->main_claim, &claim, error);
+    if (status == LLAVAMED_OK) {
+        status = claim_replace(dir->main_claim, &claim, text, &seen, error);
+    }
+    if (status == LLAVAMED_OK && claim_is(dir->main_claim, text)) {
+        (void)unlink(dir->main_claim);
+    }
+    return status;
+}
+
+/*
+ * Whoever was finishing and stands still may wake up: then it has to find its claim gone. Several parts that come at
+ * once may each displace it, for a moment by a claim of their own.
+ */
+static enum llavamed_status displace_finisher(const struct output_dir *dir, struct llavamed_error *error)
+{
+    const struct timespec pause = {.tv_nsec = DISPLACE_PAUSE_NS};
+    enum llavamed_status status = try_to_displace(dir, error);
+    for (int i = 0; i < DISPLACE_ATTEMPTS_MAX && status == LLAVAMED_STATUS_OUT_BUSY; i++) {
+        (void)nanosleep(&pause, NULL);
+        status = try_to_displace(dir, error);
+    }
+    return status;
+}
+
 enum llavamed_status output_check_company(const struct output_dir *dir, struct llavamed_error *error)
 {
     struct claim claim;
     if (dir->work.mode != OUTPUT_DIR_PART) {
         return check_alone(dir, error);
     }
-    enum llavamed_status status = LLAVAMED_OK;
-    if (dir->work.n_parts > 1) {
-        status = claim_read(dir->main_claim, &claim, error);
-        if (status == LLAVAMED_OK && output_claim_is_in_the_way(dir->main_claim, &claim)) {
-            return output_fail_busy(dir, dir->main_claim, &claim, error);
-        }
-    }
+    enum llavamed_status status = dir->work.n_parts > 1 ? displace_finisher(dir, error) : LLAVAMED_OK;
     if (status == LLAVAMED_OK) {
         status = claim_read(dir->publishing, &claim, error);
     }

@@ -17,4 +17,10 @@ bool output_is_published(const char *out);
  */
 void output_tidy(const char *out);
 
+/*
+ * Before output_dir_open(): removes what parts left beside OUT when nobody can need it any more, because neither a
+ * directory of a run nor a claim is there: whoever had published died before it was removed.
+ */
+void output_tidy_parts(const char *out);
+
 #endif

@@ -22,6 +22,7 @@ void part_set_deinit(struct part_set *set)
     input_hashes_free(set->hashes);
     part_plan_deinit(&set->plan);
     free(set->missing);
+    free(set->shard_modified_ns);
     free(set->text);
     memset(set, 0, sizeof *set);
 }
@@ -144,8 +145,10 @@ static enum llavamed_status make_outcome(struct part_set *set, struct llavamed_e
     bool digests = set->plan.facts.digests;
     outcome->tensors = calloc(plan->n_tensors + 1, sizeof *outcome->tensors);
     outcome->shard_sha256 = calloc(plan->n_shards + 1, sizeof *outcome->shard_sha256);
+    set->shard_modified_ns = calloc(plan->n_shards + 1, sizeof *set->shard_modified_ns);
     outcome->tensor_sha256 = digests ? calloc(plan->n_tensors + 1, sizeof *outcome->tensor_sha256) : NULL;
-    return outcome->tensors != NULL && outcome->shard_sha256 != NULL && (!digests || outcome->tensor_sha256 != NULL)
+    return outcome->tensors != NULL && outcome->shard_sha256 != NULL && set->shard_modified_ns != NULL &&
+                   (!digests || outcome->tensor_sha256 != NULL)
                ? LLAVAMED_OK
                : llavamed_fail_memory(error, plan->n_tensors * sizeof *outcome->tensors, "what became of tensors");
 }
@@ -170,6 +173,7 @@ static enum llavamed_status take_record(struct part_set *set, const char *path, 
     size_t n = 0;
     for (size_t i = 0; i < set->plan.plan.n_shards; i++) {
         if (share->owners[i] == record->part) {
+            set->shard_modified_ns[i] = record->shards[n].modified_ns;
             (void)memcpy(set->outcome.shard_sha256[i], record->shards[n++].sha256, SHA256_HEX_BYTES);
         }
     }
@@ -277,42 +281,7 @@ enum llavamed_status part_set_read(const char *directory, const char *beside, st
     return status == LLAVAMED_OK ? read_lines(set, directory, error) : status;
 }
 
-/* ---- Files ---- */
-
-static enum llavamed_status check_file(const char *directory, const char *name, uint64_t n_bytes,
-                                       struct llavamed_error *error)
-{
-    struct stat info;
-    char *path = path_join(directory, name);
-    if (path == NULL) {
-        return llavamed_fail_memory(error, strlen(name), "a path");
-    }
-    bool is_there = lstat(path, &info) == 0;
-    enum llavamed_status status = LLAVAMED_OK;
-    if (!is_there || !S_ISREG(info.st_mode) || (uint64_t)info.st_size != n_bytes) {
-        status = llavamed_fail(error, LLAVAMED_STATUS_PARTS_DIFFER,
-                               is_there ? "%s: is not what its part has written, by its size or kind (want %llu bytes)"
-                                        : "%s: is gone since its part has written it (want %llu bytes)",
-                               path, (unsigned long long)n_bytes);
-        llavamed_hint(error, "run the parts again: those whose files are as they were end at once");
-    }
-    free(path);
-    return status;
-}
-
-enum llavamed_status part_set_check_files(const struct part_set *set, const char *directory,
-                                          struct llavamed_error *error)
-{
-    enum llavamed_status status = LLAVAMED_OK;
-    for (size_t i = 0; status == LLAVAMED_OK && i < set->plan.plan.n_shards; i++) {
-        const struct plan_shard *shard = &set->plan.plan.shards[i];
-        status = check_file(directory, shard->name, shard->layout.file_bytes, error);
-    }
-    for (size_t i = 0; status == LLAVAMED_OK && i < set->documents.n_entries; i++) {
-        status = check_file(directory, set->documents.entries[i].name, set->documents.entries[i].n_bytes, error);
-    }
-    return status;
-}
+/* ---- What is published ---- */
 
 /* Both are sorted by name. */
 static bool has_shards(const struct part_set *set, const char *sums, size_t n_bytes)

@@ -387,6 +387,96 @@ test_a_finished_part_is_looked_at()
     want_as_whole
 }
 
+# all_lines N: the file of all lines, as whoever finishes N parts puts it in the place of their plan and records
+all_lines()
+{
+    local k
+    cat out.partial/.llavamed-parts-plan.json
+    for ((k = 1; k <= $1; k++)); do
+        cat "out.partial/.llavamed-parts-record-$k-of-$1.json"
+    done
+}
+
+# What was damaged after the parts were done, and even after finishing had begun, has to be made again, and can be.
+test_finishing_proves_the_files()
+{
+    local shard
+    synth m --scale 0.0004
+    make_whole m/base m/delta --max-shard-size 300KB
+    part 1 2 -q --no-finish
+    part 2 2 -q --no-finish
+    shard=$(find out.partial -name 'model-*' | sort | head -n 1)
+    touch "$shard" # has to be read again, and is as it was
+    cp -rp out.partial before
+    apply --finish --out out -q
+    want_status 0
+    want_as_whole
+
+    rm -rf out
+    cp -rp before out.partial
+    printf x | dd of="$shard" bs=1 seek=5000 conv=notrunc 2>/dev/null
+    apply --finish --out out
+    want_status 5
+    want_error '*: is not what its part has written (SHA-256: got *, want *)'
+    want_stderr '*hint: run the parts again: those whose files are as they were end at once'
+    want test ! -e out
+    part 2 2
+    want_status 0
+    want_stderr '*part 2 of 2 was done before*'
+    part 1 2 -q
+    want_status 0
+    want_as_whole
+
+    rm -rf out
+    cp -rp before out.partial
+    printf x | dd of=out.partial/tokenizer.model bs=1 conv=notrunc 2>/dev/null
+    apply --finish --out out
+    want_status 5
+    want_error '*tokenizer.model: is not what its part has written (SHA-256: got *, want *)'
+    part 1 2 -q
+    want_status 0
+    want_as_whole
+
+    rm -rf out
+    cp -rp before out.partial
+    all_lines 2 >all
+    rm out.partial/.llavamed-parts-plan.json out.partial/.llavamed-parts-record-*
+    mv all out.partial/.llavamed-parts-all.json
+    rm "$shard"
+    apply --finish --out out
+    want_status 5
+    want_error '*: is gone since its part has written it *'
+    want_stderr '*hint: run the parts again: those whose files are as they were end at once'
+    part 1 2 -q
+    want_status 0
+    want_as_whole
+}
+
+# What a run left beside OUT that was killed as soon as OUT was there stands for nothing when OUT is gone or replaced.
+test_old_lines_beside_out_are_no_parts()
+{
+    synth m --scale 0.0004
+    make_whole m/base m/delta --max-shard-size 300KB
+    part 1 2 -q --no-finish
+    part 2 2 -q --no-finish
+    all_lines 2 >all
+    apply --finish --out out -q
+    want_status 0
+    cp all out.publishing.parts
+    part 1 2 -q --force
+    want_status 0
+    want test ! -e out.publishing.parts
+    rm -r out.partial
+    cp all out.publishing.parts
+    apply -q --base m/base --delta m/delta --out out --force --dtype float32
+    want_status 0
+    want test ! -e out.publishing.parts
+    rm -r out
+    cp all out.publishing.parts
+    all_parts 2
+    want_as_whole
+}
+
 # All inputs are checked by some part, so that OUT never comes of damaged ones.
 test_parts_check_all_inputs()
 {
