@@ -68,7 +68,7 @@ static enum llavamed_status compose(const char *nonce, char *text, struct llavam
     struct buffer out;
     int errno_value = claim_identify(&me);
     if (errno_value != 0) {
-        return llavamed_fail_errno(error, LLAVAMED_STATUS_IO, errno_value, "/proc: cannot read what names this process");
+        return llavamed_fail_errno(error, LLAVAMED_STATUS_IO, errno_value, "/proc: cannot tell who this process is");
     }
     buffer_init(&out, CLAIM_BYTES_MAX - 1);
     buffer_append_text(&out, CLAIM_START "\"version\": 1, \"host\": ");
@@ -171,8 +171,9 @@ static enum llavamed_status name_successor(const char *path, const char *dead_te
 static bool is_dead_successor(const char *path, const struct claim *claim)
 {
     double seconds;
-    bool may_be_dead = claim->owner == CLAIM_REBOOT ||
-                       (claim->owner == CLAIM_REMOTE && claim_age(path, claim, &seconds) && seconds >= CLAIM_PATIENCE_S);
+    bool may_be_dead =
+        claim->owner == CLAIM_REBOOT ||
+        (claim->owner == CLAIM_REMOTE && claim_age(path, claim, &seconds) && seconds >= CLAIM_PATIENCE_S);
     return claim->owner == CLAIM_DEAD || (may_be_dead && !claim_watch(path, claim, NULL));
 }
 

@@ -95,8 +95,8 @@ bool output_is_published(const char *out)
 void output_tidy(const char *out)
 {
     struct output_place place = {0};
-    if (output_place_resolve(out, &place, NULL) == LLAVAMED_OK && place.path != NULL && !may_have_leftovers(&place, false) &&
-        own_output_check(place.path, place.path, true, NULL) == LLAVAMED_OK) {
+    if (output_place_resolve(out, &place, NULL) == LLAVAMED_OK && place.path != NULL &&
+        !may_have_leftovers(&place, false) && own_output_check(place.path, place.path, true, NULL) == LLAVAMED_OK) {
         char *publishing = output_beside(place.partial, OUTPUT_DIR_PUBLISHING_SUFFIX);
         char *journal = output_beside(place.partial, JOURNAL_BESIDE_SUFFIX);
         char *parts = output_beside(place.partial, OUTPUT_DIR_PARTS_SUFFIX);
