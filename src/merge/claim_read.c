@@ -14,20 +14,18 @@
 #include "core/json.h"
 #include "io/directory.h"
 
-/* The least that FAT can store, in seconds; in local time, so a day more or less. */
+/* The least that FAT can store, in seconds; in local time, so up to a day more or less, in quarters of an hour. */
 #define FAT_EPOCH_S 315532800
 #define DAY_S 86400
+#define ZONE_S 900
 /* So often a claim is read again that changed while its drafts were looked at. */
 #define READINGS_MAX 4
 
-/*
- * Whether a claim was let go: its time is the least that can be stored. (A clock that begins in 1970 and is right by
- * nanoseconds is not there.)
- */
+/* Whether a claim was let go: its time is the least that can be stored, which no clock shows but by accident. */
 static bool is_released(const struct claim *claim)
 {
     int64_t since_fat_ns = claim->beat_ns - INT64_C(1000000000) * FAT_EPOCH_S;
-    bool is_fat_epoch = claim->beat_ns % INT64_C(1000000000) == 0 &&
+    bool is_fat_epoch = since_fat_ns % (INT64_C(1000000000) * ZONE_S) == 0 &&
                         since_fat_ns >= -INT64_C(1000000000) * DAY_S && since_fat_ns <= INT64_C(1000000000) * DAY_S;
     return claim->beat_ns == 0 || is_fat_epoch;
 }

@@ -27,6 +27,7 @@
 
 #include "core/run_guard.h"
 
+#define OUTPUT_DIR_WORK_PREFIX ".llavamed-" /* all names of files that are there only while runs work */
 #define OUTPUT_DIR_CLAIM_PREFIX ".llavamed-claim-" /* all names of claims; of no other files */
 #define OUTPUT_DIR_CLAIM_NAME ".llavamed-claim-1-of-1.json"
 

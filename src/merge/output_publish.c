@@ -109,45 +109,90 @@ static enum llavamed_status own_names_init(const struct output_dir *dir, const c
 
 /* ---- What was replaced ---- */
 
-/* OUT_EXISTS when it is kept, OUT_UNWRITABLE when not even that can be done. */
+/* OUT_EXISTS when it is kept, OUT_UNWRITABLE when not even that can be done. What is empty by now is removed. */
 static enum llavamed_status keep_replaced(const struct own_names *names, const char *path,
                                           struct llavamed_error *error)
 {
     char why[LLAVAMED_MESSAGE_BYTES];
     const char *because = error == NULL ? NULL : strstr(error->message, "because ");
-    (void)snprintf(why, sizeof why, "%s", because == NULL ? "because it is not whole" : because);
+    (void)snprintf(why, sizeof why, "%s", because == NULL ? "because something has come to it" : because);
+    if (rmdir(path) == 0 || errno == ENOENT) {
+        return LLAVAMED_OK; /* by another run that mends the same */
+    }
     if (rename(path, names->kept) != 0) {
-        return llavamed_fail_errno(error, LLAVAMED_STATUS_OUT_UNWRITABLE, errno, "%s: cannot rename", path);
+        return errno == ENOENT ? LLAVAMED_OK
+                               : llavamed_fail_errno(error, LLAVAMED_STATUS_OUT_UNWRITABLE, errno,
+                                                     "%s: cannot rename", path);
     }
     return llavamed_fail(error, LLAVAMED_STATUS_OUT_EXISTS, "%s: what was replaced is kept under this name, %s",
                          names->kept, why);
 }
 
+static enum llavamed_status remove_name(const char *directory, const char *name, struct llavamed_error *error)
+{
+    char *path = path_join(directory, name);
+    if (path == NULL) {
+        return llavamed_fail_memory(error, strlen(name), "a path");
+    }
+    enum llavamed_status status = LLAVAMED_OK;
+    if (unlink(path) != 0 && errno != ENOENT) {
+        status = llavamed_fail_errno(error, LLAVAMED_STATUS_OUT_UNWRITABLE, errno, "%s: cannot remove", path);
+    }
+    free(path);
+    return status;
+}
+
+/*
+ * The files that were there before all of them were seen to be ours; the manifest last, after a power failure too:
+ * whoever goes on with that when this run has died has to know the directory by it.
+ */
+static enum llavamed_status remove_listed(const char *path, const struct directory_listing *listing,
+                                          struct llavamed_error *error)
+{
+    enum llavamed_status status = LLAVAMED_OK;
+    for (size_t i = 0; status == LLAVAMED_OK && i < listing->n_names; i++) {
+        if (strcmp(listing->names[i], MANIFEST_FILE_NAME) != 0) {
+            status = remove_name(path, listing->names[i], error);
+        }
+    }
+    if (status == LLAVAMED_OK) {
+        status = directory_sync(path, error);
+    }
+    return status == LLAVAMED_OK ? remove_name(path, MANIFEST_FILE_NAME, error) : status;
+}
+
 /*
  * Removes what was at OUT. That it was all ours was seen before; what was added since is nobody's to remove: then
- * OUT_EXISTS, and all of it is kept.
+ * OUT_EXISTS, and what is left is kept.
  */
 static enum llavamed_status remove_replaced(const struct own_names *names, const char *path,
                                             struct llavamed_error *error)
 {
+    struct directory_listing listing = {0};
     make_changeable(path);
-    if (!is_empty_directory(path)) {
-        enum llavamed_status status = own_output_check(path, path, false, error);
-        if (status == LLAVAMED_STATUS_OUT_EXISTS) {
+    enum llavamed_status status = directory_list(path, &listing, error);
+    if (status != LLAVAMED_OK && status != LLAVAMED_STATUS_NO_MEMORY) {
+        status = error->status = LLAVAMED_STATUS_OUT_UNWRITABLE; /* no input; the message holds */
+    }
+    if (status == LLAVAMED_OK && listing.n_names > 0) {
+        status = own_output_check(path, path, false, error);
+        if (status == LLAVAMED_OK) {
+            status = remove_listed(path, &listing, error);
+        } else if (status == LLAVAMED_STATUS_OUT_EXISTS) {
+            directory_listing_deinit(&listing);
             return keep_replaced(names, path, error);
         }
-        /* Whoever goes on with that after this run has died has to know it as well, after a power failure too. */
-        if (status == LLAVAMED_OK) {
-            status = directory_empty_flat(path, MANIFEST_FILE_NAME, NULL, error);
-        }
-        if (status == LLAVAMED_OK) {
-            status = directory_sync(path, error);
-        }
-        if (status != LLAVAMED_OK) {
-            return status;
-        }
     }
-    return directory_remove_flat(path, error);
+    directory_listing_deinit(&listing);
+    if (status == LLAVAMED_OK && rmdir(path) != 0 && errno != ENOENT) {
+        if (errno == ENOTEMPTY || errno == EEXIST) {
+            memset(error, 0, sizeof *error);
+            return keep_replaced(names, path, error);
+        }
+        status = llavamed_fail_errno(error, LLAVAMED_STATUS_OUT_UNWRITABLE, errno, "%s: cannot remove the directory",
+                                     path);
+    }
+    return status;
 }
 
 /* ---- Publishing ---- */
@@ -367,7 +412,7 @@ static enum llavamed_status clean_up(const struct output_dir *dir, const struct 
         if (status == LLAVAMED_OK || status == LLAVAMED_STATUS_OUT_EXISTS) {
             struct llavamed_error unsynced = {0};
             enum llavamed_status synced = directory_sync(dir->place.parent, &unsynced);
-            if (synced != LLAVAMED_OK) {
+            if (synced != LLAVAMED_OK && status == LLAVAMED_OK) {
                 *error = unsynced;
                 status = synced;
             }
@@ -410,6 +455,12 @@ static enum llavamed_status mend_rename(const char *from, const char *to, struct
     return llavamed_fail_errno(error, LLAVAMED_STATUS_OUT_UNWRITABLE, errno, "%s: cannot rename", from);
 }
 
+static void note_kept(struct output_dir *dir, const struct own_names *names)
+{
+    free(dir->kept);
+    dir->kept = strdup(names->kept);
+}
+
 /*
  * Without an OUT, or with one that somebody has made and left empty, the new one takes its place when all of it is
  * there, or else the old one does.
@@ -425,9 +476,11 @@ static enum llavamed_status mend_replaced(struct output_dir *dir, const struct o
                  : status == LLAVAMED_STATUS_OUT_EXISTS ? keep_replaced(names, names->replaced, &why)
                                                         : status;
         if (status == LLAVAMED_STATUS_OUT_EXISTS) {
-            free(dir->kept);
-            dir->kept = strdup(names->kept);
+            note_kept(dir, names);
             return LLAVAMED_OK; /* it is out of the way */
+        }
+        if (status != LLAVAMED_OK && !exists(names->replaced)) {
+            return LLAVAMED_OK; /* another run that mends was quicker */
         }
         if (status != LLAVAMED_OK && error != NULL) {
             *error = why;
@@ -438,12 +491,27 @@ static enum llavamed_status mend_replaced(struct output_dir *dir, const struct o
     return mend_rename(is_whole ? names->ready : names->replaced, dir->place.path, error);
 }
 
-/* The finished directory, or the old one right after an exchange, becomes OUT.partial. */
-static enum llavamed_status mend_ready(const struct output_dir *dir, const struct own_names *names,
+/*
+ * The finished directory, or the old one right after an exchange, becomes OUT.partial, where all may be removed: so not
+ * an old one to which something has come.
+ */
+static enum llavamed_status mend_ready(struct output_dir *dir, const struct own_names *names,
                                        struct llavamed_error *error)
 {
     struct directory_listing listing = {0};
+    struct llavamed_error why = {0};
     make_changeable(names->ready);
+    if (own_output_check(dir->place.path, dir->place.path, true, NULL) == LLAVAMED_OK &&
+        own_output_check_work(names->ready, &why) == LLAVAMED_STATUS_OUT_EXISTS &&
+        exists(names->ready)) {
+        enum llavamed_status status = keep_replaced(names, names->ready, &why);
+        if (status == LLAVAMED_STATUS_OUT_EXISTS) {
+            note_kept(dir, names);
+        } else if (status != LLAVAMED_OK && error != NULL) {
+            *error = why;
+        }
+        return status == LLAVAMED_STATUS_OUT_EXISTS ? LLAVAMED_OK : status;
+    }
     if (directory_list(dir->place.partial, &listing, NULL) == LLAVAMED_OK) {
         /* Of a run that came at the wrong moment and died. */
         if (output_holds_claims_only(&listing)) {

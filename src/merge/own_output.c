@@ -141,17 +141,18 @@ static enum llavamed_status is_as_written(const char *directory, const char *nam
     return LLAVAMED_OK;
 }
 
-static enum llavamed_status check_nothing_added(const char *shown, const char *path,
+/* `tolerated`: how names begin that runs use while they work, beside those that the manifest has. */
+static enum llavamed_status check_nothing_added(const char *shown, const char *path, const char *tolerated,
                                                 const struct directory_listing *listing, const struct own_files *files,
                                                 struct llavamed_error *error)
 {
     for (size_t i = 0; i < listing->n_names; i++) {
         const char *name = listing->names[i];
         const struct own_file wanted = {.name = name};
-        bool is_claim = strncmp(name, OUTPUT_DIR_CLAIM_PREFIX, sizeof OUTPUT_DIR_CLAIM_PREFIX - 1) == 0;
+        bool is_of_work = strncmp(name, tolerated, strlen(tolerated)) == 0;
         const struct own_file *file =
             bsearch(&wanted, files->files, files->n_files, sizeof *files->files, compare_files);
-        if (file == NULL && !is_claim) {
+        if (file == NULL && !is_of_work) {
             (void)llavamed_fail(error, LLAVAMED_STATUS_OUT_EXISTS,
                                 "%s: not replaced, because it holds '%s', which this program did not write", shown,
                                 name);
@@ -194,7 +195,14 @@ static enum llavamed_status check_nothing_missing(const char *shown, const char 
     return LLAVAMED_OK;
 }
 
-enum llavamed_status own_output_check(const char *shown, const char *path, bool complete, struct llavamed_error *error)
+struct check {
+    const char *tolerated;
+    bool complete;
+    bool needs_manifest;
+};
+
+static enum llavamed_status check_directory(const char *shown, const char *path, const struct check *check,
+                                            struct llavamed_error *error)
 {
     struct directory_listing listing = {0};
     struct own_files files = {0};
@@ -204,7 +212,8 @@ enum llavamed_status own_output_check(const char *shown, const char *path, bool 
     if (status == LLAVAMED_OK) {
         status = read_manifest(manifest, &json, &files, error);
     }
-    if (status == LLAVAMED_OK && files.n_files == 0) {
+    bool is_known = files.n_files > 0;
+    if (status == LLAVAMED_OK && !is_known && check->needs_manifest) {
         status = llavamed_fail(
             error, LLAVAMED_STATUS_OUT_EXISTS,
             "%s: exists, and was not written by this program (it holds no valid " MANIFEST_FILE_NAME ")", shown);
@@ -216,10 +225,10 @@ enum llavamed_status own_output_check(const char *shown, const char *path, bool 
             status = llavamed_fail(error, LLAVAMED_STATUS_OUT_EXISTS, "%s: exists and cannot be looked into", shown);
         }
     }
-    if (status == LLAVAMED_OK) {
-        status = check_nothing_added(shown, path, &listing, &files, error);
+    if (status == LLAVAMED_OK && is_known) {
+        status = check_nothing_added(shown, path, check->tolerated, &listing, &files, error);
     }
-    if (status == LLAVAMED_OK && complete) {
+    if (status == LLAVAMED_OK && check->complete) {
         status = check_nothing_missing(shown, path, &files, error);
     }
     directory_listing_deinit(&listing);
@@ -227,4 +236,16 @@ enum llavamed_status own_output_check(const char *shown, const char *path, bool 
     json_free(json);
     free(manifest);
     return status;
+}
+
+enum llavamed_status own_output_check(const char *shown, const char *path, bool complete, struct llavamed_error *error)
+{
+    const struct check check = {OUTPUT_DIR_CLAIM_PREFIX, complete, true};
+    return check_directory(shown, path, &check, error);
+}
+
+enum llavamed_status own_output_check_work(const char *path, struct llavamed_error *error)
+{
+    static const struct check check = {OUTPUT_DIR_WORK_PREFIX, false, false};
+    return check_directory(path, path, &check, error);
 }

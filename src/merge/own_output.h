@@ -17,4 +17,11 @@
 enum llavamed_status own_output_check(const char *shown, const char *path, bool complete,
                                       struct llavamed_error *error) LLAVAMED_CHECK;
 
+/*
+ * The same of a directory that may be in the middle of being published, or an OUT that was just replaced: what begins
+ * as all files do that runs have only while they work (output_dir.h) counts as ours, and files may be missing. Of one
+ * without a valid manifest nothing is known, which is OK.
+ */
+enum llavamed_status own_output_check_work(const char *path, struct llavamed_error *error) LLAVAMED_CHECK;
+
 #endif

@@ -261,7 +261,9 @@ static void what_was_added_to_the_old_out_is_kept(void)
             set_up(BEFORE_OLD);
             const char *out = temp_path(&dir, "out");
             died = dies_at(out, true, STEP_PUBLISH, i);
-            if (is_result(out, "new") && find_beside("out.replaced-", replaced)) {
+            /* Right after an exchange the old one still has the name of the new one. */
+            if (is_result(out, "new") &&
+                (find_beside("out.replaced-", replaced) || find_beside("out.ready-", replaced))) {
                 (void)snprintf(file, sizeof file, "%s/notes", replaced);
                 temp_write_text(file, "precious");
                 struct output_dir *made = begin(out, true, true, NULL);
@@ -272,6 +274,7 @@ static void what_was_added_to_the_old_out_is_kept(void)
                 output_dir_free(made);
                 EXPECT_U64(count_beside("out.kept-"), 1);
                 EXPECT_U64(count_beside("out.replaced-"), 0);
+                EXPECT_U64(count_beside("out.ready-"), 0);
                 EXPECT(is_result(out, "new"));
                 n_kept++;
             }
