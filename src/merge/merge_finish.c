@@ -261,35 +261,6 @@ static enum llavamed_status collect(const struct finish *finish, struct llavamed
     return status == LLAVAMED_OK ? remove_rest(finish, is_wanted, error) : status;
 }
 
-/*
- * Whether the files are those that their parts told of, now that no part touches them any more: one that died since may
- * have left less. If not, the parts that own them have to be run again, which they can as soon as there are records.
- */
-static enum llavamed_status prove_files(const struct finish *finish, struct llavamed_error *error)
-{
-    const char *partial = output_dir_partial(finish->dir);
-    const struct hash_files_options options = {.n_threads = finish->job->n_threads,
-                                               .stop_signal = finish->job->stop_signal,
-                                               .observer = &finish->watch,
-                                               .check = "files that were touched since their parts were done"};
-    bool *damaged = calloc(finish->set.plan.facts.n_parts + 1, sizeof *damaged);
-    if (damaged == NULL) {
-        return llavamed_fail_memory(error, finish->set.plan.facts.n_parts, "the list of parts");
-    }
-    enum llavamed_status status = part_set_prove_files(&finish->set, partial, &options, damaged, error);
-    if (status == LLAVAMED_STATUS_PARTS_DIFFER && part_all_is_at(finish->all)) {
-        struct llavamed_error failure = {0};
-        enum llavamed_status apart = part_set_take_apart(&finish->set, partial, output_dir_guard(finish->dir), damaged,
-                                                         &failure);
-        if (apart != LLAVAMED_OK) {
-            *error = failure;
-            status = apart;
-        }
-    }
-    free(damaged);
-    return status;
-}
-
 static bool is_plain_file(const char *path)
 {
     struct stat info;
@@ -322,6 +293,66 @@ static enum llavamed_status remove_replaced(struct finish *finish, struct llavam
     finish->result->is_published = status == LLAVAMED_OK;
     finish->result->was_published = status == LLAVAMED_OK;
     return status;
+}
+
+/*
+ * Files differ from their records. When OUT is what the parts made, OUT.partial is what it has replaced; else the parts
+ * whose files they are have to be run again, which they can as soon as there are records.
+ */
+static enum llavamed_status refuse_files(struct finish *finish, const bool *damaged, struct llavamed_error *error)
+{
+    struct llavamed_error failure = {0};
+    if (part_set_is_published(&finish->set, finish->job->out)) {
+        return remove_replaced(finish, error);
+    }
+    if (part_all_is_at(finish->all) &&
+        part_set_take_apart(&finish->set, output_dir_partial(finish->dir), output_dir_guard(finish->dir), damaged,
+                            &failure) != LLAVAMED_OK) {
+        *error = failure;
+    }
+    return error->status;
+}
+
+/*
+ * Whether the files are those that their parts told of, once no part touches them any more: one that died since may
+ * have left less. Also OK when OUT is published already; finish->result tells.
+ */
+static enum llavamed_status prove_files(struct finish *finish, struct llavamed_error *error)
+{
+    const struct hash_files_options options = {.n_threads = finish->job->n_threads,
+                                               .stop_signal = finish->job->stop_signal,
+                                               .observer = &finish->watch,
+                                               .check = "files that were touched since their parts were done"};
+    bool *damaged = calloc(finish->set.plan.facts.n_parts + 1, sizeof *damaged);
+    if (damaged == NULL) {
+        return llavamed_fail_memory(error, finish->set.plan.facts.n_parts, "the list of parts");
+    }
+    enum llavamed_status status =
+        part_set_prove_files(&finish->set, output_dir_partial(finish->dir), &options, damaged, error);
+    if (status == LLAVAMED_STATUS_PARTS_DIFFER) {
+        status = refuse_files(finish, damaged, error);
+    }
+    free(damaged);
+    return status;
+}
+
+/* A look at the sizes alone, before anything is changed. */
+static enum llavamed_status check_files(struct finish *finish, struct llavamed_error *error)
+{
+    struct llavamed_error first = {0};
+    enum llavamed_status status = part_set_check_files(&finish->set, output_dir_partial(finish->dir), &first);
+    if (status == LLAVAMED_OK) {
+        return status;
+    }
+    if (status == LLAVAMED_STATUS_PARTS_DIFFER) {
+        status = prove_files(finish, error);
+        if (status != LLAVAMED_OK || finish->result->is_published) {
+            return status;
+        }
+        /* They have become right meanwhile: somebody is at work there. */
+    }
+    *error = first;
+    return first.status;
 }
 
 /* ---- Publishing ---- */
@@ -360,31 +391,28 @@ static enum llavamed_status publish(struct finish *finish, struct llavamed_error
 
 static enum llavamed_status work(struct finish *finish, struct llavamed_error *error)
 {
-    const char *identities[INPUT_ROLES];
-    const char *partial = output_dir_partial(finish->dir);
+    const char *identities[INPUT_ROLES] = {0};
     enum llavamed_status status = fetch_all(finish, error);
     if (status == LLAVAMED_OK) {
         part_set_deinit(&finish->set); /* what was read before the directory was claimed is of no account */
-        status = part_set_read(partial, finish->beside, &finish->set, error);
+        status = part_set_read(output_dir_partial(finish->dir), finish->beside, &finish->set, error);
     }
     if (status == LLAVAMED_OK) {
-        status = part_set_check_files(&finish->set, partial, error);
-        if (status == LLAVAMED_STATUS_PARTS_DIFFER && part_set_is_published(&finish->set, finish->job->out)) {
-            return remove_replaced(finish, error);
+        status = check_files(finish, error);
+    }
+    if (status == LLAVAMED_OK && !finish->result->is_published) {
+        status = note_all(finish, identities, error);
+        if (status == LLAVAMED_OK) {
+            status = collect(finish, error);
+        }
+        if (status == LLAVAMED_OK) {
+            status = prove_files(finish, error);
         }
     }
-    if (status == LLAVAMED_OK) {
-        status = note_all(finish, identities, error);
+    if (status != LLAVAMED_OK || finish->result->is_published) {
+        return status;
     }
-    if (status == LLAVAMED_OK) {
-        status = collect(finish, error);
-    }
-    if (status == LLAVAMED_OK || status == LLAVAMED_STATUS_PARTS_DIFFER) {
-        status = prove_files(finish, error);
-    }
-    if (status == LLAVAMED_OK) {
-        status = write_documents(finish, identities, error);
-    }
+    status = write_documents(finish, identities, error);
     if (status == LLAVAMED_OK && finish->set.plan.facts.verify == LLAVAMED_VERIFY_FULL) {
         status = read_back(finish, error);
     }

@@ -38,11 +38,12 @@ bool output_holds_parts(const struct output_dir *dir, const struct directory_lis
 
 enum llavamed_status output_fail_parts(const struct output_dir *dir, struct llavamed_error *error)
 {
-    (void)llavamed_fail(error, LLAVAMED_STATUS_OUT_EXISTS, "%s: exists, and holds parts of a merge",
-                        dir->place.partial);
+    bool is_there = exists(dir->place.partial);
+    const char *path = is_there ? dir->place.partial : dir->parts_beside;
+    (void)llavamed_fail(error, LLAVAMED_STATUS_OUT_EXISTS, "%s: exists, and holds parts of a merge", path);
     llavamed_hint(error,
-                  "go on with its parts (--part), or with --finish when all are there; to give them up: rm -r -- '%s'",
-                  dir->place.partial);
+                  "go on with its parts (--part), or with --finish when all are there; to give them up: rm %s-- '%s'",
+                  is_there ? "-r " : "", path);
     return LLAVAMED_STATUS_OUT_EXISTS;
 }
 
@@ -147,6 +148,7 @@ static enum llavamed_status check_claim_of_part(const struct output_dir *dir, co
         status = output_fail_busy(dir, path, &claim, error);
     }
     if (status == LLAVAMED_OK) {
+        (void)claim_beat(dir->claim, dir->text); /* watching many of them takes long */
         status = output_watch(dir, path, &claim, error);
     }
     free(path);
@@ -194,6 +196,7 @@ static enum llavamed_status try_to_displace(const struct output_dir *dir, struct
     status = output_watch(dir, dir->main_claim, &claim, error);
     if (status == LLAVAMED_OK) {
         status = claim_replace(dir->main_claim, &claim, text, &seen, error);
+        status = status == LLAVAMED_STATUS_OUT_BUSY ? output_fail_busy(dir, dir->main_claim, &seen, error) : status;
     }
     if (status == LLAVAMED_OK && claim_is(dir->main_claim, text)) {
         (void)unlink(dir->main_claim);

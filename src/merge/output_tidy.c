@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "merge/output_tidy.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -47,17 +48,15 @@ static bool may_have_leftovers(const struct output_place *place, bool claims)
     return found;
 }
 
-/*
- * A claim beside OUT is of a run that publishes. When OUT is whole and no other directory is left, that run has nothing
- * to do any more but to remove it, whether it lives or not.
- */
-static void remove_claim(const char *path)
+/* Whether `name` is one that claim_age() makes beside the claim of who publishes the OUT of that name. */
+static bool is_probe_name(const char *name, const char *prefix)
 {
-    struct claim claim;
-    if (claim_read(path, &claim, NULL) == LLAVAMED_OK && claim.owner != CLAIM_NONE && claim.owner != CLAIM_FOREIGN &&
-        claim_is(path, claim.text)) {
-        (void)unlink(path);
+    size_t n_prefix = strlen(prefix);
+    if (strncmp(name, prefix, n_prefix) != 0) {
+        return false;
     }
+    size_t n_digits = strspn(name + n_prefix, "0123456789abcdef");
+    return n_digits == 16 && strcmp(name + n_prefix + n_digits, ".json") == 0;
 }
 
 /* Empty files that runs made to learn the time of the file system, and were killed before they could remove them. */
@@ -69,8 +68,7 @@ static void remove_probes(const struct output_place *place)
     if (name != NULL && directory_list(place->parent, &listing, NULL) == LLAVAMED_OK) {
         for (size_t i = 0; i < listing.n_names; i++) {
             struct stat info;
-            bool is_probe = strncmp(listing.names[i], name, strlen(name)) == 0;
-            char *path = is_probe ? path_join(place->parent, listing.names[i]) : NULL;
+            char *path = is_probe_name(listing.names[i], name) ? path_join(place->parent, listing.names[i]) : NULL;
             if (path != NULL && lstat(path, &info) == 0 && S_ISREG(info.st_mode) && info.st_size == 0) {
                 (void)unlink(path);
             }
@@ -92,42 +90,116 @@ bool output_is_published(const char *out)
     return is_published;
 }
 
+/* What lies beside OUT, as it was before a look at all the rest. */
+struct beside {
+    char *publishing; /* owned, as all paths */
+    char *journal;
+    char *parts;
+    struct claim claim;
+    struct stat journal_info; /* st_nlink 0: there is none */
+    struct stat parts_info;
+};
+
+static void beside_deinit(struct beside *beside)
+{
+    free(beside->publishing);
+    free(beside->journal);
+    free(beside->parts);
+}
+
+static void look_at_name(const char *path, bool is_ours, struct stat *info)
+{
+    if (!is_ours || lstat(path, info) != 0) {
+        *info = (struct stat){0};
+    }
+}
+
+static bool look_beside(const struct output_place *place, struct beside *beside)
+{
+    beside->publishing = output_beside(place->partial, OUTPUT_DIR_PUBLISHING_SUFFIX);
+    beside->journal = output_beside(place->partial, JOURNAL_BESIDE_SUFFIX);
+    beside->parts = output_beside(place->partial, OUTPUT_DIR_PARTS_SUFFIX);
+    if (beside->publishing == NULL || beside->journal == NULL || beside->parts == NULL ||
+        claim_read(beside->publishing, &beside->claim, NULL) != LLAVAMED_OK) {
+        return false;
+    }
+    look_at_name(beside->journal, journal_is_at(beside->journal), &beside->journal_info);
+    look_at_name(beside->parts, part_all_is_at(beside->parts), &beside->parts_info);
+    return true;
+}
+
+/* Whether it is still the file that was looked at. */
+static bool is_same_file(const char *path, const struct stat *before)
+{
+    struct stat info;
+    return before->st_nlink > 0 && lstat(path, &info) == 0 && info.st_ino == before->st_ino &&
+           info.st_dev == before->st_dev;
+}
+
+/*
+ * A claim beside OUT is of a run that publishes. When it was there before OUT was seen to be whole, and no other
+ * directory to be left, that run has nothing to do any more but to remove it, whether it lives or not.
+ */
+static void remove_beside(const struct beside *beside)
+{
+    if (beside->claim.owner != CLAIM_NONE && beside->claim.owner != CLAIM_FOREIGN &&
+        claim_is(beside->publishing, beside->claim.text)) {
+        (void)unlink(beside->publishing);
+    }
+    if (is_same_file(beside->parts, &beside->parts_info)) {
+        (void)unlink(beside->parts);
+    }
+    if (is_same_file(beside->journal, &beside->journal_info)) {
+        (void)unlink(beside->journal);
+    }
+}
+
 void output_tidy(const char *out)
 {
     struct output_place place = {0};
-    if (output_place_resolve(out, &place, NULL) == LLAVAMED_OK && place.path != NULL &&
+    struct beside beside = {0};
+    if (output_place_resolve(out, &place, NULL) == LLAVAMED_OK && place.path != NULL && look_beside(&place, &beside) &&
         !may_have_leftovers(&place, false) && own_output_check(place.path, place.path, true, NULL) == LLAVAMED_OK) {
-        char *publishing = output_beside(place.partial, OUTPUT_DIR_PUBLISHING_SUFFIX);
-        char *journal = output_beside(place.partial, JOURNAL_BESIDE_SUFFIX);
-        char *parts = output_beside(place.partial, OUTPUT_DIR_PARTS_SUFFIX);
-        if (publishing != NULL && journal != NULL && parts != NULL) {
-            remove_claim(publishing);
-            if (part_all_is_at(parts)) {
-                (void)unlink(parts);
-            }
-            if (journal_is_at(journal)) {
-                (void)unlink(journal);
-            }
-        }
-        free(publishing);
-        free(journal);
-        free(parts);
+        remove_beside(&beside);
         remove_probes(&place);
     }
+    beside_deinit(&beside);
     output_place_deinit(&place);
+}
+
+/*
+ * Moved to a name that nobody else knows, and only then removed, or moved back: whoever stands still before the call
+ * meets what a later run has put there.
+ */
+static void remove_parts(const struct output_place *place, const struct beside *beside)
+{
+    char suffix[sizeof OUTPUT_DIR_PARTS_SUFFIX "-" + CLAIM_NONCE_BYTES];
+    char nonce[CLAIM_NONCE_BYTES];
+    claim_make_nonce(nonce);
+    (void)snprintf(suffix, sizeof suffix, OUTPUT_DIR_PARTS_SUFFIX "-%.16s", nonce);
+    char *aside = output_beside(place->partial, suffix);
+    if (aside != NULL && rename(beside->parts, aside) == 0) {
+        bool is_it = is_same_file(aside, &beside->parts_info) && !may_have_leftovers(place, true);
+        (void)(is_it ? unlink(aside) : rename(aside, beside->parts));
+    }
+    free(aside);
 }
 
 void output_tidy_parts(const char *out)
 {
     struct output_place place = {0};
-    if (output_place_resolve(out, &place, NULL) == LLAVAMED_OK && place.path != NULL) {
-        char *parts = output_beside(place.partial, OUTPUT_DIR_PARTS_SUFFIX);
-        /* Looked at twice: a directory that is renamed meanwhile may be missed, but not in the same moment again. */
-        if (parts != NULL && part_all_is_at(parts) && !may_have_leftovers(&place, true) &&
-            !may_have_leftovers(&place, true)) {
-            (void)unlink(parts);
+    struct beside beside = {0};
+    if (output_place_resolve(out, &place, NULL) == LLAVAMED_OK && place.path != NULL && look_beside(&place, &beside) &&
+        beside.parts_info.st_nlink > 0) {
+        output_tidy(out);
+        bool is_dead = beside.claim.owner == CLAIM_DEAD;
+        if (is_same_file(beside.parts, &beside.parts_info) && !may_have_leftovers(&place, !is_dead)) {
+            if (is_dead && claim_is(beside.publishing, beside.claim.text)) {
+                (void)unlink(beside.publishing);
+            }
+            remove_parts(&place, &beside);
         }
-        free(parts);
     }
+    beside_deinit(&beside);
     output_place_deinit(&place);
 }

@@ -26,6 +26,13 @@ void part_journal_name(unsigned part, unsigned n_parts, char name[PART_NAME_BYTE
     (void)snprintf(name, PART_NAME_BYTES, OUTPUT_DIR_PARTS_PREFIX "journal-%u-of-%u", part + 1, n_parts);
 }
 
+void part_draft_name(char name[PART_NAME_BYTES])
+{
+    char nonce[CLAIM_NONCE_BYTES];
+    claim_make_nonce(nonce);
+    (void)snprintf(name, PART_NAME_BYTES, OUTPUT_DIR_PARTS_PREFIX "draft-%s", nonce);
+}
+
 /* ---- Reading ---- */
 
 static enum llavamed_status read_open(struct input_file *file, size_t max_bytes, char **text, size_t *n_bytes,
@@ -96,10 +103,8 @@ bool part_all_is_at(const char *path)
 static enum llavamed_status write_draft(const char *directory, const char *text, size_t n_bytes, char **draft,
                                         struct llavamed_error *error)
 {
-    char nonce[CLAIM_NONCE_BYTES];
-    char name[sizeof OUTPUT_DIR_PARTS_PREFIX + sizeof "draft-" + CLAIM_NONCE_BYTES];
-    claim_make_nonce(nonce);
-    (void)snprintf(name, sizeof name, OUTPUT_DIR_PARTS_PREFIX "draft-%s", nonce);
+    char name[PART_NAME_BYTES];
+    part_draft_name(name);
     char *path = path_join(directory, name);
     if (path == NULL) {
         return llavamed_fail_memory(error, sizeof name, "a path");

@@ -25,6 +25,9 @@
 void part_record_name(unsigned part, unsigned n_parts, char name[PART_NAME_BYTES]);
 void part_journal_name(unsigned part, unsigned n_parts, char name[PART_NAME_BYTES]);
 
+/* Unlike any other's. */
+void part_draft_name(char name[PART_NAME_BYTES]);
+
 /*
  * The bytes of a plain file, owned by the caller, NUL-terminated; *text is NULL when there is none of this name. What
  * is there and cannot be read: PARTS_DIFFER, or IO, NO_MEMORY.

@@ -230,8 +230,29 @@ static enum llavamed_status check_hashes(const struct part_set *set, const char 
     return LLAVAMED_OK;
 }
 
-static enum llavamed_status read_lines(struct part_set *set, const char *path, struct llavamed_error *error)
+/* As read_record(); `all` is the file of all lines, NULL when each record is in one of its own. */
+static enum llavamed_status read_line(struct part_set *set, const char *directory, const char *all,
+                                      const struct part_share *share, unsigned part, const char *text, size_t n_bytes,
+                                      struct llavamed_error *error)
 {
+    char name[PART_NAME_BYTES];
+    part_record_name(part, set->plan.facts.n_parts, name);
+    char *own = all != NULL ? strdup(all) : path_join(directory, name);
+    if (own == NULL) {
+        return llavamed_fail_memory(error, sizeof name, "a path");
+    }
+    enum llavamed_status status = read_record(set, own, share, part, text, n_bytes, error);
+    if (status == LLAVAMED_STATUS_PARTS_DIFFER && all != NULL) {
+        llavamed_hint(error, "it has the records of all parts: remove it, then run all of them again");
+    }
+    free(own);
+    return status;
+}
+
+static enum llavamed_status read_lines(struct part_set *set, const char *directory, const char *all,
+                                       struct llavamed_error *error)
+{
+    const char *path = all != NULL ? all : directory;
     struct part_share share = {0};
     const char *at = set->text;
     size_t n_left = set->n_bytes;
@@ -252,7 +273,7 @@ static enum llavamed_status read_lines(struct part_set *set, const char *path, s
         at += n;
         n_left -= n;
         n = line_bytes(at, n_left);
-        status = read_record(set, path, &share, part, at, n, error);
+        status = read_line(set, directory, all, &share, part, at, n, error);
     }
     part_share_deinit(&share);
     if (status == LLAVAMED_OK && n_left != n) {
@@ -268,16 +289,25 @@ static enum llavamed_status read_lines(struct part_set *set, const char *path, s
 enum llavamed_status part_set_read(const char *directory, const char *beside, struct part_set *set,
                                    struct llavamed_error *error)
 {
+    char *inside = path_join(directory, PART_ALL_NAME);
+    const char *all = inside;
     memset(set, 0, sizeof *set);
-    enum llavamed_status status =
-        read_named(directory, PART_ALL_NAME, PART_ALL_BYTES_MAX, &set->text, &set->n_bytes, error);
+    enum llavamed_status status = inside == NULL
+                                      ? llavamed_fail_memory(error, sizeof PART_ALL_NAME, "a path")
+                                      : part_file_read(all, PART_ALL_BYTES_MAX, &set->text, &set->n_bytes, error);
     if (status == LLAVAMED_OK && set->text == NULL) {
-        status = part_file_read(beside, PART_ALL_BYTES_MAX, &set->text, &set->n_bytes, error);
+        all = beside;
+        status = part_file_read(all, PART_ALL_BYTES_MAX, &set->text, &set->n_bytes, error);
     }
     if (status == LLAVAMED_OK && set->text == NULL) {
+        all = NULL;
         status = gather(directory, set, error);
     }
-    return status == LLAVAMED_OK ? read_lines(set, directory, error) : status;
+    if (status == LLAVAMED_OK) {
+        status = read_lines(set, directory, all, error);
+    }
+    free(inside);
+    return status;
 }
 
 /* ---- What is published ---- */

@@ -2,6 +2,7 @@
 /* Whether the files of the parts are what is recorded of them, and what is done when they are not. */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -195,8 +196,11 @@ enum llavamed_status part_set_prove_files(const struct part_set *set, const char
             *error = failure;
         }
     }
-    if (status == LLAVAMED_STATUS_INPUT_UNREADABLE) {
-        status = error->status = LLAVAMED_STATUS_IO; /* no input */
+    /* These are no inputs; what is gone since the look is missed when its part is run again. */
+    if (status == LLAVAMED_STATUS_INPUT_UNREADABLE || status == LLAVAMED_STATUS_INPUT_CHANGED) {
+        status = error->status = LLAVAMED_STATUS_IO;
+    } else if (status == LLAVAMED_STATUS_INPUT_MISSING) {
+        status = error->status = LLAVAMED_STATUS_PARTS_DIFFER;
     }
     if (status == LLAVAMED_OK) {
         compare_hashes(&made, damaged, &is_any, error);
@@ -206,6 +210,40 @@ enum llavamed_status part_set_prove_files(const struct part_set *set, const char
 }
 
 /* ---- Taking apart ---- */
+
+/*
+ * Whoever stands still before the call that removes the file may meet another one, which a later finisher has written:
+ * so it is moved away, looked at, and moved back when it is not the one that was read.
+ */
+static enum llavamed_status remove_all(const char *directory, const char *all, const struct run_guard *guard,
+                                       const struct part_set *set, struct llavamed_error *error)
+{
+    char name[PART_NAME_BYTES];
+    char *text = NULL;
+    size_t n_bytes = 0;
+    part_draft_name(name);
+    char *aside = path_join(directory, name);
+    if (aside == NULL) {
+        return llavamed_fail_memory(error, sizeof name, "a path");
+    }
+    enum llavamed_status status = run_guard_confirm(guard, error);
+    if (status == LLAVAMED_OK && rename(all, aside) != 0) {
+        status = llavamed_fail_errno(error, LLAVAMED_STATUS_OUT_UNWRITABLE, errno, "%s: cannot remove", all);
+    } else if (status == LLAVAMED_OK) {
+        status = part_file_read(aside, PART_ALL_BYTES_MAX, &text, &n_bytes, error);
+        bool is_it = status == LLAVAMED_OK && text != NULL && n_bytes == set->n_bytes &&
+                     memcmp(text, set->text, n_bytes) == 0;
+        if ((is_it ? unlink(aside) : rename(aside, all)) != 0 && status == LLAVAMED_OK) {
+            status = llavamed_fail_errno(error, LLAVAMED_STATUS_OUT_UNWRITABLE, errno, "%s: cannot remove", aside);
+        }
+        if (status == LLAVAMED_OK && !is_it) {
+            status = llavamed_fail(error, LLAVAMED_STATUS_OUT_BUSY, "%s: another run has written it meanwhile", all);
+        }
+    }
+    free(text);
+    free(aside);
+    return status;
+}
 
 enum llavamed_status part_set_take_apart(const struct part_set *set, const char *directory,
                                          const struct run_guard *guard, const bool *damaged,
@@ -231,10 +269,7 @@ enum llavamed_status part_set_take_apart(const struct part_set *set, const char 
         n_left -= n;
     }
     if (status == LLAVAMED_OK) {
-        status = run_guard_confirm(guard, error);
-    }
-    if (status == LLAVAMED_OK && unlink(all) != 0 && errno != ENOENT) {
-        status = llavamed_fail_errno(error, LLAVAMED_STATUS_OUT_UNWRITABLE, errno, "%s: cannot remove", all);
+        status = remove_all(directory, all, guard, set, error);
     }
     free(all);
     return status == LLAVAMED_OK ? directory_sync(directory, error) : status;

@@ -37,9 +37,10 @@ def part(k, n, *options):
 class Scene:
     """Commands that end well, one that is killed, those that come after it; all with --out out."""
 
-    def __init__(self, name, before, killed, after, lacks="", force=False):
+    def __init__(self, name, before, killed, after, lacks="", force=False, alike=False):
         self.name, self.before, self.killed, self.after = name, before, killed, after
         self.lacks, self.force = lacks, force
+        self.alike = alike  # the old OUT has the same names and sizes
 
 
 SCENES = [
@@ -55,6 +56,8 @@ SCENES = [
           [FINISH + ["--force"]], force=True),
     Scene("force-renames", [part(1, 2, "--no-finish", "--force"), part(2, 2, "--no-finish", "--force")],
           FINISH + ["--force"], [FINISH + ["--force"]], lacks="exchange", force=True),
+    Scene("force-alike", [part(1, 2, "--no-finish", "--force"), part(2, 2, "--no-finish", "--force")], FINISH + ["--force"],
+          [FINISH + ["--force"]], force=True, alike=True),
 ]
 
 
@@ -66,13 +69,25 @@ class Kills:
         self.program, self.shim = options.program.resolve(), options.shim.resolve()
         self.lock = threading.Lock()
         self.passed = self.failed = 0
-        self.want, self.old = scratch / "want", scratch / "old"
-        for path, extra in ((self.want, []), (self.old, ["--dtype", "float32"])):
+        self.want, self.old, self.alike = scratch / "want", scratch / "old", scratch / "alike"
+        other_base = ["--base", str(self.change_base(scratch / "base")), "--verify", "none"]
+        for path, arguments in ((self.want, COMMON), (self.old, COMMON + ["--dtype", "float32"]), (self.alike, other_base + COMMON[2:])):
             path.mkdir()
-            if self.run(COMMON + extra, path).returncode != 0:
+            if self.run(arguments, path).returncode != 0:
                 sys.exit("parts.py: what is expected could not be made")
         self.want_digest = runs.digest_tree(self.want / "out")
-        self.old_digest = runs.digest_tree(self.old / "out")
+
+    @staticmethod
+    def change_base(path):
+        """A base of the same shapes: one bit of the last element is another one."""
+        shutil.copytree(DATA / "base", path)
+        weights = bytearray((path / "model.safetensors").read_bytes())
+        weights[-1] ^= 1
+        (path / "model.safetensors").write_bytes(weights)
+        return path
+
+    def old_of(self, scene):
+        return (self.alike if scene.alike else self.old) / "out"
 
     def run(self, arguments, directory, at=0, lacks="", log=None):
         environment = {"PATH": "/usr/bin:/bin", "LC_ALL": "C"}
@@ -91,14 +106,14 @@ class Kills:
             shutil.rmtree(directory)
         directory.mkdir()
         if scene.force:
-            shutil.copytree(self.old / "out", directory / "out")
+            shutil.copytree(self.old_of(scene), directory / "out")
         for arguments in scene.before:
             if self.run(arguments, directory, lacks=scene.lacks).returncode != 0:
                 raise RuntimeError(f"{scene.name}: what comes before failed")
 
     def is_whole_or_not_there(self, scene, directory):
         digest = self.digest(directory)
-        return digest in ([self.old_digest, self.want_digest] + ([None] if "exchange" in scene.lacks else [])
+        return digest in ([runs.digest_tree(self.old_of(scene)), self.want_digest] + ([None] if "exchange" in scene.lacks else [])
                           if scene.force else [None, self.want_digest])
 
     def kill_at(self, scene, n, seed):

@@ -373,7 +373,7 @@ test_a_finished_part_is_looked_at()
     part 2 2 --no-finish -q
     apply --finish --out out
     want_status 5
-    want_error '*out.partial: damaged, or not the record of a part'
+    want_error '*/out.partial/.llavamed-parts-record-1-of-2.json: damaged, or not the record of a part'
     part 1 2 -q --no-finish
     want_status 0
     part 2 2 -q --no-finish --no-resume
