@@ -191,6 +191,27 @@ bool hub_cache_parse_ref(const char *text, size_t n_bytes, char commit[HUB_COMMI
     return true;
 }
 
+/* The hub writes plain files there. What one holds is not shown: a link may lead to any file of this machine. */
+static enum llavamed_status read_ref(const char *path, char commit[HUB_COMMIT_BYTES], struct llavamed_error *error)
+{
+    char text[REF_BYTES_MAX + 1];
+    struct input_file *file = NULL;
+    enum llavamed_status status = input_file_open_plain(path, path, &file, error);
+    uint64_t n_bytes = status == LLAVAMED_OK ? input_file_bytes(file) : 0;
+    size_t n_read = n_bytes <= REF_BYTES_MAX ? (size_t)n_bytes : 0;
+    if (status == LLAVAMED_OK) {
+        status = input_file_read(file, 0, text, n_read, error);
+    }
+    text[n_read] = '\0';
+    if (status == LLAVAMED_OK && !hub_cache_parse_ref(text, n_read, commit)) {
+        status = llavamed_fail(error, LLAVAMED_STATUS_INPUT_UNSAFE,
+                               "%s: does not hold a commit (got %llu bytes, want 40 hex digits)", path,
+                               (unsigned long long)n_bytes);
+    }
+    input_file_close(file);
+    return status;
+}
+
 /* What refs/REVISION says, or the revision itself; "" when neither is a commit. */
 static enum llavamed_status resolve_revision(const char *repository, const char *revision,
                                              char commit[HUB_COMMIT_BYTES], struct llavamed_error *error)
@@ -201,21 +222,14 @@ static enum llavamed_status resolve_revision(const char *repository, const char 
     if (ref == NULL) {
         return llavamed_fail_memory(error, strlen(revision), "a path");
     }
-    char *text = NULL;
-    size_t n_bytes = 0;
     enum path_kind kind;
     enum llavamed_status status = path_kind_of(ref, &kind, error);
     commit[0] = '\0';
     if (status == LLAVAMED_OK && kind == PATH_FILE) {
-        status = input_file_read_whole(ref, REF_BYTES_MAX, &text, &n_bytes, error);
-        if (status == LLAVAMED_OK && !hub_cache_parse_ref(text, n_bytes, commit)) {
-            status = llavamed_fail(error, LLAVAMED_STATUS_INPUT_UNSAFE,
-                                   "%s: does not hold a commit (got '%.60s', want 40 hex digits)", ref, text);
-        }
+        status = read_ref(ref, commit, error);
     } else if (status == LLAVAMED_OK) {
         (void)(strlen(revision) == HUB_COMMIT_BYTES - 1 && hub_cache_parse_ref(revision, HUB_COMMIT_BYTES - 1, commit));
     }
-    free(text);
     free(ref);
     return status;
 }
@@ -290,6 +304,88 @@ static enum llavamed_status fail_unresolved(const char *path, int errno_value, s
                                path);
 }
 
+/* The part of a resolved path below `repository`, or NULL when it lies elsewhere. */
+static const char *part_below(const char *repository, const char *resolved)
+{
+    size_t n = strlen(repository);
+    return strncmp(resolved, repository, n) == 0 && resolved[n] == '/' ? resolved + n + 1 : NULL;
+}
+
+static enum llavamed_status fail_outside(const char *path, const char *real, struct llavamed_error *error)
+{
+    enum llavamed_status status =
+        llavamed_fail(error, LLAVAMED_STATUS_INPUT_UNSAFE,
+                      "%s: a link that leaves its repository in the Hugging Face cache (to %.300s)", path, real);
+    llavamed_hint(error, "if that is the right one, copy the snapshot with 'cp -rL' and give the copy; else remove the "
+                         "link and download it again");
+    return status;
+}
+
+/* Where the last "models--..." of a path ends that "/snapshots/" follows. NULL: there is none. */
+static const char *find_repository_end(const char *path)
+{
+    const char *end = NULL;
+    for (const char *at = path; (at = strstr(at, SNAPSHOTS)) != NULL; at++) {
+        const char *component = at;
+        while (component > path && component[-1] != '/') {
+            component--;
+        }
+        if (strncmp(component, REPOSITORY_PREFIX, strlen(REPOSITORY_PREFIX)) == 0) {
+            end = at;
+        }
+    }
+    return end;
+}
+
+/* Whether a path has a ".." in it, which may lead out of what its words name. */
+static bool leads_up(const char *path)
+{
+    const char *at = path;
+    while ((at = strstr(at, "/..")) != NULL) {
+        if (at[3] == '/' || at[3] == '\0') {
+            return true;
+        }
+        at++;
+    }
+    return false;
+}
+
+/*
+ * The repository that `directory`, which is `path` with links resolved, is given in: the one that its words name, if
+ * any, since a snapshot, or a folder in one, may itself be a link to anywhere. INPUT_UNSAFE when it is one that leaves.
+ * Else the one that `path` names. NULL for none.
+ */
+static enum llavamed_status find_repository(const char *directory, const char *path, char **repository,
+                                            struct llavamed_error *error)
+{
+    const char *end = find_repository_end(directory);
+    bool by_words = end != NULL && !leads_up(end);
+    const char *from = by_words ? directory : path;
+    end = by_words ? end : find_repository_end(path);
+    *repository = NULL;
+    if (end == NULL) {
+        return LLAVAMED_OK;
+    }
+    char *named = strndup(from, (size_t)(end - from));
+    if (named == NULL) {
+        return llavamed_fail_memory(error, PATH_MAX, "a path");
+    }
+    if (!by_words) {
+        *repository = named;
+        return LLAVAMED_OK;
+    }
+    char *found = realpath(named, NULL);
+    enum llavamed_status status = found == NULL ? fail_unresolved(named, errno, error) : LLAVAMED_OK;
+    free(named);
+    if (found != NULL && part_below(found, path) == NULL) {
+        status = fail_outside(directory, path, error);
+        free(found);
+        found = NULL;
+    }
+    *repository = found;
+    return status;
+}
+
 enum llavamed_status hub_cache_repository_of(const char *directory, char **repository, char **resolved,
                                              struct llavamed_error *error)
 {
@@ -299,22 +395,13 @@ enum llavamed_status hub_cache_repository_of(const char *directory, char **repos
     if (path == NULL) {
         return fail_unresolved(directory, errno, error);
     }
-    const char *cut = NULL;
-    for (const char *at = path; (at = strstr(at, SNAPSHOTS)) != NULL; at++) {
-        const char *component = at;
-        while (component > path && component[-1] != '/') {
-            component--;
-        }
-        if (strncmp(component, REPOSITORY_PREFIX, strlen(REPOSITORY_PREFIX)) == 0) {
-            cut = at;
-        }
-    }
-    if (cut == NULL) {
+    char *found = NULL;
+    enum llavamed_status status = find_repository(directory, path, &found, error);
+    if (status != LLAVAMED_OK || found == NULL) {
         free(path);
-        return LLAVAMED_OK;
+        return status;
     }
-    char *found = strndup(path, (size_t)(cut - path));
-    char *blobs = found == NULL ? NULL : path_join(found, "blobs");
+    char *blobs = path_join(found, "blobs");
     if (blobs == NULL) {
         free(found);
         free(path);
@@ -329,13 +416,6 @@ enum llavamed_status hub_cache_repository_of(const char *directory, char **repos
         free(path);
     }
     return LLAVAMED_OK;
-}
-
-/* The part of a resolved path below `repository`, or NULL when it lies elsewhere. */
-static const char *part_below(const char *repository, const char *resolved)
-{
-    size_t n = strlen(repository);
-    return strncmp(resolved, repository, n) == 0 && resolved[n] == '/' ? resolved + n + 1 : NULL;
 }
 
 /*
@@ -403,11 +483,7 @@ enum llavamed_status hub_cache_check_inside(const char *repository, const char *
     }
     enum llavamed_status status = LLAVAMED_OK;
     if (part_below(repository, real) == NULL && !is_shared_blob(repository, real)) {
-        status =
-            llavamed_fail(error, LLAVAMED_STATUS_INPUT_UNSAFE,
-                          "%s: a link that leaves its repository in the Hugging Face cache (to %.300s)", path, real);
-        llavamed_hint(error, "if that file is the right one, copy the snapshot with 'cp -rL' and give the copy; else "
-                             "remove the link and download it again");
+        status = fail_outside(path, real, error);
     }
     free(real);
     return status;
@@ -465,7 +541,11 @@ bool hub_cache_blob_hash(const char *repository, const char *resolved, const cha
 void hub_cache_hint(const char *repository, struct llavamed_error *error)
 {
     const char *slash = strrchr(repository, '/');
-    const char *name = (slash == NULL ? repository : slash + 1) + strlen(REPOSITORY_PREFIX);
+    const char *name = slash == NULL ? repository : slash + 1;
+    if (strncmp(name, REPOSITORY_PREFIX, strlen(REPOSITORY_PREFIX)) != 0) {
+        return;
+    }
+    name += strlen(REPOSITORY_PREFIX);
     const char *dashes = strstr(name, "--");
     if (dashes == NULL) {
         llavamed_hint(error, "complete the download with: hf download %s", name);

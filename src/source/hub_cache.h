@@ -24,7 +24,8 @@ enum llavamed_status hub_cache_root(char **root, struct llavamed_error *error) L
 /*
  * The snapshot directory of `spec` (a hub_cache_is_name()); *snapshot is owned by the caller. The revision is "main"
  * unless given; a name of refs/ or a full commit. INPUT_MISSING with the `hf download` command as the hint;
- * INPUT_UNSAFE for a ref that names something else than a commit. `role` is "base" or "delta".
+ * INPUT_UNSAFE for a ref that names something else than a commit, INPUT_UNREADABLE for one that is a link. Whether the
+ * snapshot is a link that leaves its repository is told by hub_cache_repository_of(). `role` is "base" or "delta".
  */
 enum llavamed_status hub_cache_find(const char *spec, const char *role, char **snapshot,
                                     struct llavamed_error *error) LLAVAMED_CHECK;
@@ -38,9 +39,10 @@ enum llavamed_status hub_cache_find(const char *spec, const char *role, char **s
 bool hub_cache_parse_ref(const char *text, size_t n_bytes, char commit[HUB_COMMIT_BYTES]);
 
 /*
- * When `directory`, links resolved, is or lies below a snapshot of a cache: *repository is the resolved
- * ROOT/models--ORG--NAME, *resolved the directory; both owned by the caller. NULL when it does not. *resolved alone is
- * NULL where the repository's blobs/ is a link.
+ * When `directory`, as it is given or with links resolved, is or lies below a snapshot of a cache: *repository is the
+ * resolved ROOT/models--ORG--NAME, which may be a link to anywhere, *resolved the directory; both owned by the caller.
+ * NULL when it does not. *resolved alone is NULL where the repository's blobs/ is a link. INPUT_UNSAFE when the
+ * snapshot, or a folder in it, is given as a link that leaves the repository.
  */
 enum llavamed_status hub_cache_repository_of(const char *directory, char **repository, char **resolved,
                                              struct llavamed_error *error) LLAVAMED_CHECK;
@@ -60,7 +62,10 @@ enum llavamed_status hub_cache_check_inside(const char *repository, const char *
  */
 bool hub_cache_blob_hash(const char *repository, const char *resolved, const char *path, char hex[SHA256_HEX_BYTES]);
 
-/* "hf download ORG/NAME" for a repository directory of hub_cache_repository_of(), as the hint of `error`. */
+/*
+ * "hf download ORG/NAME" for a repository directory of hub_cache_repository_of(), as the hint of `error`. None for one
+ * whose own name, behind a link, is no models--ORG--NAME.
+ */
 void hub_cache_hint(const char *repository, struct llavamed_error *error);
 
 #endif

@@ -42,6 +42,18 @@ static struct source_listing_file *add_row(struct source_listing *listing, char 
     return row;
 }
 
+/* Where a directory lies in a hub cache. */
+struct cache_place {
+    char *repository; /* owned; NULL: in none */
+    char *snapshot;   /* owned */
+};
+
+static void cache_place_deinit(struct cache_place *cache)
+{
+    free(cache->repository);
+    free(cache->snapshot);
+}
+
 /* A plain file; takes over name and path. */
 static enum llavamed_status add_plain(struct source_listing *listing, char *name, char *path,
                                       struct llavamed_error *error)
@@ -87,12 +99,33 @@ static enum llavamed_status add_members(struct source_listing *listing, const ch
     return status;
 }
 
+/* A file that is given may be one of a hub cache, too. */
+static enum llavamed_status check_link(const char *spec, struct llavamed_error *error)
+{
+    struct cache_place cache = {0};
+    char *parent = path_parent(spec);
+    if (parent == NULL) {
+        return llavamed_fail_memory(error, strlen(spec), "a path");
+    }
+    enum llavamed_status status = hub_cache_repository_of(parent, &cache.repository, &cache.snapshot, error);
+    if (status == LLAVAMED_OK && cache.repository != NULL) {
+        status = hub_cache_check_inside(cache.repository, cache.snapshot, spec, error);
+    }
+    cache_place_deinit(&cache);
+    free(parent);
+    return status;
+}
+
 static enum llavamed_status add_file(struct source_listing *listing, const char *spec, struct llavamed_error *error)
 {
     bool is_archive = false;
     struct llavamed_error failure = {0};
+    enum llavamed_status status = check_link(spec, error);
+    if (status != LLAVAMED_OK) {
+        return status;
+    }
     char *name = path_base_name(spec);
-    enum llavamed_status status = add_plain(listing, name, path_join(spec, NULL), error);
+    status = add_plain(listing, name, path_join(spec, NULL), error);
     listing->is_single = true;
     if (status != LLAVAMED_OK || archive_probe(spec, &is_archive, &failure) != LLAVAMED_OK || !is_archive) {
         return status;
@@ -122,12 +155,6 @@ static enum llavamed_status kind_in(const char *directory, const char *name, enu
     return status;
 }
 
-/* Where a directory lies in a hub cache. */
-struct cache_place {
-    char *repository; /* owned; NULL: in none */
-    char *snapshot;   /* owned */
-};
-
 static enum llavamed_status add_if_file(struct source_listing *listing, const struct cache_place *cache,
                                         const char *directory, const char *below, const char *name,
                                         struct llavamed_error *error)
@@ -142,7 +169,8 @@ static enum llavamed_status add_if_file(struct source_listing *listing, const st
         return llavamed_fail_memory(error, strlen(name), "a path");
     }
     if (cache->repository != NULL) {
-        status = hub_cache_check_inside(cache->repository, cache->snapshot, path, error);
+        /* Of a folder in the snapshot, which may be a link, it is not known where "../.." leads. */
+        status = hub_cache_check_inside(cache->repository, below == NULL ? cache->snapshot : NULL, path, error);
     }
     if (status != LLAVAMED_OK) {
         free(path);
@@ -202,8 +230,7 @@ static enum llavamed_status add_directory(struct source_listing *listing, const 
     if (status == LLAVAMED_OK && listing->n_files == 0) {
         status = llavamed_fail(error, LLAVAMED_STATUS_INPUT_UNSUPPORTED, "%s: there are no files in it", directory);
     }
-    free(cache.repository);
-    free(cache.snapshot);
+    cache_place_deinit(&cache);
     return status;
 }
 

@@ -2,6 +2,7 @@
 # shellcheck shell=bash
 # ORG/NAME[@REVISION] and snapshot directories of a local Hugging Face cache, made here as huggingface_hub makes it.
 
+META=$DATA/../meta
 COMMIT=0123456789abcdef0123456789abcdef01234567
 
 # git_blob FILE: what `git hash-object` says
@@ -157,6 +158,60 @@ test_hub_links_must_stay_inside()
     printf '../../x' >hub/models--org--base/refs/main
     apply --base org/base --delta delta --out out
     want_failure 3 '*refs/main: does not hold a commit*'
+}
+
+# The repository may lie on another volume; no part of what is given inside it may lead out of it.
+test_hub_snapshot_that_is_a_link()
+{
+    make_cache
+    local snapshot=hub/models--org--base/snapshots/$COMMIT spec
+    mkdir volume
+    mv hub/models--org--base volume/llama
+    ln -s ../volume/llama hub/models--org--base
+    apply --base org/base --delta delta --out out -q
+    want_status 0
+    rm -rf out
+    cp -rL "$snapshot" elsewhere
+    mv "volume/llama/snapshots/$COMMIT" kept
+    ln -s "$PWD/elsewhere" "volume/llama/snapshots/$COMMIT"
+    for spec in org/base "org/base@$COMMIT" "$snapshot" "$snapshot/" "$snapshot/model.safetensors"; do
+        apply --base "$spec" --delta delta --out out
+        want_failure 3 '*: a link that leaves its repository in the Hugging Face cache (to *elsewhere)'
+        run "$VERIFY" --identify "$spec"
+        want_status 3
+        want_stderr '*: a link that leaves its repository*'
+    done
+    # Links of a repository behind a link are looked at like those of any other one.
+    rm "volume/llama/snapshots/$COMMIT"
+    mv kept "volume/llama/snapshots/$COMMIT"
+    ln -sf "$PWD/elsewhere/model.safetensors" "$snapshot/model.safetensors"
+    for spec in org/base "$snapshot/model.safetensors"; do
+        apply --base "$spec" --delta delta --out out
+        want_failure 3 '*model.safetensors: a link that leaves its repository*'
+        run "$VERIFY" --identify "$spec"
+        want_status 3
+        want_stderr '*model.safetensors: a link that leaves its repository*'
+    done
+    rm "$snapshot/model.safetensors"
+    apply --base org/base --delta delta --out out
+    want_failure 3 '*'
+}
+
+# What stands in a file elsewhere is neither followed nor shown.
+test_hub_refs_that_are_links()
+{
+    make_cache
+    printf 'secret of another file' >secret
+    ln -sf "$PWD/secret" hub/models--org--base/refs/main
+    apply --base org/base --delta delta --out out
+    want_failure 3 '*refs/main: cannot open for reading: *'
+    printf '%s' $COMMIT >secret
+    apply --base org/base --delta delta --out out
+    want_failure 3 '*refs/main: cannot open for reading: *'
+    rm hub/models--org--base/refs/main
+    printf 'secret' >hub/models--org--base/refs/main
+    apply --base org/base --delta delta --out out
+    want_failure 3 '*refs/main: does not hold a commit (got 6 bytes, want 40 hex digits)'
 }
 
 # A download that leaves the .safetensors files out brings their index all the same.
