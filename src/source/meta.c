@@ -421,6 +421,9 @@ enum llavamed_status meta_open(struct source *source, const struct directory_lis
     } else {
         status = find_size(source, listing, &meta->directory, &own, error);
     }
+    if (status == LLAVAMED_OK && own.n_names > 0) {
+        status = directory_check_links_in(source, meta->directory, &own, error);
+    }
     if (status == LLAVAMED_OK) {
         status = open_folder(source, meta, own.n_names > 0 ? &own : listing, error);
     }

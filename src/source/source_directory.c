@@ -339,17 +339,26 @@ enum llavamed_status directory_choose(struct source *source, const struct direct
 
 /* ---- Links of a hub cache ---- */
 
+enum llavamed_status directory_check_links_in(const struct source *source, const char *directory,
+                                              const struct directory_listing *listing, struct llavamed_error *error)
+{
+    enum llavamed_status status = LLAVAMED_OK;
+    /* Of a folder in the snapshot, which may be a link, it is not known where "../.." leads. */
+    const char *resolved = strcmp(directory, source->spec) == 0 ? source->snapshot : NULL;
+    for (size_t i = 0; status == LLAVAMED_OK && source->repository != NULL && i < listing->n_names; i++) {
+        char *path = path_join(directory, listing->names[i]);
+        status = path == NULL ? llavamed_fail_memory(error, strlen(listing->names[i]), "a path")
+                              : hub_cache_check_inside(source->repository, resolved, path, error);
+        free(path);
+    }
+    return status;
+}
+
 enum llavamed_status directory_check_links(struct source *source, const struct directory_listing *listing,
                                            struct llavamed_error *error)
 {
     enum llavamed_status status = hub_cache_repository_of(source->spec, &source->repository, &source->snapshot, error);
-    for (size_t i = 0; status == LLAVAMED_OK && source->repository != NULL && i < listing->n_names; i++) {
-        char *path = path_join(source->spec, listing->names[i]);
-        status = path == NULL ? llavamed_fail_memory(error, strlen(listing->names[i]), "a path")
-                              : hub_cache_check_inside(source->repository, source->snapshot, path, error);
-        free(path);
-    }
-    return status;
+    return status == LLAVAMED_OK ? directory_check_links_in(source, source->spec, listing, error) : status;
 }
 
 enum llavamed_status source_check_link(struct source *source, struct llavamed_error *error)

@@ -93,10 +93,14 @@ enum llavamed_status source_check_kind(struct source *source, struct llavamed_er
 
 /*
  * Fills source->repository for a source inside a hub cache, and refuses links there that leave it (INPUT_UNSAFE). The
- * first looks at all names of a directory, the second at a single file.
+ * first looks at all names of the source's directory, the last at a single file; the second, when that is filled, at
+ * all names of a folder in that directory.
  */
 enum llavamed_status directory_check_links(struct source *source, const struct directory_listing *listing,
                                            struct llavamed_error *error) LLAVAMED_CHECK;
+enum llavamed_status directory_check_links_in(const struct source *source, const char *directory,
+                                              const struct directory_listing *listing,
+                                              struct llavamed_error *error) LLAVAMED_CHECK;
 enum llavamed_status source_check_link(struct source *source, struct llavamed_error *error) LLAVAMED_CHECK;
 
 /* Fills `recorded` of all weights files and small files, from what lies beside them. NO_MEMORY. */

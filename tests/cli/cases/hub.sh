@@ -160,6 +160,76 @@ test_hub_links_must_stay_inside()
     want_failure 3 '*refs/main: does not hold a commit*'
 }
 
+# make_meta_repository: Meta's layout, a folder in the snapshot with links of its own
+make_meta_repository()
+{
+    local repository=hub/models--org--meta file
+    local snapshot=$repository/snapshots/$COMMIT
+    mkdir -p "$repository/blobs" "$repository/refs" "$snapshot/13B"
+    printf '%s' $COMMIT >"$repository/refs/main"
+    for file in "$META"/two/*.* "$META"/two/13B/*; do
+        local name=${file#"$META"/two/}
+        cp "$file" "$repository/blobs/$(git_blob "$file")"
+        case $name in
+        13B/*) ln -sf "../../../blobs/$(git_blob "$file")" "$snapshot/$name" ;;
+        *) ln -sf "../../blobs/$(git_blob "$file")" "$snapshot/$name" ;;
+        esac
+    done
+}
+
+test_hub_links_in_a_folder_must_stay_inside()
+{
+    make_cache
+    make_meta_repository
+    local snapshot=hub/models--org--meta/snapshots/$COMMIT name kept
+    apply --base org/meta --delta "$META/delta" --out out -q
+    want_status 0
+    rm -rf out
+    for name in consolidated.00.pth consolidated.01.pth params.json checklist.chk LICENSE tokenizer_config.json; do
+        kept=$(readlink "$snapshot/13B/$name")
+        cp "$META/two/13B/$name" secret 2>/dev/null || echo secret >secret
+        ln -sfn "$PWD/secret" "$snapshot/13B/$name"
+        apply --base org/meta --delta "$META/delta" --out out
+        want_failure 3 "*13B/$name: a link that leaves its repository*"
+        # As the delta, whose small files are copied.
+        apply --base "$META/hf-base" --delta org/meta --out out --allow-unknown-base
+        want_failure 3 "*13B/$name: a link that leaves its repository*"
+        run "$VERIFY" --identify org/meta
+        want_status 3
+        want_stderr "*13B/$name: a link that leaves its repository*"
+        rm "$snapshot/13B/$name"
+        [ -z "$kept" ] || ln -s "$kept" "$snapshot/13B/$name"
+    done
+}
+
+# Where "../.." leads from a folder that is a link itself is told by the file system alone: not to the decoy.
+test_hub_folder_that_is_a_link()
+{
+    make_cache
+    make_meta_repository
+    local repository=hub/models--org--meta name=consolidated.00.pth
+    local snapshot=$repository/snapshots/$COMMIT
+    mkdir -p "$repository/d1/d2" "$repository/d1/blobs"
+    mv "$snapshot/13B" "$repository/d1/d2/d3"
+    ln -s ../../d1/d2/d3 "$snapshot/13B"
+    rm "$repository/d1/d2/d3/"*
+    cp "$META"/two/13B/* "$repository/d1/d2/d3"
+    run "$VERIFY" --identify org/meta@$COMMIT
+    want_status 4
+    mv "$repository/d1/d2/d3/$name" secret
+    ln -s ../../blobs/abc "$repository/d1/d2/d3/$name"
+    echo decoy >"$repository/blobs/abc"
+    ln -s "$PWD/secret" "$repository/d1/blobs/abc"
+    run "$VERIFY" --identify org/meta@$COMMIT --json
+    want_status 3
+    want_json 'r["code"] == "INPUT_UNSAFE"'
+    want bash -c '! grep -q "$(sha256sum <secret | cut -d" " -f1)" .checks/stdout'
+    apply --base org/meta --delta "$META/delta" --out out
+    want_failure 3 "*13B/$name: a link that leaves its repository*"
+    apply --base "$snapshot/13B" --delta "$META/delta" --out out
+    want_failure 3 "*13B/$name: a link that leaves its repository*"
+}
+
 # The repository may lie on another volume; no part of what is given inside it may lead out of it.
 test_hub_snapshot_that_is_a_link()
 {
