@@ -2,25 +2,29 @@
 #include "merge/model_card.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "merge/manifest.h"
 #include "merge/notice_text.h"
 #include "tensor/model_order.h"
 
-/* File names are chosen by strangers: no mark-up of theirs works in the card. */
+/* File names are chosen by strangers: no mark-up of theirs works in the card, and nothing in it is not seen. */
 static void append_plain(struct buffer *out, const char *text)
 {
-    for (const char *p = text; *p != '\0'; p++) {
-        char c = *p;
-        if ((unsigned char)c < 0x20 || c == 0x7f) {
-            c = '?';
-        }
-        if (strchr("\\`*_{}[]<>()#+!|~&$", c) != NULL) {
+    char *shown = strdup(text);
+    if (shown == NULL) {
+        out->failed = true;
+        return;
+    }
+    llavamed_make_printable(shown);
+    for (const char *p = shown; *p != '\0'; p++) {
+        if (strchr("\\`*_{}[]<>()#+!|~&$", *p) != NULL) {
             buffer_append(out, "\\", 1);
         }
-        buffer_append(out, &c, 1);
+        buffer_append(out, p, 1);
     }
+    free(shown);
 }
 
 static bool has_projector(const struct plan *plan)

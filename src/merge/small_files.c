@@ -5,8 +5,10 @@
 #include <stddef.h>
 #include <string.h>
 
-#include "core/error.h"
+#include "llavamed.h"
 #include "merge/notice_text.h"
+
+#define NAME_BYTES_MAX 255
 
 static const char *const exact_names[] = {
     "added_tokens.json",
@@ -56,7 +58,7 @@ static bool is_text_name(const char *lower)
 
 static bool is_legal_text(const char *name)
 {
-    char lower[256];
+    char lower[NAME_BYTES_MAX + 1];
     lower_ascii(name, lower, sizeof lower);
     if (!is_text_name(lower)) {
         return false;
@@ -70,20 +72,22 @@ static bool is_legal_text(const char *name)
     return strcmp(lower, "notice") == 0 || strcmp(lower, "notice.txt") == 0 || strcmp(lower, "notice.md") == 0;
 }
 
+/* Whether a name is seen as it is: no character of it is not seen or turns the order of others. */
 static bool is_printable(const char *name)
 {
-    for (const char *p = name; *p != '\0'; p++) {
-        if ((unsigned char)*p < 0x20 || *p == 0x7f) {
-            return false;
-        }
+    char shown[NAME_BYTES_MAX + 1];
+    size_t n = strlen(name);
+    if (n > NAME_BYTES_MAX) {
+        return false;
     }
-    return text_is_utf8(name, strlen(name));
+    memcpy(shown, name, n + 1);
+    llavamed_make_printable(shown);
+    return strcmp(shown, name) == 0;
 }
 
 const char *small_file_target(const char *name)
 {
-    if (name[0] == '.' || strlen(name) > 255 || strchr(name, '/') != NULL || !is_printable(name) ||
-        strcmp(name, NOTICE_FILE_NAME) == 0) {
+    if (name[0] == '.' || strchr(name, '/') != NULL || !is_printable(name) || strcmp(name, NOTICE_FILE_NAME) == 0) {
         return NULL;
     }
     if (strcmp(name, "README.md") == 0) {

@@ -274,3 +274,22 @@ test_hostile_unseen_characters()
         want_printable .checks/stdout .checks/stderr
     done < <(unseen_characters)
 }
+
+# Of files, not of folders: the card and the list of hashes have them too.
+test_hostile_names_of_files_in_out_print()
+{
+    local odd
+    for odd in $'\xe2\x80\xaetxt' $'\xc2\x9b31m' $'\xe2\x80\xa8# x' $'\xff\xfe' $'\xf3\xa0\x80\x81' $'\e[2J' \
+        $'\n# x'; do
+        rm -rf base delta out log
+        mkdir base
+        cp "$DATA/base/model.safetensors" "base/a$odd.safetensors"
+        cp -r "$DATA/delta" .
+        cp delta/LICENSE "delta/LICENSE$odd"
+        apply_soon --base base --delta delta --out out --json -v --allow-unknown-base --log-json log
+        want_status 0
+        want_printable .checks/stdout .checks/stderr log out/llavamed-manifest.json out/README.md out/SHA256SUMS
+        want grep -q '^| base | a.*\.safetensors | safetensors | ' out/README.md
+        want test "$(find out -name 'LICENSE*' | wc -l)" -eq 1
+    done
+}
