@@ -134,11 +134,16 @@ enum llavamed_status source_check_kind(struct source *source, struct llavamed_er
             status = source_small_file_read(&source->small_files[i], CONFIG_BYTES_MAX, &config, &config_bytes, error);
         }
     }
-    if (input_file_is_failure(status)) {
+    if (status == LLAVAMED_STATUS_INPUT_MISSING) {
+        source_hint_missing(source, error);
+    }
+    /* One that cannot be opened might say anything; a text of no use just does not help here. */
+    if (input_file_is_failure(status) || status == LLAVAMED_STATUS_INPUT_UNREADABLE ||
+        status == LLAVAMED_STATUS_INPUT_MISSING) {
         return status;
     }
     if (status != LLAVAMED_OK) {
-        config = NULL; /* it only helps here */
+        config = NULL;
     }
     bool config_is_quantised = false;
     status = recognise_tensors(source->spec, &source->set, config, config_bytes, &config_is_quantised, error);

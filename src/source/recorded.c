@@ -109,7 +109,7 @@ static enum llavamed_status look_at_metadata(const char *directory, const char *
     if (status == LLAVAMED_OK && text != NULL) {
         if (stat(path, &info) == 0) {
             recorded_parse_metadata(text, (double)info.st_mtime, recorded);
-        } else {
+        } else if (errno != ENOENT && errno != ENOTDIR && errno != ELOOP) { /* a link to nothing has no time */
             status = input_file_fail_open(error, errno, path);
         }
     }

@@ -206,6 +206,14 @@ enum llavamed_status source_small_file_read(const struct source_small_file *file
                                  : input_file_read_whole(file->path, max_bytes, bytes, n_bytes, error);
 }
 
+void source_hint_missing(const struct source *source, struct llavamed_error *error)
+{
+    llavamed_hint(error, "complete the download of %s", source->spec);
+    if (source->repository != NULL) {
+        hub_cache_hint(source->repository, error);
+    }
+}
+
 /* Nothing is at `spec`: the hub cache may know the name. From then on the source is at the snapshot's path. */
 static enum llavamed_status find_elsewhere(struct source *source, struct llavamed_error *error)
 {

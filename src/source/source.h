@@ -33,7 +33,10 @@ struct source_file {
     struct recorded_hashes recorded;
 };
 
-/* A small file that lies beside the weights (config, tokenizer...). */
+/*
+ * A small file that lies beside the weights (config, tokenizer...). It may be none: a FIFO, a device or a link to
+ * nothing is here, too, and an error of who opens it.
+ */
 struct source_small_file {
     char *name; /* owned, without directory */
     char *path; /* owned; inside an archive: the archive's path, a slash and the name there */
@@ -60,6 +63,9 @@ enum llavamed_status source_open(const char *spec, const struct source_options *
                                  struct llavamed_error *error) LLAVAMED_CHECK;
 
 void source_close(struct source *source); /* NULL is fine */
+
+/* Of an error that a file of the source is missing: how to get it, as the hint. */
+void source_hint_missing(const struct source *source, struct llavamed_error *error);
 
 /* Borrowed, sealed, in the checkpoint's own order (shard files by name; inside a shard pickle or offset order). */
 const struct tensor_set *source_tensors(const struct source *source);

@@ -520,19 +520,22 @@ static bool is_small_file_name(const char *name)
     return name[0] != '.' && !is_training_state(name);
 }
 
-/* Adds a file of a directory. `name` and `path` are taken over, or given back when it is not a file to add. */
+/*
+ * Adds what a directory has of this name, unless it is a directory. `name` and `path` are taken over, or given back. A
+ * FIFO, a device or a link to nothing is added like a file without bytes: whoever needs it opens it and tells what it
+ * is, where a name that is left out would be missing without a word.
+ */
 static enum llavamed_status add_small_file(struct source *source, char **name, char **path,
                                            struct llavamed_error *error)
 {
-    struct stat info;
-    if (stat(*path, &info) != 0) {
-        /* A link to nothing is no file. Whatever cannot be looked at might be one that the result needs. */
-        return errno == ENOENT || errno == ENOTDIR || errno == ELOOP ? LLAVAMED_OK
-                                                                     : input_file_fail_open(error, errno, *path);
+    struct stat info = {0};
+    if (stat(*path, &info) != 0 && errno != ENOENT && errno != ENOTDIR && errno != ELOOP) {
+        return input_file_fail_open(error, errno, *path);
     }
-    if (S_ISREG(info.st_mode)) {
+    if (!S_ISDIR(info.st_mode)) {
+        uint64_t n_bytes = S_ISREG(info.st_mode) ? (uint64_t)info.st_size : 0;
         source->small_files[source->n_small_files++] =
-            (struct source_small_file){.name = *name, .path = *path, .n_bytes = (uint64_t)info.st_size};
+            (struct source_small_file){.name = *name, .path = *path, .n_bytes = n_bytes};
         *name = NULL;
         *path = NULL;
     }

@@ -144,8 +144,8 @@ enum llavamed_status directory_check_index(const struct source *source, const ch
 char *source_member_path(const struct source *source, const char *name);
 
 /*
- * Fills source->small_files: the regular files of `directory` (NULL: of source->archive) beside the weights that are
- * not weights, code or training state.
+ * Fills source->small_files: what is in `directory` (NULL: in source->archive) beside the weights, directories aside,
+ * and not weights, code or training state by its name.
  */
 enum llavamed_status directory_find_small_files(struct source *source, const char *directory,
                                                 const struct directory_listing *listing,

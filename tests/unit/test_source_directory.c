@@ -247,9 +247,15 @@ static void links_are_followed(void)
     struct llavamed_error error;
     EXPECT(open_dir(dir.path, &source, &error) == LLAVAMED_OK);
     const struct source_small_file *files;
-    if (EXPECT(source != NULL && source_small_files(source, &files) == 1)) {
+    if (EXPECT(source != NULL && source_small_files(source, &files) == 2)) {
         EXPECT_TEXT(files[0].name, "config.json");
         EXPECT_U64(files[0].n_bytes, 28);
+        /* Whoever needs it is told. */
+        char *bytes = NULL;
+        size_t n_bytes = 0;
+        EXPECT_TEXT(files[1].name, "dangling.json");
+        EXPECT_U64(files[1].n_bytes, 0);
+        EXPECT(source_small_file_read(&files[1], 100, &bytes, &n_bytes, &error) == LLAVAMED_STATUS_INPUT_MISSING);
     }
     source_close(source);
     temp_dir_remove(&dir);

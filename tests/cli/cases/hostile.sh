@@ -84,27 +84,66 @@ socket.socket(socket.AF_UNIX).bind(sys.argv[1])' base/w.safetensors ;;
     done
 }
 
-# Beside weights that are whole, every other file that is looked at: none of them may be waited for.
+# put_no_file KIND PATH
+put_no_file()
+{
+    rm -rf "$2"
+    case $1 in
+    fifo) mkfifo "$2" ;;
+    device) ln -s /dev/zero "$2" ;;
+    dangling) ln -s nowhere "$2" ;;
+    loop) ln -s "${2##*/}" "$2" ;;
+    esac
+}
+
+# Beside weights that are whole, every other file that is looked at: none of them may be waited for, or be missing in
+# OUT without a word.
 test_hostile_side_files_that_are_no_files()
 {
     local name kind
-    for name in config.json generation_config.json added_tokens.json tokenizer.model README.md SHA256SUMS \
-        pytorch_model.bin.index.json pytorch_model-00001-of-00002.bin.lfs params.json checklist.chk \
-        .cache/huggingface/download/pytorch_model-00001-of-00002.bin.metadata model.safetensors; do
-        for kind in fifo device; do
+    for name in config.json generation_config.json added_tokens.json tokenizer.model tokenizer_config.json LICENSE \
+        README.md pytorch_model.bin.index.json model.safetensors; do
+        for kind in fifo device dangling loop; do
+            rm -rf delta
+            cp -r "$DATA/delta" .
+            put_no_file $kind "delta/$name"
+            apply_soon --base "$DATA/base" --delta delta --out out
+            want_failure 3 "*delta/$name: *"
+            case $kind:$name in
+            fifo:* | device:*) want_stderr "*delta/$name: not a regular file" ;;
+            dangling:*model.safetensors | dangling:*.index.json | loop:*) ;;
+            dangling:*) want_stderr '*hint: complete the download of delta' ;;
+            esac
+        done
+    done
+    for kind in fifo device dangling loop; do
+        rm -rf base
+        cp -r "$DATA/base" .
+        put_no_file $kind base/config.json
+        apply_soon --base base --delta "$DATA/delta" --out out
+        want_failure 3 '*base/config.json: *'
+    done
+}
+
+# What the merge does not use may be anything.
+test_hostile_side_files_that_are_not_used()
+{
+    local name kind
+    for name in params.json checklist.chk notes.txt vocab.bin; do
+        for kind in fifo device dangling loop; do
             rm -rf delta out
             cp -r "$DATA/delta" .
-            mkdir -p delta/.cache/huggingface/download
-            rm -f "delta/$name"
-            if [ $kind = fifo ]; then
-                mkfifo "delta/$name"
-            else
-                ln -s /dev/zero "delta/$name"
-            fi
+            put_no_file $kind "delta/$name"
             apply_soon --base "$DATA/base" --delta delta --out out
-            want_status_in 0 3
-            [ -e out ] || want_nothing_left
+            want_status 0
         done
+    done
+    for kind in fifo device dangling loop; do
+        rm -rf base out
+        cp -r "$DATA/base" .
+        put_no_file $kind base/tokenizer.model
+        apply_soon --base base --delta "$DATA/delta" --out out
+        want_status 0
     done
 }
 

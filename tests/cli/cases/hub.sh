@@ -126,7 +126,14 @@ test_hub_snapshot_directory_given()
 test_hub_half_downloaded()
 {
     make_cache
-    local snapshot=hub/models--org--delta-1.0/snapshots/${COMMIT//0/f}
+    local snapshot=hub/models--org--delta-1.0/snapshots/${COMMIT//0/f} name
+    for name in config.json tokenizer.model tokenizer_config.json; do
+        mv "$(readlink -f "$snapshot/$name")" kept
+        apply --base org/base --delta org/delta-1.0@refs/pr/4 --out out
+        want_failure 3 "*$name: cannot open for reading: *"
+        want_stderr '*hint: complete the download with: hf download org/delta-1.0'
+        mv kept "hub/models--org--delta-1.0/blobs/$(basename "$(readlink "$snapshot/$name")")"
+    done
     rm "$(readlink -f "$snapshot/pytorch_model-00002-of-00002.bin")"
     apply --base org/base --delta org/delta-1.0@refs/pr/4 --out out
     want_failure 3 '*pytorch_model-00002-of-00002.bin*'
