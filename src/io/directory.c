@@ -97,6 +97,12 @@ enum llavamed_status path_kind_of(const char *path, enum path_kind *kind, struct
     return LLAVAMED_OK;
 }
 
+bool path_is_taken(const char *path)
+{
+    struct stat info;
+    return lstat(path, &info) == 0;
+}
+
 enum llavamed_status path_identity_of(const char *path, struct path_identity *identity, struct llavamed_error *error)
 {
     struct stat info;

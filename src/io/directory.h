@@ -25,6 +25,9 @@ enum llavamed_status path_fail_look(struct llavamed_error *error, int errno_valu
  */
 enum llavamed_status path_kind_of(const char *path, enum path_kind *kind, struct llavamed_error *error) LLAVAMED_CHECK;
 
+/* Whether something has this name, be it a link to nothing. Not, for one that cannot be looked at. */
+bool path_is_taken(const char *path);
+
 /* Device and inode after following links; identifies a file or directory whatever its name. */
 struct path_identity {
     uint64_t device;

@@ -88,7 +88,7 @@ static enum llavamed_status read_lines(const char *path, const char *directory, 
     return status;
 }
 
-/* No such file is fine: nothing is recorded then. */
+/* No such file is fine: nothing is recorded then. Whatever else has its name has to be one. */
 static enum llavamed_status use_checklist(const char *directory, const char *name, checklist_use *use, void *context,
                                           struct llavamed_error *error)
 {
@@ -98,7 +98,7 @@ static enum llavamed_status use_checklist(const char *directory, const char *nam
         return llavamed_fail_memory(error, strlen(directory), "a path");
     }
     enum llavamed_status status = path_kind_of(path, &kind, error);
-    if (status == LLAVAMED_OK && kind == PATH_FILE) {
+    if (status == LLAVAMED_OK && (kind != PATH_MISSING || path_is_taken(path))) {
         status = read_lines(path, directory, use, context, error);
     }
     free(path);
@@ -146,7 +146,7 @@ static enum llavamed_status check_small_file(const struct checklist_line *line, 
         return llavamed_fail_memory(error, strlen(directory), "a path");
     }
     enum llavamed_status status = path_kind_of(path, &kind, error);
-    if (status == LLAVAMED_OK && kind == PATH_FILE) {
+    if (status == LLAVAMED_OK && kind != PATH_MISSING && kind != PATH_DIRECTORY) {
         status = input_file_read_whole(path, SMALL_FILE_BYTES_MAX, &bytes, &n_bytes, error);
         if (status == LLAVAMED_OK) {
             status = md5_of(bytes, n_bytes, hex, error);

@@ -82,21 +82,42 @@ void recorded_parse_pointer(const char *text, struct recorded_hashes *recorded)
     }
 }
 
-/* A file that nobody gave: *text is NULL when there is none that can be used. A record is not passed over for less. */
-static enum llavamed_status read_record(const char *path, size_t max_bytes, char **text, size_t *n_bytes,
-                                        struct llavamed_error *error)
+/*
+ * A file that nobody gave: *text is NULL when there is none. One that is there and cannot be read (too large, a FIFO, a
+ * link to nothing...) may record anything: where hashes are to be checked, a file must not pass for lack of one.
+ */
+static enum llavamed_status read_record(struct source *source, const char *path, size_t max_bytes, char **text,
+                                        size_t *n_bytes, struct llavamed_error *error)
 {
-    enum llavamed_status status = input_file_read_whole(path, max_bytes, text, n_bytes, error);
-    if (status == LLAVAMED_OK || input_file_is_failure(status)) {
-        return status;
-    }
+    struct llavamed_error failure = {0};
+    enum llavamed_status status = LLAVAMED_OK;
     *text = NULL;
     *n_bytes = 0;
-    return LLAVAMED_OK;
+    if (source->repository != NULL) {
+        status = hub_cache_check_inside(source->repository, NULL, path, &failure);
+    }
+    bool is_inside = status == LLAVAMED_OK;
+    if (is_inside) {
+        status = input_file_read_whole(path, max_bytes, text, n_bytes, &failure);
+    }
+    if (status == LLAVAMED_OK || (status == LLAVAMED_STATUS_INPUT_MISSING && !path_is_taken(path))) {
+        return LLAVAMED_OK;
+    }
+    if (is_inside && !input_file_is_failure(status)) {
+        if (!source->check_md5) {
+            return source_remark(source, true, error, "%s; what it records is not known", failure.message);
+        }
+        llavamed_hint(&failure, "mend or remove that file, or give --verify none to check no recorded hash");
+    }
+    if (error != NULL) {
+        *error = failure;
+    }
+    return status;
 }
 
-static enum llavamed_status look_at_metadata(const char *directory, const char *name, const char *path,
-                                             struct recorded_hashes *recorded, struct llavamed_error *error)
+static enum llavamed_status look_at_metadata(struct source *source, const char *directory, const char *name,
+                                             const char *path, struct recorded_hashes *recorded,
+                                             struct llavamed_error *error)
 {
     char *file = NULL;
     char *text = NULL;
@@ -105,7 +126,7 @@ static enum llavamed_status look_at_metadata(const char *directory, const char *
     if (asprintf(&file, "%s/.cache/huggingface/download/%s.metadata", directory, name) < 0) {
         return llavamed_fail_memory(error, strlen(directory) + strlen(name), "a path");
     }
-    enum llavamed_status status = read_record(file, METADATA_BYTES_MAX, &text, &n_bytes, error);
+    enum llavamed_status status = read_record(source, file, METADATA_BYTES_MAX, &text, &n_bytes, error);
     if (status == LLAVAMED_OK && text != NULL) {
         if (stat(path, &info) == 0) {
             recorded_parse_metadata(text, (double)info.st_mtime, recorded);
@@ -152,7 +173,7 @@ static void sums_rows_deinit(struct sums_rows *sums)
     *sums = (struct sums_rows){0};
 }
 
-static enum llavamed_status look_at_pointer(const struct sums_rows *beside, const char *path,
+static enum llavamed_status look_at_pointer(struct source *source, const struct sums_rows *beside, const char *path,
                                             struct recorded_hashes *recorded, struct llavamed_error *error)
 {
     char *file = NULL;
@@ -164,7 +185,7 @@ static enum llavamed_status look_at_pointer(const struct sums_rows *beside, cons
     }
     const char *slash = strrchr(file, '/');
     if (may_hold(beside, slash == NULL ? file : slash + 1)) {
-        status = read_record(file, METADATA_BYTES_MAX, &text, &n_bytes, error);
+        status = read_record(source, file, METADATA_BYTES_MAX, &text, &n_bytes, error);
     }
     if (status == LLAVAMED_OK && text != NULL) {
         recorded_parse_pointer(text, recorded);
@@ -221,7 +242,8 @@ static enum llavamed_status parse_sums(struct sums_rows *sums, const char *text,
 }
 
 /* Loads that of `directory` unless it is there already; without one there are no rows. */
-static enum llavamed_status load_sums(struct sums_rows *sums, const char *directory, struct llavamed_error *error)
+static enum llavamed_status load_sums(struct source *source, struct sums_rows *sums, const char *directory,
+                                      struct llavamed_error *error)
 {
     char *text = NULL;
     size_t n_bytes = 0;
@@ -239,7 +261,7 @@ static enum llavamed_status load_sums(struct sums_rows *sums, const char *direct
         sums->is_listed = directory_list(directory, &sums->beside, NULL) == LLAVAMED_OK;
     }
     if (status == LLAVAMED_OK && may_hold(sums, SUMS_FILE_NAME)) {
-        status = read_record(path, SUMS_BYTES_MAX, &text, &n_bytes, error);
+        status = read_record(source, path, SUMS_BYTES_MAX, &text, &n_bytes, error);
     }
     if (status == LLAVAMED_OK && text != NULL) {
         status = parse_sums(sums, text, n_bytes, error);
@@ -284,7 +306,7 @@ static enum llavamed_status load_archive_sums(struct sums_rows *sums, const stru
     return status;
 }
 
-static enum llavamed_status look_up(const struct source *source, const char *path, const char *name,
+static enum llavamed_status look_up(struct source *source, const char *path, const char *name,
                                     struct sums_rows *sums, struct recorded_hashes *recorded,
                                     struct llavamed_error *error)
 {
@@ -297,12 +319,12 @@ static enum llavamed_status look_up(const struct source *source, const char *pat
     if (source->repository != NULL && hub_cache_blob_hash(source->repository, snapshot, path, blob)) {
         take_hash(blob, RECORDED_BLOB_NAME, recorded);
     }
-    enum llavamed_status status = load_sums(sums, directory, error);
+    enum llavamed_status status = load_sums(source, sums, directory, error);
     if (status == LLAVAMED_OK && may_hold(sums, ".cache")) {
-        status = look_at_metadata(directory, name, path, recorded, error);
+        status = look_at_metadata(source, directory, name, path, recorded, error);
     }
     if (status == LLAVAMED_OK) {
-        status = look_at_pointer(sums, path, recorded, error);
+        status = look_at_pointer(source, sums, path, recorded, error);
     }
     if (status == LLAVAMED_OK) {
         look_at_sums(sums, name, recorded->sha256[RECORDED_SUMS]);

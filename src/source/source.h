@@ -15,8 +15,9 @@ struct archive; /* source/archive.h */
 
 struct source_options {
     const char *role; /* "base" or "delta", for messages; static */
-    bool check_crc; /* CRC-32 of every record that has one, MD5 of every file that a checklist.chk names */
-    bool crc_alone; /* but not that MD5, for which files are read once more */
+    bool check_crc; /* CRC-32 of every record that has one, MD5 of every file that a checklist.chk names; and a record
+                       of hashes beside the files that cannot be read is an error, else a warning */
+    bool crc_alone; /* of all this the CRC-32 alone: for an MD5 files are read once more */
     const volatile int *stop_signal; /* NULL, or polled while source_finish() reads whole files: INTERRUPTED */
     const struct llavamed_observer *observer; /* NULL, or told how far source_finish() is with whole files */
 };

@@ -59,7 +59,7 @@ struct source {
     char *snapshot;   /* its directory (of a file: the one that it lies in) with links resolved, owned */
     const char *role; /* static */
     bool check_crc;
-    bool check_md5;
+    bool check_md5; /* and other hashes that are recorded beside the files */
     const volatile int *stop_signal; /* may be NULL */
     const struct llavamed_observer *observer; /* may be NULL */
     const char *format; /* static */
@@ -103,7 +103,10 @@ enum llavamed_status directory_check_links_in(const struct source *source, const
                                               struct llavamed_error *error) LLAVAMED_CHECK;
 enum llavamed_status source_check_link(struct source *source, struct llavamed_error *error) LLAVAMED_CHECK;
 
-/* Fills `recorded` of all weights files and small files, from what lies beside them. NO_MEMORY. */
+/*
+ * Fills `recorded` of all weights files and small files, from what lies beside them. A record that is there and cannot
+ * be read is an error when recorded hashes are checked, else a warning.
+ */
 enum llavamed_status source_find_recorded(struct source *source, struct llavamed_error *error) LLAVAMED_CHECK;
 
 /* The weights files of a directory. */

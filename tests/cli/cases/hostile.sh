@@ -92,6 +92,7 @@ put_no_file()
     fifo) mkfifo "$2" ;;
     device) ln -s /dev/zero "$2" ;;
     dangling) ln -s nowhere "$2" ;;
+    large) dd if=/dev/zero of="$2" bs=1M seek=17 count=0 2>/dev/null ;;
     loop) ln -s "${2##*/}" "$2" ;;
     esac
 }
@@ -122,6 +123,61 @@ test_hostile_side_files_that_are_no_files()
         put_no_file $kind base/config.json
         apply_soon --base base --delta "$DATA/delta" --out out
         want_failure 3 '*base/config.json: *'
+    done
+}
+
+# What is recorded beside a file may be that it is another one: a list of hashes that cannot be read is not passed over.
+test_hostile_records_that_cannot_be_read()
+{
+    local name kind
+    for name in SHA256SUMS pytorch_model-00001-of-00002.bin.lfs tokenizer.model.lfs \
+        .cache/huggingface/download/pytorch_model-00001-of-00002.bin.metadata; do
+        for kind in fifo device dangling loop large; do
+            rm -rf delta out
+            cp -r "$DATA/delta" .
+            mkdir -p delta/.cache/huggingface/download
+            put_no_file $kind "delta/$name"
+            apply_soon --base "$DATA/base" --delta delta --out out
+            want_failure 3 "delta/$name: *"
+            want_stderr '*hint: mend or remove that file, or give --verify none to check no recorded hash'
+            apply_soon --base "$DATA/base" --delta delta --out out --verify none
+            want_status 0
+            want_stderr "*warning: delta/$name: *; what it records is not known"
+            want grep -q 'what it records is not known' out/llavamed-manifest.json
+            run timeout 20 "${PROGRAM%apply}inspect" delta --json
+            want_status 0
+            want_json 'any("what it records is not known" in note for note in r["notes"])'
+        done
+    done
+    # It names another hash, and then so many empty lines that nobody reads it.
+    rm -rf delta out
+    cp -r "$DATA/delta" .
+    printf '%064d  tokenizer.model\n' 0 >delta/SHA256SUMS
+    head -c 17M /dev/zero | tr '\0' '\n' >>delta/SHA256SUMS
+    for name in auto full; do
+        apply_soon --base "$DATA/base" --delta delta --out out --verify $name
+        want_failure 3 'delta/SHA256SUMS: the file is too large (got *, want at most 16777216)'
+    done
+    for name in 13B/checklist.chk tokenizer_checklist.chk; do
+        for kind in fifo device dangling loop large; do
+            rm -rf base out
+            cp -r "$DATA/../meta/two" base
+            chmod -R u+w base
+            put_no_file $kind "base/$name"
+            apply_soon --base base --delta "$DATA/../meta/delta" --out out
+            want_failure 3 "base/$name: *"
+            apply_soon --base base --delta "$DATA/../meta/delta" --out out --verify none
+            want_status 0
+        done
+    done
+    # What the list names is no file, which has no MD5 either.
+    for kind in fifo device; do
+        rm -rf base out
+        cp -r "$DATA/../meta/two" base
+        chmod -R u+w base
+        put_no_file $kind base/tokenizer.model
+        apply_soon --base base --delta "$DATA/../meta/delta" --out out
+        want_failure 3 'base/tokenizer.model: not a regular file'
     done
 }
 
@@ -167,8 +223,8 @@ test_hostile_given_files_that_are_no_files()
     rm -f meta/checklist.chk
     mkfifo meta/checklist.chk
     apply_soon --base meta --delta "$DATA/../meta/delta" --out out
-    want_status_in 0 3
-    rm -rf out meta/params.json
+    want_failure 3 'meta/checklist.chk: not a regular file'
+    rm -f meta/checklist.chk meta/params.json
     mkfifo meta/params.json
     apply_soon --base meta --delta "$DATA/../meta/delta" --out out
     want_failure 3 '*'

@@ -274,6 +274,27 @@ test_hub_snapshot_that_is_a_link()
     want_failure 3 '*'
 }
 
+# Records of hashes are looked for beside a single file, too, and deeper than the names of the snapshot go.
+test_hub_records_must_stay_inside()
+{
+    make_cache
+    local snapshot=hub/models--org--base/snapshots/$COMMIT name spec
+    mkdir -p "$snapshot/.cache/huggingface/download"
+    printf '%s\n%064d\n9999999999.5\n' $COMMIT 0 >secret
+    for name in SHA256SUMS model.safetensors.lfs .cache/huggingface/download/model.safetensors.metadata; do
+        ln -s "$PWD/secret" "$snapshot/$name"
+        for spec in org/base "$snapshot/model.safetensors"; do
+            apply --base "$spec" --delta delta --out out
+            want_failure 3 "*$name: a link that leaves its repository*"
+            apply --base "$spec" --delta delta --out out --verify none
+            want_failure 3 "*$name: a link that leaves its repository*"
+        done
+        rm "$snapshot/$name"
+    done
+    apply --base org/base --delta delta --out out -q
+    want_status 0
+}
+
 # What stands in a file elsewhere is neither followed nor shown.
 test_hub_refs_that_are_links()
 {
