@@ -350,6 +350,15 @@ static bool leads_up(const char *path)
     return false;
 }
 
+/* The path as it is given, from the root on; NULL when out of memory. */
+static char *absolute_path(const char *path)
+{
+    char *here = path[0] == '/' ? NULL : getcwd(NULL, 0);
+    char *whole = here == NULL ? strdup(path) : path_join(here, path);
+    free(here);
+    return whole;
+}
+
 /*
  * The repository that `directory`, which is `path` with links resolved, is given in: the one that its words name, if
  * any, since a snapshot, or a folder in one, may itself be a link to anywhere. INPUT_UNSAFE when it is one that leaves.
@@ -396,7 +405,10 @@ enum llavamed_status hub_cache_repository_of(const char *directory, char **repos
         return fail_unresolved(directory, errno, error);
     }
     char *found = NULL;
-    enum llavamed_status status = find_repository(directory, path, &found, error);
+    char *words = absolute_path(directory);
+    enum llavamed_status status = words == NULL ? llavamed_fail_memory(error, PATH_MAX, "a path")
+                                                : find_repository(words, path, &found, error);
+    free(words);
     if (status != LLAVAMED_OK || found == NULL) {
         free(path);
         return status;
