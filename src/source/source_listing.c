@@ -198,7 +198,7 @@ static enum llavamed_status add_sizes(struct source_listing *listing, const stru
     struct directory_listing names = {0};
     enum llavamed_status status = directory_list(directory, &names, error);
     for (size_t i = 0; status == LLAVAMED_OK && i < names.n_names; i++) {
-        enum path_kind kind;
+        enum path_kind kind = PATH_MISSING;
         enum path_kind params = PATH_MISSING;
         status = kind_in(directory, names.names[i], &kind, error);
         if (status != LLAVAMED_OK || kind != PATH_DIRECTORY || names.names[i][0] == '.') {
