@@ -23,7 +23,9 @@ import zipfile
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "tools"))
 
+import bounds_pickles as pickles
 import torch_bytes as tb
+from bounds_pickles import DATA, torch_file, write
 
 GROWTH = 9
 NOISE_SECONDS = 0.03
@@ -31,7 +33,6 @@ NOISE_BYTES = 8 << 20
 FLAT_SECONDS = 1.0
 FLAT_BYTES = 24 << 20
 ARCHIVE_BYTES = 160 << 20
-DATA = "tests/data/cli"
 
 
 class Case:
@@ -41,11 +42,6 @@ class Case:
     def __init__(self, name, make, n, status, times=16, flat=0, verified=False):
         self.name, self.make, self.n, self.status, self.times, self.flat = name, make, n, status, times, flat
         self.verified = verified
-
-
-def write(directory, name, content):
-    with open(os.path.join(directory, name), "wb") as file:
-        file.write(content)
 
 
 # ---- JSON ----
@@ -134,10 +130,6 @@ def index_duplicates(directory, n):
 # ---- Archives ----
 
 
-def torch_file(directory, content):
-    write(directory, "pytorch_model.bin", content)
-
-
 def many_entries(directory, n):
     torch_file(directory, tb.archive([*tb.entries().values(), *(tb.Entry("a/x/%d" % i, b"") for i in range(n))]))
 
@@ -206,104 +198,6 @@ def archive_bomb_storage(directory, n):
 
 def archive_many_members(directory, n):
     write(directory, "bomb.zip", given_archive({"f%d.txt" % i: b"" for i in range(n)}, zipfile.ZIP_STORED))
-
-
-# ---- Pickles ----
-
-
-def pickle(directory, text, **more):
-    torch_file(directory, tb.archive(tb.entries(text, **more).values()))
-
-
-def value(directory, text):
-    pickle(directory, b"\x80\2}" + tb.text("w") + text + b"s.")
-
-
-def many_tensors(directory, n):
-    hooks = tb.glob("collections", "OrderedDict")
-    first = tb.tensor(hooks=hooks + b"q\0)R")
-    rebuild = tb.glob("torch._utils", "_rebuild_tensor_v2") + b"q\2"
-    other = b"h\2(h\3K\0(K\4t(K\1t\x89h\0)RtR"
-    text = b"\x80\2}(" + tb.text("w") + first + tb.text("g") + rebuild + b"0"
-    # No POP in a state dict: the globals and the storage are kept by putting them while they are used.
-    opening = b"\x80\2}(" + tb.text("t") + rebuild + b"(" + tb.persid() + b"q\3" + b"K\0(K\4t(K\1t\x89" + hooks + b"q\0)RtR"
-    del text, first
-    pickle(directory, opening + b"".join(tb.text("t%d" % i) + other for i in range(n)) + b"u.")
-
-
-def one_tensor_name(directory, n):
-    pickle(directory, b"\x80\2}(" + (tb.text("w") + b"N") * n + b"u.")
-
-
-def many_storages(directory, n):
-    pickle(directory, tb.pickle_of(*(("t%d" % i, tb.tensor(key=str(i), numel=0, sizes=(0,))) for i in range(n))),
-           storages={"data/%d" % i: b"" for i in range(n)})
-
-
-def nested_tuples(directory, n):
-    value(directory, b"N" + b"\x85" * n)
-
-
-def nested_lists(directory, n):
-    value(directory, b"]" * n + b"a" * (n - 1))
-
-
-def nested_dicts(directory, n):
-    value(directory, (b"}" + tb.text("w")) * n + b"N" + b"s" * n)
-
-
-def nested_marks(directory, n):
-    value(directory, b"(" * n)
-
-
-def list_in_itself(directory, n):
-    value(directory, b"]q\0(" + b"h\0" * n + b"e")
-
-
-def memo_bomb(directory, n):
-    del n
-    value(directory, b")q\0" + b"".join(b"h" + bytes([i]) + b"\x86q" + bytes([i + 1]) for i in range(250)))
-
-
-def long_tuple_again(directory, n):
-    """A tuple of n, then a tuple of it n times: n * n for whoever walks it."""
-    value(directory, b"(" + b"N" * n + b"tq\0" + b"(" + b"h\0" * n + b"t")
-
-
-def memo_far(directory, n):
-    del n
-    value(directory, b"Nr\xff\xff\xff\x00")
-
-
-def memo_puts(directory, n):
-    value(directory, b"N" + b"".join(b"r" + struct.pack("<I", i) for i in range(n)))
-
-
-def long_integers(directory, n):
-    value(directory, b"](" + (b"\x8a\xff" + b"\x7f" * 255) * n + b"e")
-
-
-def strings_that_claim(directory, n):
-    del n
-    value(directory, b"X\xff\xff\xff\x7f")
-
-
-def wide_shape(directory, n):
-    value(directory, tb.tensor(sizes=(1,) * n, strides=(1,) * n))
-
-
-def stride_bomb(directory, n):
-    value(directory, tb.tensor(sizes=(2**40 + n,), strides=(0,)))
-
-
-def legacy_keys(directory, n):
-    torch_file(directory, tb.legacy(keys=tb.legacy_keys(*(str(i) for i in range(n)))))
-
-
-def legacy_storages(directory, n):
-    tensors = (("t%d" % i, tb.tensor(tb.legacy_persid(str(i), numel=0), sizes=(0,))) for i in range(n))
-    torch_file(directory, tb.legacy(tb.pickle_of(*tensors), tb.legacy_keys(*sorted(str(i) for i in range(n))),
-                                    bytes(8 * n)))
 
 
 # ---- Lists of other kinds ----
@@ -423,7 +317,7 @@ def views(directory, n, shape_of):
     first = rebuild + b"q\2(" + tb.persid(numel=n) + b"q\3" + b"K\0(K\1t(K\1t\x89" + hooks + b"q\0)RtR"
     rest = b"".join(tb.text("t%d" % i) + b"h\2(h\3" + tb.integer(offset) + tb.ints((size,)) + b"(K\1t\x89h\0)RtR"
                     for i, (offset, size) in enumerate(map(shape_of, range(n))))
-    pickle(directory, b"\x80\2}(" + tb.text("t") + first + rest + b"u.", storages={"data/0": bytes(2 * n)})
+    pickles.pickle(directory, b"\x80\2}(" + tb.text("t") + first + rest + b"u.", storages={"data/0": bytes(2 * n)})
     manifest(directory, (("t%d" % i, "pytorch_model.bin", 1) for i in range(n)), ["pytorch_model.bin"])
 
 
@@ -464,24 +358,24 @@ CASES = [
     Case("archive: bomb in an index", archive_bomb_index, 7, 3, flat=ARCHIVE_BYTES),
     Case("archive: bomb in a pickle", archive_bomb_pickle, 2, 3, flat=ARCHIVE_BYTES),
     Case("archive: bomb in a storage", archive_bomb_storage, 32, 4, flat=FLAT_BYTES),
-    Case("pickle: tensors of one storage", many_tensors, 10000, 4, 32),
-    Case("pickle: one name", one_tensor_name, 100000, 3, 32),
-    Case("pickle: storages", many_storages, 5000, 4),
-    Case("pickle: tuples in tuples", nested_tuples, 250000, 3, flat=FLAT_BYTES),
-    Case("pickle: lists in lists", nested_lists, 250000, 3, 64),
-    Case("pickle: dictionaries in dictionaries", nested_dicts, 250000, 3, 64),
-    Case("pickle: marks", nested_marks, 250000, 3, flat=FLAT_BYTES),
-    Case("pickle: a list in itself", list_in_itself, 250000, 3, 64),
-    Case("pickle: memo bomb", memo_bomb, 1, 3, flat=FLAT_BYTES),
-    Case("pickle: a long tuple again and again", long_tuple_again, 250000, 3, 64),
-    Case("pickle: a far memo index", memo_far, 1, 3, flat=FLAT_BYTES),
-    Case("pickle: memo", memo_puts, 250000, 3, 64),
-    Case("pickle: integers of 255 bytes", long_integers, 4000, 3),
-    Case("pickle: strings that claim 2 GiB", strings_that_claim, 1, 3, flat=FLAT_BYTES),
-    Case("pickle: dimensions", wide_shape, 100000, 3, 64),
-    Case("pickle: a stride of 0", stride_bomb, 1, 3, flat=FLAT_BYTES),
-    Case("legacy: keys", legacy_keys, 50000, 3, 32),
-    Case("legacy: storages", legacy_storages, 5000, 4, 32),
+    Case("pickle: tensors of one storage", pickles.many_tensors, 10000, 4, 32),
+    Case("pickle: one name", pickles.one_tensor_name, 100000, 3, 32),
+    Case("pickle: storages", pickles.many_storages, 5000, 4),
+    Case("pickle: tuples in tuples", pickles.nested_tuples, 250000, 3, flat=FLAT_BYTES),
+    Case("pickle: lists in lists", pickles.nested_lists, 250000, 3, 64),
+    Case("pickle: dictionaries in dictionaries", pickles.nested_dicts, 250000, 3, 64),
+    Case("pickle: marks", pickles.nested_marks, 250000, 3, flat=FLAT_BYTES),
+    Case("pickle: a list in itself", pickles.list_in_itself, 250000, 3, 64),
+    Case("pickle: memo bomb", pickles.memo_bomb, 1, 3, flat=FLAT_BYTES),
+    Case("pickle: a long tuple again and again", pickles.long_tuple_again, 250000, 3, 64),
+    Case("pickle: a far memo index", pickles.memo_far, 1, 3, flat=FLAT_BYTES),
+    Case("pickle: memo", pickles.memo_puts, 250000, 3, 64),
+    Case("pickle: integers of 255 bytes", pickles.long_integers, 4000, 3),
+    Case("pickle: strings that claim 2 GiB", pickles.strings_that_claim, 1, 3, flat=FLAT_BYTES),
+    Case("pickle: dimensions", pickles.wide_shape, 100000, 3, 64),
+    Case("pickle: a stride of 0", pickles.stride_bomb, 1, 3, flat=FLAT_BYTES),
+    Case("legacy: keys", pickles.legacy_keys, 50000, 3, 32),
+    Case("legacy: storages", pickles.legacy_storages, 5000, 4, 32),
     Case("SHA256SUMS: lines", sums_lines, 50000, 0),
     Case("SHA256SUMS: lines and files", sums_and_files, 10000, 3),
     Case("directory: files", many_files, 1000, 0, 4096),

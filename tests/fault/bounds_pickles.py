@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The pickles of bounds.py: what is short in the file and could cost much more, each with a size n."""
+
+import os
+import struct
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "tools"))
+
+import torch_bytes as tb
+
+
+DATA = "tests/data/cli"
+
+
+def write(directory, name, content):
+    with open(os.path.join(directory, name), "wb") as file:
+        file.write(content)
+
+
+def torch_file(directory, content):
+    write(directory, "pytorch_model.bin", content)
+
+
+def pickle(directory, text, **more):
+    torch_file(directory, tb.archive(tb.entries(text, **more).values()))
+
+
+def value(directory, text):
+    pickle(directory, b"\x80\2}" + tb.text("w") + text + b"s.")
+
+
+def many_tensors(directory, n):
+    hooks = tb.glob("collections", "OrderedDict")
+    first = tb.tensor(hooks=hooks + b"q\0)R")
+    rebuild = tb.glob("torch._utils", "_rebuild_tensor_v2") + b"q\2"
+    other = b"h\2(h\3K\0(K\4t(K\1t\x89h\0)RtR"
+    text = b"\x80\2}(" + tb.text("w") + first + tb.text("g") + rebuild + b"0"
+    # No POP in a state dict: the globals and the storage are kept by putting them while they are used.
+    opening = b"\x80\2}(" + tb.text("t") + rebuild + b"(" + tb.persid() + b"q\3" + b"K\0(K\4t(K\1t\x89" + hooks + b"q\0)RtR"
+    del text, first
+    pickle(directory, opening + b"".join(tb.text("t%d" % i) + other for i in range(n)) + b"u.")
+
+
+def one_tensor_name(directory, n):
+    pickle(directory, b"\x80\2}(" + (tb.text("w") + b"N") * n + b"u.")
+
+
+def many_storages(directory, n):
+    pickle(directory, tb.pickle_of(*(("t%d" % i, tb.tensor(key=str(i), numel=0, sizes=(0,))) for i in range(n))),
+           storages={"data/%d" % i: b"" for i in range(n)})
+
+
+def nested_tuples(directory, n):
+    value(directory, b"N" + b"\x85" * n)
+
+
+def nested_lists(directory, n):
+    value(directory, b"]" * n + b"a" * (n - 1))
+
+
+def nested_dicts(directory, n):
+    value(directory, (b"}" + tb.text("w")) * n + b"N" + b"s" * n)
+
+
+def nested_marks(directory, n):
+    value(directory, b"(" * n)
+
+
+def list_in_itself(directory, n):
+    value(directory, b"]q\0(" + b"h\0" * n + b"e")
+
+
+def memo_bomb(directory, n):
+    del n
+    value(directory, b")q\0" + b"".join(b"h" + bytes([i]) + b"\x86q" + bytes([i + 1]) for i in range(250)))
+
+
+def long_tuple_again(directory, n):
+    """A tuple of n, then a tuple of it n times: n * n for whoever walks it."""
+    value(directory, b"(" + b"N" * n + b"tq\0" + b"(" + b"h\0" * n + b"t")
+
+
+def memo_far(directory, n):
+    del n
+    value(directory, b"Nr\xff\xff\xff\x00")
+
+
+def memo_puts(directory, n):
+    value(directory, b"N" + b"".join(b"r" + struct.pack("<I", i) for i in range(n)))
+
+
+def long_integers(directory, n):
+    value(directory, b"](" + (b"\x8a\xff" + b"\x7f" * 255) * n + b"e")
+
+
+def strings_that_claim(directory, n):
+    del n
+    value(directory, b"X\xff\xff\xff\x7f")
+
+
+def wide_shape(directory, n):
+    value(directory, tb.tensor(sizes=(1,) * n, strides=(1,) * n))
+
+
+def stride_bomb(directory, n):
+    value(directory, tb.tensor(sizes=(2**40 + n,), strides=(0,)))
+
+
+def legacy_keys(directory, n):
+    torch_file(directory, tb.legacy(keys=tb.legacy_keys(*(str(i) for i in range(n)))))
+
+
+def legacy_storages(directory, n):
+    tensors = (("t%d" % i, tb.tensor(tb.legacy_persid(str(i), numel=0), sizes=(0,))) for i in range(n))
+    torch_file(directory, tb.legacy(tb.pickle_of(*tensors), tb.legacy_keys(*sorted(str(i) for i in range(n))),
+                                    bytes(8 * n)))
