@@ -45,29 +45,64 @@ static const char *show_key(const struct pickle_machine *machine, const struct p
     return shown;
 }
 
-/* ---- Keys ---- */
+/* ---- Texts and keys ---- */
 
-/* A key of the pickle with the dictionary it belongs to (0 for storages) and its position in the arena. */
-struct key_row {
-    size_t dict;
-    uint8_t kind;     /* STRING, or INT: then text is the number itself */
+static int compare_numbers(uint64_t a, uint64_t b)
+{
+    return (a > b) - (a < b);
+}
+
+/* A text of the pickle, and what it is of. */
+struct text_row {
     const char *text; /* n_bytes bytes */
     size_t n_bytes;
     size_t index;
+    size_t first; /* the least index of an equal text, maybe its own: see find_first_texts() */
+};
+
+static int compare_texts(const struct text_row *a, const struct text_row *b)
+{
+    int order = compare_numbers(a->n_bytes, b->n_bytes);
+    return order != 0 ? order : memcmp(a->text, b->text, a->n_bytes);
+}
+
+static int compare_text_rows(const void *a, const void *b)
+{
+    const struct text_row *row_a = a;
+    const struct text_row *row_b = b;
+    int order = compare_texts(row_a, row_b);
+    return order != 0 ? order : compare_numbers(row_a->index, row_b->index);
+}
+
+/*
+ * Sorts by text. That is linear in the pickle, but for a logarithm, when all texts are short or no two of them are the
+ * same bytes of it. Sorting, unlike hashing, has no worst case that a stranger's keys could choose.
+ */
+static void find_first_texts(struct text_row *rows, size_t n)
+{
+    qsort(rows, n, sizeof *rows, compare_text_rows);
+    for (size_t i = 0; i < n; i++) {
+        bool again = i > 0 && compare_texts(&rows[i - 1], &rows[i]) == 0;
+        rows[i].first = again ? rows[i - 1].first : rows[i].index;
+    }
+}
+
+/*
+ * A key of the pickle. A text is written once and, by the memo, used as often as one likes, in one dictionary or in
+ * many: so texts are compared with each other first, each once, and keys by what came out.
+ */
+struct key_row {
+    size_t dict;
+    uint64_t what; /* STRING: where in the pickle its text stands, at last the first one equal to it; INT: the number */
+    size_t index;  /* in the arena */
+    uint8_t kind;
 };
 
 static int compare_keys(const struct key_row *a, const struct key_row *b)
 {
-    if (a->dict != b->dict) {
-        return a->dict < b->dict ? -1 : 1;
-    }
-    if (a->kind != b->kind) {
-        return a->kind < b->kind ? -1 : 1;
-    }
-    if (a->n_bytes != b->n_bytes) {
-        return a->n_bytes < b->n_bytes ? -1 : 1;
-    }
-    return memcmp(a->text, b->text, a->n_bytes);
+    int order = compare_numbers(a->dict, b->dict);
+    order = order != 0 ? order : compare_numbers(a->kind, b->kind);
+    return order != 0 ? order : compare_numbers(a->what, b->what);
 }
 
 static int compare_key_rows(const void *a, const void *b)
@@ -75,10 +110,64 @@ static int compare_key_rows(const void *a, const void *b)
     const struct key_row *row_a = a;
     const struct key_row *row_b = b;
     int order = compare_keys(row_a, row_b);
-    return order != 0 ? order : (row_a->index > row_b->index) - (row_a->index < row_b->index);
+    return order != 0 ? order : compare_numbers(row_a->index, row_b->index);
 }
 
-/* Sorting, unlike hashing, has no worst case that a stranger's keys could choose. */
+/* Strings first, by where their texts stand. */
+static int compare_key_places(const void *a, const void *b)
+{
+    const struct key_row *row_a = a;
+    const struct key_row *row_b = b;
+    int order = compare_numbers(row_a->kind != PICKLE_STRING, row_b->kind != PICKLE_STRING);
+    return order != 0 ? order : compare_numbers(row_a->what, row_b->what);
+}
+
+static int compare_text_places(const void *a, const void *b)
+{
+    return compare_numbers(((const struct text_row *)a)->index, ((const struct text_row *)b)->index);
+}
+
+/* Gives keys with equal texts the same `what`. */
+static enum llavamed_status join_texts(struct pickle_machine *machine, struct key_row *rows, size_t n)
+{
+    qsort(rows, n, sizeof *rows, compare_key_places);
+    size_t n_strings = 0;
+    while (n_strings < n && rows[n_strings].kind == PICKLE_STRING) {
+        n_strings++;
+    }
+    struct text_row *texts = calloc(n_strings + 1, sizeof *texts);
+    if (texts == NULL) {
+        return llavamed_fail_memory(machine->error, (n_strings + 1) * sizeof *texts, "the keys of a pickle");
+    }
+    size_t n_texts = 0;
+    for (size_t i = 0; i < n_strings; i++) {
+        const struct pickle_value *key = &machine->entries[rows[i].index].key;
+        if (n_texts == 0 || texts[n_texts - 1].index != key->as.at) {
+            texts[n_texts++] = (struct text_row){pickle_text(machine, key), key->count, key->as.at, 0};
+        }
+    }
+    find_first_texts(texts, n_texts);
+    qsort(texts, n_texts, sizeof *texts, compare_text_places);
+    size_t k = 0;
+    for (size_t i = 0; i < n_strings; i++) {
+        k += texts[k].index != rows[i].what;
+        rows[i].what = texts[k].first;
+    }
+    free(texts);
+    return LLAVAMED_OK;
+}
+
+static enum llavamed_status fail_duplicate(struct pickle_machine *machine, const struct key_row *row, size_t top_dict)
+{
+    bool is_top = row->dict == top_dict;
+    char shown[KEY_SHOWN_BYTES + 1];
+    return llavamed_fail(machine->error,
+                         is_top ? LLAVAMED_STATUS_TENSOR_DUPLICATE : LLAVAMED_STATUS_PICKLE_MALFORMED,
+                         "%s: %s: %s %s is there twice", machine->path, machine->part,
+                         is_top ? "tensor" : "dictionary key",
+                         show_key(machine, &machine->entries[row->index].key, shown));
+}
+
 static enum llavamed_status refuse_duplicate_keys(struct pickle_machine *machine, size_t top_dict)
 {
     size_t n = machine->n_entries;
@@ -89,21 +178,16 @@ static enum llavamed_status refuse_duplicate_keys(struct pickle_machine *machine
     for (size_t i = 0; i < n; i++) {
         const struct pickle_entry *entry = &machine->entries[i];
         bool is_text = entry->key.kind == PICKLE_STRING;
-        const char *text = is_text ? pickle_text(machine, &entry->key) : (const char *)&entry->key.as.integer;
-        size_t n_bytes = is_text ? entry->key.count : sizeof entry->key.as.integer;
-        rows[i] = (struct key_row){entry->dict, entry->key.kind, text, n_bytes, i};
+        uint64_t what = is_text ? entry->key.as.at : (uint64_t)entry->key.as.integer;
+        rows[i] = (struct key_row){entry->dict, what, i, entry->key.kind};
     }
-    qsort(rows, n, sizeof *rows, compare_key_rows);
-    enum llavamed_status status = LLAVAMED_OK;
+    enum llavamed_status status = join_texts(machine, rows, n);
+    if (status == LLAVAMED_OK) {
+        qsort(rows, n, sizeof *rows, compare_key_rows);
+    }
     for (size_t i = 1; i < n && status == LLAVAMED_OK; i++) {
         if (compare_keys(&rows[i - 1], &rows[i]) == 0) {
-            bool is_top = rows[i].dict == top_dict;
-            char shown[KEY_SHOWN_BYTES + 1];
-            status = llavamed_fail(machine->error,
-                                   is_top ? LLAVAMED_STATUS_TENSOR_DUPLICATE : LLAVAMED_STATUS_PICKLE_MALFORMED,
-                                   "%s: %s: %s %s is there twice", machine->path, machine->part,
-                                   is_top ? "tensor" : "dictionary key",
-                                   show_key(machine, &machine->entries[rows[i].index].key, shown));
+            status = fail_duplicate(machine, &rows[i], top_dict);
         }
     }
     free(rows);
@@ -123,21 +207,20 @@ static enum llavamed_status fail_conflict(struct pickle_machine *machine, const 
 static enum llavamed_status join_uses(struct pickle_machine *machine, size_t *first_use)
 {
     size_t n = machine->n_storage_uses;
-    struct key_row *rows = calloc(n + 1, sizeof *rows);
+    struct text_row *rows = calloc(n + 1, sizeof *rows);
     if (rows == NULL) {
         return llavamed_fail_memory(machine->error, (n + 1) * sizeof *rows, "the storages of a pickle");
     }
     for (size_t i = 0; i < n; i++) {
         const struct pickle_value *key = &machine->storage_uses[i].key;
-        rows[i] = (struct key_row){0, PICKLE_STRING, pickle_text(machine, key), key->count, i};
+        rows[i] = (struct text_row){pickle_text(machine, key), key->count, i, 0};
     }
-    qsort(rows, n, sizeof *rows, compare_key_rows);
+    find_first_texts(rows, n);
     enum llavamed_status status = LLAVAMED_OK;
     for (size_t i = 0; i < n && status == LLAVAMED_OK; i++) {
-        bool again = i > 0 && compare_keys(&rows[i - 1], &rows[i]) == 0;
-        first_use[rows[i].index] = again ? first_use[rows[i - 1].index] : rows[i].index;
+        first_use[rows[i].index] = rows[i].first;
         const struct pickle_storage_use *use = &machine->storage_uses[rows[i].index];
-        const struct pickle_storage_use *first = &machine->storage_uses[first_use[rows[i].index]];
+        const struct pickle_storage_use *first = &machine->storage_uses[rows[i].first];
         if (use->dtype != first->dtype || use->n_elems != first->n_elems ||
             !pickle_text_equal(machine, &use->location, &first->location)) {
             status = fail_conflict(machine, use);
@@ -151,20 +234,20 @@ static enum llavamed_status join_uses(struct pickle_machine *machine, size_t *fi
 static enum llavamed_status check_view_keys(struct pickle_machine *machine)
 {
     size_t n = 0;
-    struct key_row *rows = calloc(machine->n_storage_uses * 2 + 1, sizeof *rows);
+    struct text_row *rows = calloc(machine->n_storage_uses * 2 + 1, sizeof *rows);
     if (rows == NULL) {
         return llavamed_fail_memory(machine->error, (machine->n_storage_uses * 2 + 1) * sizeof *rows,
                                     "the storages of a pickle");
     }
     for (size_t i = 0; i < machine->n_storage_uses; i++) {
         const struct pickle_storage_use *use = &machine->storage_uses[i];
-        rows[n++] = (struct key_row){0, PICKLE_STRING, pickle_text(machine, &use->key), use->key.count, i * 2};
+        rows[n++] = (struct text_row){pickle_text(machine, &use->key), use->key.count, i * 2, 0};
         if (use->is_view) {
             const struct pickle_value *key = &use->view_key;
-            rows[n++] = (struct key_row){0, PICKLE_STRING, pickle_text(machine, key), key->count, i * 2 + 1};
+            rows[n++] = (struct text_row){pickle_text(machine, key), key->count, i * 2 + 1, 0};
         }
     }
-    qsort(rows, n, sizeof *rows, compare_key_rows);
+    find_first_texts(rows, n);
     enum llavamed_status status = LLAVAMED_OK;
     for (size_t i = 1; i < n && status == LLAVAMED_OK; i++) {
         const struct pickle_storage_use *use = &machine->storage_uses[rows[i].index / 2];
@@ -175,7 +258,7 @@ static enum llavamed_status check_view_keys(struct pickle_machine *machine)
             same = use->view_offset == before->view_offset && use->view_elems == before->view_elems &&
                    pickle_text_equal(machine, &use->key, &before->key);
         }
-        if (!same && compare_keys(&rows[i - 1], &rows[i]) == 0) {
+        if (!same && rows[i].first == rows[i - 1].first) {
             status = llavamed_fail(machine->error, LLAVAMED_STATUS_TORCH_STORAGE,
                                    "%s: %s: the view of a storage %.*s is described twice, in another place",
                                    machine->path, machine->part, (int)rows[i].n_bytes, rows[i].text);

@@ -115,3 +115,23 @@ def legacy_storages(directory, n):
     tensors = (("t%d" % i, tb.tensor(tb.legacy_persid(str(i), numel=0), sizes=(0,))) for i in range(n))
     torch_file(directory, tb.legacy(tb.pickle_of(*tensors), tb.legacy_keys(*sorted(str(i) for i in range(n))),
                                     bytes(8 * n)))
+
+
+# ---- Used again and again: what it is costs once, each use a few bytes ----
+
+
+def long_key(directory, n):
+    """A key of n bytes in a dictionary n times."""
+    pickle(directory, b"\x80\2}" + tb.text(b"k" * n) + b"q\0Ns(" + b"h\0N" * n + b"u.")
+
+
+def long_keys_by_turns(directory, n):
+    """Two keys that differ at their end, both of them in each of n dictionaries."""
+    first, second = (b"X" + struct.pack("<I", n) + b"k" * (n - 1) + end for end in (b"1", b"2"))
+    value(directory, b"](}(" + first + b"q\0N" + second + b"q\1Nu" + b"}(h\0Nh\1Nu" * n + b"e")
+
+
+def long_key_twice_by_turns(directory, n):
+    """A key that is written twice, both of them in each of n dictionaries: a duplicate wherever one looks."""
+    first, second = (b"X" + struct.pack("<I", n) + b"k" * n for _ in range(2))
+    value(directory, b"](}(" + first + b"q\0N" + second + b"q\1Nu" + b"}(h\0Nh\1Nu" * n + b"e")

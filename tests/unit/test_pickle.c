@@ -243,6 +243,58 @@ static void many_tensors_share_one_storage(void)
     buffer_deinit(&pickle);
 }
 
+/* What comes of a pickle, and how many tensors it holds. */
+static enum llavamed_status read_made(struct buffer *pickle, size_t *n_tensors, struct llavamed_error *error)
+{
+    struct pickle_state_dict dict = {0};
+    enum llavamed_status status = read_pickle(pickle, &dict, error);
+    *n_tensors = dict.n_tensors;
+    pickle_state_dict_deinit(&dict);
+    buffer_deinit(pickle);
+    return status;
+}
+
+#define MADE(pickle, ...)                                                                                              \
+    do {                                                                                                               \
+        buffer_init(&(pickle), 65536);                                                                                 \
+        ADD(&(pickle), "\x80\x02}(");                                                                                  \
+        __VA_ARGS__;                                                                                                   \
+        ADD(&(pickle), "u.");                                                                                          \
+    } while (0)
+
+/* No key twice in one dictionary, be it written out again or taken from the memo; in two it may be. */
+static void keys_are_there_once(void)
+{
+    const struct view view = {1, 0, 1, {1}, {1}};
+    struct buffer pickle;
+    struct llavamed_error error = {0};
+    size_t n = 0;
+    MADE(pickle, add_text(&pickle, "w"), add_tensor(&pickle, &view), add_text(&pickle, "w"),
+         add_tensor(&pickle, &view));
+    EXPECT(read_made(&pickle, &n, &error) == LLAVAMED_STATUS_TENSOR_DUPLICATE);
+    EXPECT_TEXT(error.message, "test.pt: data.pkl: tensor w is there twice");
+    MADE(pickle, add_text(&pickle, "w"), ADD(&pickle, "q\1"), add_tensor(&pickle, &view), ADD(&pickle, "h\1N"));
+    EXPECT(read_made(&pickle, &n, &error) == LLAVAMED_STATUS_TENSOR_DUPLICATE);
+
+    /* {"state_dict": {v, w}, "x": {v, w, 1, "1"}} */
+    MADE(pickle, add_text(&pickle, "state_dict"), ADD(&pickle, "}("), add_text(&pickle, "v"), ADD(&pickle, "q\1"),
+         add_tensor(&pickle, &view), add_text(&pickle, "w"), ADD(&pickle, "q\2"), add_tensor(&pickle, &view),
+         ADD(&pickle, "u"), add_text(&pickle, "x"), ADD(&pickle, "}(h\2Nh\1NK\1N"), add_text(&pickle, "1"),
+         ADD(&pickle, "Nu"));
+    EXPECT(read_made(&pickle, &n, &error) == LLAVAMED_OK);
+    EXPECT_U64(n, 2);
+
+    /* {"x": {w}, "y": {w}, "z": {w of x, w of y}} */
+    MADE(pickle, add_text(&pickle, "x"), ADD(&pickle, "}"), add_text(&pickle, "w"), ADD(&pickle, "q\1Ns"),
+         add_text(&pickle, "y"), ADD(&pickle, "}"), add_text(&pickle, "w"), ADD(&pickle, "q\2Ns"),
+         add_text(&pickle, "z"), ADD(&pickle, "}(h\1Nh\2Nu"));
+    EXPECT(read_made(&pickle, &n, &error) == LLAVAMED_STATUS_PICKLE_MALFORMED);
+    EXPECT_TEXT(error.message, "test.pt: data.pkl: dictionary key w is there twice");
+    MADE(pickle, add_text(&pickle, "x"), ADD(&pickle, "}(K\1NK\2NK\1Nu"));
+    EXPECT(read_made(&pickle, &n, &error) == LLAVAMED_STATUS_PICKLE_MALFORMED);
+    EXPECT_TEXT(error.message, "test.pt: data.pkl: dictionary key 1 is there twice");
+}
+
 /* Every beginning of a good pickle is an error, and none of them reads beyond its end (with a sanitizer watching). */
 static void every_truncation_is_refused(void)
 {
@@ -276,6 +328,7 @@ int main(void)
     CASE(caps_hold);
     CASE(deep_lists_cost_nothing);
     CASE(many_tensors_share_one_storage);
+    CASE(keys_are_there_once);
     CASE(every_truncation_is_refused);
     return harness_end();
 }
