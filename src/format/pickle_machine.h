@@ -49,8 +49,9 @@ struct pickle_values {
 struct pickle_dict {
     size_t first_entry; /* valid when n_entries > 0 */
     size_t n_entries;
-    bool ordered;    /* an OrderedDict */
-    bool has_tensor; /* among its values */
+    size_t n_plain;   /* of its first entries are known to be attributes that are ignored (pickle_torch.c) */
+    bool ordered;     /* an OrderedDict */
+    bool has_tensor;  /* among its values */
 };
 
 struct pickle_entry {

@@ -253,16 +253,19 @@ static enum llavamed_status rebuild_parameter(struct pickle_machine *machine, co
     return LLAVAMED_OK;
 }
 
-/* Attributes of a parameter that cannot change its numbers: plain values under names other than `data`. */
-static bool is_plain_state(const struct pickle_machine *machine, const struct pickle_value *state)
+/*
+ * Attributes of a parameter that cannot change its numbers: plain values under names other than `data`. Many parameters
+ * may have one dictionary; of that only what was added since is looked at.
+ */
+static bool is_plain_state(struct pickle_machine *machine, const struct pickle_value *state)
 {
     if (state->kind != PICKLE_DICT) {
         return false;
     }
-    const struct pickle_dict *dict = &machine->dicts[state->as.at];
-    for (size_t i = 0; i < dict->n_entries; i++) {
+    struct pickle_dict *dict = &machine->dicts[state->as.at];
+    for (; dict->n_plain < dict->n_entries; dict->n_plain++) {
         /* As entries of a dictionary of plain values they lie side by side; looking no further keeps this linear. */
-        size_t at = dict->first_entry + i;
+        size_t at = dict->first_entry + dict->n_plain;
         const struct pickle_entry *entry = &machine->entries[at];
         if (at >= machine->n_entries || entry->dict != state->as.at || entry->key.kind != PICKLE_STRING ||
             pickle_text_is(machine, &entry->key, "data")) {

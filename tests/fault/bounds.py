@@ -377,6 +377,7 @@ CASES = [
     Case("pickle: a long key again and again", pickles.long_key, 100000, 3, 32),
     Case("pickle: two long keys by turns", pickles.long_keys_by_turns, 50000, 3, 64),
     Case("pickle: one long key, written twice, by turns", pickles.long_key_twice_by_turns, 50000, 3, 64),
+    Case("pickle: attributes of many parameters", pickles.attributes, 50000, 3, 32),
     Case("legacy: keys", pickles.legacy_keys, 50000, 3, 32),
     Case("legacy: storages", pickles.legacy_storages, 5000, 4, 32),
     Case("SHA256SUMS: lines", sums_lines, 50000, 0),

@@ -135,3 +135,11 @@ def long_key_twice_by_turns(directory, n):
     """A key that is written twice, both of them in each of n dictionaries: a duplicate wherever one looks."""
     first, second = (b"X" + struct.pack("<I", n) + b"k" * n for _ in range(2))
     value(directory, b"](}(" + first + b"q\0N" + second + b"q\1Nu" + b"}(h\0Nh\1Nu" * n + b"e")
+
+
+def attributes(directory, n):
+    """One dictionary of n attributes, for n parameters."""
+    plain = b"}(" + b"".join(tb.text("a%d" % i) + b"N" for i in range(n)) + b"u"
+    rebuild = tb.glob("torch._utils", "_rebuild_parameter_with_state")
+    value(directory, b"](" + rebuild + b"q\1(" + tb.tensor() + b"\x89" + tb.ORDERED + plain + b"tq\2R"
+          + b"h\1h\2R" * n + b"e")

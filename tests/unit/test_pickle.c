@@ -295,6 +295,26 @@ static void keys_are_there_once(void)
     EXPECT_TEXT(error.message, "test.pt: data.pkl: dictionary key 1 is there twice");
 }
 
+/* Two parameters with one dictionary of attributes, to which `key` is added in between. */
+static enum llavamed_status read_parameters(const char *key, size_t *n)
+{
+    const struct view view = {1, 0, 1, {1}, {1}};
+    struct buffer pickle;
+    MADE(pickle, add_text(&pickle, "v"), ADD(&pickle, "ctorch._utils\n_rebuild_parameter_with_state\nq\1("),
+         add_tensor(&pickle, &view), ADD(&pickle, "q\2\x89" ORDERED "q\3}q\4"), add_text(&pickle, "a"),
+         ADD(&pickle, "NstR"), add_text(&pickle, "w"), ADD(&pickle, "h\1(h\2\x89h\3h\4"), add_text(&pickle, key),
+         ADD(&pickle, "NstR"));
+    return read_made(&pickle, n, NULL);
+}
+
+static void attributes_are_plain(void)
+{
+    size_t n = 0;
+    EXPECT(read_parameters("b", &n) == LLAVAMED_OK);
+    EXPECT_U64(n, 2);
+    EXPECT(read_parameters("data", &n) == LLAVAMED_STATUS_PICKLE_MALFORMED);
+}
+
 /* Every beginning of a good pickle is an error, and none of them reads beyond its end (with a sanitizer watching). */
 static void every_truncation_is_refused(void)
 {
@@ -329,6 +349,7 @@ int main(void)
     CASE(deep_lists_cost_nothing);
     CASE(many_tensors_share_one_storage);
     CASE(keys_are_there_once);
+    CASE(attributes_are_plain);
     CASE(every_truncation_is_refused);
     return harness_end();
 }
