@@ -68,6 +68,8 @@ enum llavamed_status pickle_read_legacy_dict(const struct pickle_span *span, str
 
 /* ---- The list of keys ---- */
 
+#define UNUSED "has what no tensor uses,"
+
 struct key_place {
     const char *text; /* not NUL-terminated when it comes from the pickle */
     size_t n_bytes;
@@ -109,6 +111,10 @@ static enum llavamed_status match_keys(struct pickle_machine *machine, const str
                                  pickle_kind_text(item->value.kind));
         }
         listed[i] = (struct key_place){pickle_text(machine, &item->value), item->value.count, i};
+        /* No storage has such a key; a long one that is there again and again would be compared in full each time. */
+        if (listed[i].n_bytes > PICKLE_STORAGE_KEY_BYTES_MAX) {
+            return fail_key(machine, UNUSED, &listed[i]);
+        }
     }
     qsort(places, n, sizeof *places, compare_places);
     qsort(listed, list->n_items, sizeof *listed, compare_places);
@@ -121,7 +127,7 @@ static enum llavamed_status match_keys(struct pickle_machine *machine, const str
         int side = i == n ? 1 : i == list->n_items ? -1 : compare_places(&places[i], &listed[i]);
         if (side != 0) {
             return side < 0 ? fail_key(machine, "lacks", &places[i])
-                            : fail_key(machine, "has what no tensor uses,", &listed[i]);
+                            : fail_key(machine, UNUSED, &listed[i]);
         }
         order[listed[i].index] = places[i].index;
     }

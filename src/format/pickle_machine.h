@@ -12,6 +12,8 @@
 
 #include "format/pickle.h"
 
+#define PICKLE_STORAGE_KEY_BYTES_MAX 20
+
 enum pickle_kind {
     PICKLE_UNSET, /* a memo slot nobody has written */
     PICKLE_MARK,
@@ -76,7 +78,7 @@ struct pickle_item {
 /* One persistent id: the same storage may be described many times. */
 struct pickle_storage_use {
     struct pickle_value key;      /* STRING, 1 to 20 digits */
-    struct pickle_value location; /* STRING */
+    struct pickle_value location; /* STRING, of a few bytes */
     enum dtype dtype;
     uint64_t n_elems;
     bool is_view; /* legacy form: a part of the storage that was a storage of its own */

@@ -19,7 +19,8 @@
 
 #include <string.h>
 
-#define STORAGE_KEY_BYTES_MAX 20
+/* "privateuseone:0" is the longest of torch's own. Each use is compared with the first one of its storage. */
+#define LOCATION_BYTES_MAX 64
 
 enum callable {
     CALLABLE_NONE,
@@ -118,7 +119,7 @@ static bool is_integer(const struct pickle_value *value)
 
 static bool is_storage_key(const struct pickle_machine *machine, const struct pickle_value *value)
 {
-    if (value->kind != PICKLE_STRING || value->count == 0 || value->count > STORAGE_KEY_BYTES_MAX) {
+    if (value->kind != PICKLE_STRING || value->count == 0 || value->count > PICKLE_STORAGE_KEY_BYTES_MAX) {
         return false;
     }
     const char *text = pickle_text(machine, value);
@@ -174,6 +175,9 @@ static enum llavamed_status read_storage(struct pickle_machine *machine, const s
     }
     if (location->kind != PICKLE_STRING || !is_integer(n_elems)) {
         return pickle_fail(machine, "location or size of a storage has the wrong type");
+    }
+    if (location->count > LOCATION_BYTES_MAX) {
+        return pickle_fail_limit(machine, "the location of a storage is too long", LOCATION_BYTES_MAX);
     }
     if (n_elems->kind == PICKLE_LARGE_INT || n_elems->as.integer < 0) {
         return llavamed_fail(machine->error, LLAVAMED_STATUS_TORCH_STORAGE,

@@ -137,9 +137,18 @@ def long_key_twice_by_turns(directory, n):
     value(directory, b"](}(" + first + b"q\0N" + second + b"q\1Nu" + b"}(h\0Nh\1Nu" * n + b"e")
 
 
+def long_location(directory, n):
+    storage = tb.persid(location=b"c" * n)
+    value(directory, b"](" + storage[:-1] + b"q\1Q" + b"h\1Q" * n + b"e")
+
+
 def attributes(directory, n):
     """One dictionary of n attributes, for n parameters."""
     plain = b"}(" + b"".join(tb.text("a%d" % i) + b"N" for i in range(n)) + b"u"
     rebuild = tb.glob("torch._utils", "_rebuild_parameter_with_state")
     value(directory, b"](" + rebuild + b"q\1(" + tb.tensor() + b"\x89" + tb.ORDERED + plain + b"tq\2R"
           + b"h\1h\2R" * n + b"e")
+
+
+def legacy_long_key(directory, n):
+    torch_file(directory, tb.legacy(keys=tb.legacy_keys(b"X" + struct.pack("<I", n) + b"7" * n + b"q\0", b"h\0" * n)))

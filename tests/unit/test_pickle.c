@@ -295,6 +295,27 @@ static void keys_are_there_once(void)
     EXPECT_TEXT(error.message, "test.pt: data.pkl: dictionary key 1 is there twice");
 }
 
+/* A location of n bytes, which are compared wherever the storage is used again. */
+static enum llavamed_status read_location(size_t n_bytes, struct llavamed_error *error)
+{
+    char location[128] = {0};
+    size_t n = 0;
+    struct buffer pickle;
+    memset(location, 'c', n_bytes);
+    MADE(pickle, add_text(&pickle, "w"), ADD(&pickle, "ctorch._utils\n_rebuild_tensor_v2\n(("),
+         add_text(&pickle, "storage"), ADD(&pickle, "ctorch\nFloatStorage\n"), add_text(&pickle, "0"),
+         add_text(&pickle, location), ADD(&pickle, "K\1tQK\0K\1\x85K\1\x85\x89" ORDERED "tR"));
+    return read_made(&pickle, &n, error);
+}
+
+static void locations_are_short(void)
+{
+    struct llavamed_error error = {0};
+    EXPECT(read_location(64, &error) == LLAVAMED_OK);
+    EXPECT(read_location(65, &error) == LLAVAMED_STATUS_INPUT_LIMIT);
+    EXPECT(strstr(error.message, "the location of a storage is too long (want at most 64") != NULL);
+}
+
 /* Two parameters with one dictionary of attributes, to which `key` is added in between. */
 static enum llavamed_status read_parameters(const char *key, size_t *n)
 {
@@ -313,6 +334,21 @@ static void attributes_are_plain(void)
     EXPECT(read_parameters("b", &n) == LLAVAMED_OK);
     EXPECT_U64(n, 2);
     EXPECT(read_parameters("data", &n) == LLAVAMED_STATUS_PICKLE_MALFORMED);
+}
+
+/* No storage has a key of more than 20 digits, so neither has the list of the legacy form. */
+static void listed_keys_are_short(void)
+{
+    static const char bytes[] = "\x80\x02](X\x15\0\0\0"
+                                "012345678901234567890q\1h\1e.";
+    const struct pickle_span span = {"test.pt", (const uint8_t *)bytes, sizeof bytes - 1};
+    const struct pickle_state_dict dict = {0};
+    struct llavamed_error error = {0};
+    size_t order = 0;
+    size_t used = 0;
+    EXPECT(pickle_read_legacy_keys(&span, &dict, &order, &used, &error) == LLAVAMED_STATUS_TORCH_STORAGE);
+    EXPECT_TEXT(error.message,
+                "test.pt: its list of storages has what no tensor uses, storage 012345678901234567890");
 }
 
 /* Every beginning of a good pickle is an error, and none of them reads beyond its end (with a sanitizer watching). */
@@ -349,7 +385,9 @@ int main(void)
     CASE(deep_lists_cost_nothing);
     CASE(many_tensors_share_one_storage);
     CASE(keys_are_there_once);
+    CASE(locations_are_short);
     CASE(attributes_are_plain);
+    CASE(listed_keys_are_short);
     CASE(every_truncation_is_refused);
     return harness_end();
 }
