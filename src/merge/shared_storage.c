@@ -6,8 +6,9 @@
 #include "source/place.h"
 
 #define SHOWN_NAME_BYTES 200
-/* Comparisons of two tensors; no real file comes near it, a made one is refused as if they all overlapped. */
+/* Pairs of tensors that lie between each other, and steps to tell what they have in common; no real file comes near. */
 #define PAIRS_MAX 1000000
+#define STEPS_MAX 20000000
 
 /* A tensor of the result whose delta is a view of a storage. */
 struct view {
@@ -15,7 +16,8 @@ struct view {
     size_t storage;
     uint64_t begin; /* bytes of the storage */
     uint64_t end;
-    bool in_place; /* the delta's dtype is the result's */
+    bool in_place;     /* the delta's dtype is the result's */
+    size_t next_added; /* the next view that the base is added to, or n_views */
 };
 
 /* Tensors of one kind: how many, and the first of them. */
@@ -30,6 +32,7 @@ struct check {
     struct view *views; /* owned, by storage and place */
     size_t n_views;
     size_t n_pairs;
+    uint64_t steps_left;
     struct count repeating;
     struct count saved_otherwise;
 };
@@ -83,6 +86,12 @@ static enum llavamed_status find_views(const struct plan *plan, struct check *ch
     return LLAVAMED_OK;
 }
 
+static void hint_at_clones(struct llavamed_error *error)
+{
+    llavamed_hint(error, "if the base is to be added once to each, load the delta in Python and save a clone() of each "
+                         "tensor");
+}
+
 static enum llavamed_status refuse(const struct check *check, const char *a, const char *b,
                                    struct llavamed_error *error)
 {
@@ -94,8 +103,19 @@ static enum llavamed_status refuse(const struct check *check, const char *a, con
                : llavamed_fail(error, LLAVAMED_STATUS_INPUT_UNSUPPORTED,
                                "%s: tensors %.*s and %.*s share memory: the reference would add to it for both",
                                check->delta_spec, SHOWN_NAME_BYTES, a, SHOWN_NAME_BYTES, b);
-    llavamed_hint(error, "if the base is to be added once to each, load the delta in Python and save a clone() of each "
-                         "tensor");
+    hint_at_clones(error);
+    return status;
+}
+
+/* What took too long is not told apart by the pair at which it was noticed. */
+static enum llavamed_status refuse_unknown(const struct check *check, struct llavamed_error *error)
+{
+    enum llavamed_status status =
+        llavamed_fail(error, LLAVAMED_STATUS_INPUT_LIMIT,
+                      "%s: whether its tensors share memory takes too long to tell (want at most %d pairs of views "
+                      "that lie between each other, and %d steps)",
+                      check->delta_spec, PAIRS_MAX, STEPS_MAX);
+    hint_at_clones(error);
     return status;
 }
 
@@ -119,33 +139,59 @@ static enum llavamed_status check_view(struct check *check, size_t i, struct lla
     if (source_place_repeats(&place)) {
         count_one(&check->repeating, view->tensor);
     }
-    return source_place_overlaps_itself(&place) ? refuse(check, view->tensor->out.name, view->tensor->out.name, error)
-                                                : LLAVAMED_OK;
+    if (!source_place_overlaps_itself(&place, &check->steps_left)) {
+        return LLAVAMED_OK;
+    }
+    return check->steps_left == 0 ? refuse_unknown(check, error)
+                                  : refuse(check, view->tensor->out.name, view->tensor->out.name, error);
 }
 
-/* A view and those behind it that begin before it ends. */
+/* Leaves the views that can have something in common which matters. */
+static void keep_in_place(struct check *check)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < check->n_views; i++) {
+        if (check->views[i].in_place && check->views[i].begin < check->views[i].end) {
+            check->views[n++] = check->views[i];
+        }
+    }
+    check->n_views = n;
+    size_t next_added = n;
+    for (size_t i = n; i > 0; i--) {
+        check->views[i - 1].next_added = next_added;
+        next_added = is_added_to(check->views[i - 1].tensor) ? i - 1 : next_added;
+    }
+}
+
+/* A view and those behind it that begin before it ends: all of them, or those added to when it is only copied. */
 static enum llavamed_status check_pairs(struct check *check, size_t i, struct llavamed_error *error)
 {
     const struct view *view = &check->views[i];
+    bool added = is_added_to(view->tensor);
     struct source_place place;
-    if (!view->in_place || !source_place(check->delta, view->tensor->delta_index, &place)) {
+    if (!source_place(check->delta, view->tensor->delta_index, &place)) {
         return LLAVAMED_OK;
     }
-    for (size_t j = i + 1; j < check->n_views; j++) {
+    for (size_t j = added ? i + 1 : view->next_added; j < check->n_views;
+         j = added ? j + 1 : check->views[j].next_added) {
         const struct view *other = &check->views[j];
         struct source_place other_place;
         if (other->storage != view->storage || other->begin >= view->end) {
             break;
         }
-        if (!other->in_place || !(is_added_to(view->tensor) || is_added_to(other->tensor)) ||
-            !source_place(check->delta, other->tensor->delta_index, &other_place)) {
+        if (check->n_pairs++ == PAIRS_MAX) {
+            return refuse_unknown(check, error);
+        }
+        if (!source_place(check->delta, other->tensor->delta_index, &other_place) ||
+            !source_place_overlap(&place, &other_place, &check->steps_left)) {
             continue;
         }
-        if (check->n_pairs++ == PAIRS_MAX || source_place_overlap(&place, &other_place)) {
-            bool in_order = view->tensor < other->tensor;
-            return refuse(check, (in_order ? view : other)->tensor->out.name,
-                          (in_order ? other : view)->tensor->out.name, error);
+        if (check->steps_left == 0) {
+            return refuse_unknown(check, error);
         }
+        bool in_order = view->tensor < other->tensor;
+        return refuse(check, (in_order ? view : other)->tensor->out.name, (in_order ? other : view)->tensor->out.name,
+                      error);
     }
     return LLAVAMED_OK;
 }
@@ -173,11 +219,12 @@ static void warn(const struct check *check, const struct plan *plan, struct warn
 enum llavamed_status shared_storage_check(const struct plan *plan, const struct source *delta, const char *delta_spec,
                                           struct warnings *warnings, struct llavamed_error *error)
 {
-    struct check check = {.delta = delta, .delta_spec = delta_spec};
+    struct check check = {.delta = delta, .delta_spec = delta_spec, .steps_left = STEPS_MAX};
     enum llavamed_status status = find_views(plan, &check, error);
     for (size_t i = 0; status == LLAVAMED_OK && i < check.n_views; i++) {
         status = check_view(&check, i, error);
     }
+    keep_in_place(&check);
     for (size_t i = 0; status == LLAVAMED_OK && i < check.n_views; i++) {
         status = check_pairs(&check, i, error);
     }

@@ -23,7 +23,7 @@
  * INPUT_UNSUPPORTED for a delta that is refused, with the two tensors; `delta_spec` names it. Warnings: of strides of
  * 0; of views, when the plan is for torch files, since the reference saves views as they are, with what else is in
  * their storage, and files that are written here hold each tensor by itself. O(n log n), where views are as people make
- * them.
+ * them; INPUT_LIMIT where they are such that it would take long.
  */
 enum llavamed_status shared_storage_check(const struct plan *plan, const struct source *delta, const char *delta_spec,
                                           struct warnings *warnings, struct llavamed_error *error) LLAVAMED_CHECK;

@@ -10,10 +10,12 @@
  */
 #include "source/place.h"
 
+#include "core/checked.h"
 #include "source/source_parts.h"
 
 #define TERMS_MAX (2 * TENSOR_RANK_MAX)
 #define STEPS_MAX 100000
+#define TERM_STEPS 4 /* what a term costs before the search */
 /* Sums of the strides of two views stay far inside 64 bits. */
 #define STORAGE_BYTES_MAX ((uint64_t)INT64_MAX / 4)
 
@@ -131,19 +133,20 @@ static struct level begin_level(const struct term *term, int64_t left, const str
     return level;
 }
 
-/* Whether terms `first` and on can add up to the target. */
-static bool is_solvable(const struct equation *equation, unsigned first, int64_t target)
+/* Whether terms `first` and on can add up to the target; *steps of `most` are taken. To begin costs as much as some. */
+static bool search(const struct equation *equation, unsigned first, int64_t target, uint64_t most, uint64_t *steps)
 {
     struct reach reach[TERMS_MAX + 1];
     struct level levels[TERMS_MAX + 1];
     unsigned n = equation->n_terms;
+    *steps = 1 + (uint64_t)TERM_STEPS * (n - first);
     if (first == n) {
         return target == 0;
     }
     find_reach(equation, first, reach);
     unsigned k = first;
     levels[k] = begin_level(&equation->terms[k], target, &reach[k], &reach[k + 1]);
-    for (unsigned step = 0; step < STEPS_MAX; step++) {
+    for (; *steps < most; ++*steps) {
         if (levels[k].value > levels[k].last) {
             if (k == first) {
                 return false;
@@ -162,7 +165,15 @@ static bool is_solvable(const struct equation *equation, unsigned first, int64_t
     return true;
 }
 
-bool source_place_overlaps_itself(const struct source_place *place)
+static bool is_solvable(const struct equation *equation, unsigned first, int64_t target, uint64_t *steps_left)
+{
+    uint64_t steps;
+    bool found = search(equation, first, target, min_u64(*steps_left, STEPS_MAX), &steps);
+    *steps_left -= min_u64(steps, *steps_left);
+    return found;
+}
+
+bool source_place_overlaps_itself(const struct source_place *place, uint64_t *steps_left)
 {
     const struct strided_view *view = &place->view;
     struct equation equation = {.n_terms = 0};
@@ -181,14 +192,14 @@ bool source_place_overlaps_itself(const struct source_place *place)
     /* Two elements differ in some index: the first of these, say, is larger in one of them. */
     for (unsigned i = 0; i < equation.n_terms; i++) {
         equation.terms[i].low = 1;
-        if (is_solvable(&equation, i, 0)) {
+        if (is_solvable(&equation, i, 0, steps_left)) {
             return true;
         }
     }
     return false;
 }
 
-bool source_place_overlap(const struct source_place *a, const struct source_place *b)
+bool source_place_overlap(const struct source_place *a, const struct source_place *b, uint64_t *steps_left)
 {
     struct equation equation = {.n_terms = 0};
     if (a->storage != b->storage || is_empty(a) || is_empty(b)) {
@@ -208,5 +219,5 @@ bool source_place_overlap(const struct source_place *a, const struct source_plac
         }
     }
     int64_t apart = (int64_t)(b->view.offset / b->view.elem_bytes) - (int64_t)(a->view.offset / a->view.elem_bytes);
-    return is_solvable(&equation, 0, apart);
+    return is_solvable(&equation, 0, apart, steps_left);
 }

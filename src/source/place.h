@@ -30,13 +30,16 @@ uint64_t source_place_end(const struct source_place *place);
 /* Whether a stride of 0 makes one element of the storage several of the tensor. */
 bool source_place_repeats(const struct source_place *place);
 
-/* Whether, but for that, two elements of the tensor are one in the storage. */
-bool source_place_overlaps_itself(const struct source_place *place);
-
 /*
- * Whether two tensors of one storage and dtype have an element of it in common. The same search answers both questions,
- * which are hard in general and easy for the views that people make; beyond 100,000 steps the answer is yes.
+ * The search that answers the next two questions, which are hard in general and easy for the views that people make, in
+ * steps of some nanoseconds. Beyond 100,000 of them, or *steps_left, the answer is yes; those taken are taken off that,
+ * which so is a bound for any number of questions.
  */
-bool source_place_overlap(const struct source_place *a, const struct source_place *b);
+
+/* Whether, but for that, two elements of the tensor are one in the storage. */
+bool source_place_overlaps_itself(const struct source_place *place, uint64_t *steps_left);
+
+/* Whether two tensors of one storage and dtype have an element of it in common. */
+bool source_place_overlap(const struct source_place *a, const struct source_place *b, uint64_t *steps_left);
 
 #endif

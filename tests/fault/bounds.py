@@ -380,6 +380,8 @@ CASES = [
     Case("pickle: a long location again and again", pickles.long_location, 100000, 3, 64),
     Case("pickle: attributes of many parameters", pickles.attributes, 50000, 3, 32),
     Case("legacy: a long key again and again", pickles.legacy_long_key, 100000, 3, 64),
+    Case("views: many of one storage", pickles.views_of_one_storage, 10000, 0, 32),
+    Case("views: that overlap or not, who can tell", pickles.hard_views, 5000, 3),
     Case("legacy: keys", pickles.legacy_keys, 50000, 3, 32),
     Case("legacy: storages", pickles.legacy_storages, 5000, 4, 32),
     Case("SHA256SUMS: lines", sums_lines, 50000, 0),

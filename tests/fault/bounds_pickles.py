@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The pickles of bounds.py: what is short in the file and could cost much more, each with a size n."""
 
+import json
+import math
 import os
 import struct
 import sys
@@ -152,3 +154,46 @@ def attributes(directory, n):
 
 def legacy_long_key(directory, n):
     torch_file(directory, tb.legacy(keys=tb.legacy_keys(b"X" + struct.pack("<I", n) + b"7" * n + b"q\0", b"h\0" * n)))
+
+
+def copied_views(directory, n, views, elems, norms=None):
+    """The base of the tests as its own delta, in one storage; and n views of another, which are copied.
+
+    `views`: offset, sizes and strides of each, pickled. `norms`: where in the other storage the tensors of layer norms
+    are, every fourth element of it; or None."""
+    with open(os.path.join(DATA, "base", "model.safetensors"), "rb") as file:
+        header = json.loads(file.read(struct.unpack("<Q", file.read(8))[0]))
+    shapes = {name: row["shape"] for name, row in header.items() if name != "__metadata__" and "inv_freq" not in name}
+    total = sum(map(math.prod, shapes.values()))
+    rebuild = tb.glob("torch._utils", "_rebuild_tensor_v2")
+    empty = b"K\0K\0\x85K\1\x85\x89"
+    # No POP in a state dict: what is used again is put where it is used first.
+    opening = b""
+    for i, (name, numel) in enumerate((("model.mm_projector.a", elems), ("model.mm_projector.b", total))):
+        storage = tb.persid(key=str(i), numel=numel)[:-1] + b"Qq%c" % (2 * i + 1)
+        opening += tb.text(name) + rebuild + b"q%c(" % (2 * i) + storage + empty + tb.ORDERED + b"tR"
+    rows, offset = [], 0
+    for name, shape in shapes.items():
+        strides = [math.prod(shape[i + 1:]) for i in range(len(shape))]
+        storage, place = b"h\3", tb.integer(offset)
+        if norms is not None and "norm" in name:
+            storage, place, strides = b"h\1", tb.integer(norms), [4]
+            norms += 4 * shape[0]
+        shape_and_strides = tb.ints(shape) + tb.ints(strides)
+        rows.append(tb.text(name) + b"h\0(" + storage + place + shape_and_strides + b"\x89" + tb.ORDERED + b"tR")
+        offset += math.prod(shape)
+    hooks = tb.text("model.mm_projector.c") + b"h\0(h\1" + empty + tb.ORDERED + b"q\5tR"
+    more = b"".join(tb.text("model.mm_projector.%d" % i) + b"h\0(h\1" + views + b"\x89h\5tR" for i in range(n))
+    pickle(directory, b"\x80\2}(" + opening + b"".join(rows) + hooks + more + b"u.",
+           storages={"data/0": bytes(2 * elems), "data/1": bytes(2 * total)})
+
+
+def views_of_one_storage(directory, n):
+    copied_views(directory, n, b"K\0K\2\x85M\xff\x0f\x85", 4096)
+
+
+def hard_views(directory, n):
+    """Of 11 dimensions of 2 with strides of about 400, so that sums of them are far from 2300, where five tensors lie:
+    to find out that they have nothing in common takes looking at most of these sums."""
+    strides = [400 + 4 * i for i in range(10)] + [1]
+    copied_views(directory, n, b"K\0" + tb.ints([2] * 11) + tb.ints(strides), 8192 + 128 * n, 2302)

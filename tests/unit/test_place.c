@@ -8,6 +8,7 @@
 #define RANDOM_PAIRS 20000
 
 static uint64_t seed = 20230601;
+static uint64_t steps = UINT64_MAX; /* no bound but that of each question */
 
 /* Less than `n`. */
 static uint64_t draw(uint64_t n)
@@ -96,13 +97,13 @@ static void random_views(void)
         struct source_place b = random_view(true);
         bool common = have_common(&a, &b);
         n_common += common;
-        EXPECT(source_place_overlap(&a, &b) == common);
-        EXPECT(source_place_overlap(&b, &a) == common);
+        EXPECT(source_place_overlap(&a, &b, &steps) == common);
+        EXPECT(source_place_overlap(&b, &a, &steps) == common);
         struct source_place c = random_view(false);
         bool itself = tally(&c, counts) > 1;
         n_selves += itself;
         EXPECT(!source_place_repeats(&c));
-        EXPECT(source_place_overlaps_itself(&c) == itself);
+        EXPECT(source_place_overlaps_itself(&c, &steps) == itself);
     }
     EXPECT(n_common > RANDOM_PAIRS / 10 && n_common < RANDOM_PAIRS * 9 / 10);
     EXPECT(n_selves > RANDOM_PAIRS / 10 && n_selves < RANDOM_PAIRS * 9 / 10);
@@ -117,21 +118,21 @@ static void large_views(void)
     struct source_place right = view_of(2, halves, wide, 4096);
     struct source_place between = view_of(2, halves, wide, 4095);
     left.storage_bytes = right.storage_bytes = between.storage_bytes = UINT64_C(2) * 32000 * 8192 + 16;
-    EXPECT(!source_place_overlap(&left, &right));
-    EXPECT(source_place_overlap(&left, &between));
-    EXPECT(source_place_overlap(&between, &right));
+    EXPECT(!source_place_overlap(&left, &right, &steps));
+    EXPECT(source_place_overlap(&left, &between, &steps));
+    EXPECT(source_place_overlap(&between, &right, &steps));
     const uint64_t twice[] = {16384, 1};
     const uint64_t rows[] = {16000, 8192};
     struct source_place even = view_of(2, rows, twice, 0);
     struct source_place odd = view_of(2, rows, twice, 8192);
     even.storage_bytes = odd.storage_bytes = left.storage_bytes;
-    EXPECT(!source_place_overlap(&even, &odd));
-    EXPECT(source_place_overlap(&even, &left));
-    EXPECT(!source_place_overlaps_itself(&even));
+    EXPECT(!source_place_overlap(&even, &odd, &steps));
+    EXPECT(source_place_overlap(&even, &left, &steps));
+    EXPECT(!source_place_overlaps_itself(&even, &steps));
     /* The same bytes of two storages are different ones. */
     odd = even;
     odd.storage++;
-    EXPECT(source_place_overlap(&even, &even) && !source_place_overlap(&even, &odd));
+    EXPECT(source_place_overlap(&even, &even, &steps) && !source_place_overlap(&even, &odd, &steps));
 }
 
 static void expanded_views(void)
@@ -139,16 +140,16 @@ static void expanded_views(void)
     const uint64_t shape[] = {5, 7};
     struct source_place place = view_of(2, shape, (const uint64_t[]){0, 1}, 2);
     EXPECT(source_place_repeats(&place));
-    EXPECT(!source_place_overlaps_itself(&place));
+    EXPECT(!source_place_overlaps_itself(&place, &steps));
     EXPECT_U64(source_place_end(&place), 2 * (2 + 7));
     place = view_of(2, shape, (const uint64_t[]){2, 1}, 0);
-    EXPECT(!source_place_repeats(&place) && source_place_overlaps_itself(&place));
+    EXPECT(!source_place_repeats(&place) && source_place_overlaps_itself(&place, &steps));
     EXPECT_U64(source_place_end(&place), 2 * (8 + 6 + 1));
     place = view_of(2, (const uint64_t[]){5, 0}, (const uint64_t[]){2, 1}, 9);
-    EXPECT(!source_place_overlaps_itself(&place) && !source_place_overlap(&place, &place));
+    EXPECT(!source_place_overlaps_itself(&place, &steps) && !source_place_overlap(&place, &place, &steps));
     EXPECT_U64(source_place_end(&place), 18);
     place = view_of(0, NULL, NULL, 4);
-    EXPECT(!source_place_overlaps_itself(&place) && source_place_overlap(&place, &place));
+    EXPECT(!source_place_overlaps_itself(&place, &steps) && source_place_overlap(&place, &place, &steps));
 }
 
 /* What nobody makes may take no time: 16 dimensions, strides that fit nothing. */
@@ -163,12 +164,22 @@ static void endless_views(void)
     struct source_place a = view_of(TENSOR_RANK_MAX, shape, strides, 0);
     struct source_place b = view_of(TENSOR_RANK_MAX, shape, strides, 2);
     a.storage_bytes = b.storage_bytes = UINT64_C(1) << 50;
-    EXPECT(source_place_overlaps_itself(&a));
-    EXPECT(!source_place_overlap(&a, &b)); /* all strides are multiples of 2000006 */
+    EXPECT(source_place_overlaps_itself(&a, &steps));
+    EXPECT(!source_place_overlap(&a, &b, &steps)); /* all strides are multiples of 2000006 */
     b.view.strides[3]++;
-    (void)source_place_overlap(&a, &b);
+    (void)source_place_overlap(&a, &b, &steps);
+    /* Each question takes what it took before; when that is not left, the answer is yes, and nothing is. */
+    uint64_t left = UINT64_MAX;
+    bool common = source_place_overlap(&a, &b, &left);
+    uint64_t taken = UINT64_MAX - left;
+    EXPECT(taken > 1000 && taken <= 100000);
+    left = 2 * taken + 1000;
+    EXPECT(source_place_overlap(&a, &b, &left) == common && source_place_overlap(&a, &b, &left) == common);
+    EXPECT_U64(left, 1000);
+    EXPECT(source_place_overlap(&a, &b, &left));
+    EXPECT_U64(left, 0);
     a.storage_bytes = b.storage_bytes = UINT64_MAX;
-    EXPECT(source_place_overlap(&a, &b) && source_place_overlaps_itself(&a));
+    EXPECT(source_place_overlap(&a, &b, &steps) && source_place_overlaps_itself(&a, &steps));
 }
 
 int main(void)
