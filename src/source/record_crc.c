@@ -39,6 +39,9 @@ static size_t find_run(const struct record_crc *record, uint64_t offset)
 
 static bool reserve(struct record_crc *record)
 {
+    if (record->n_runs == RECORD_CRC_RUNS_MAX) {
+        return false;
+    }
     if (record->n_runs < record->capacity) {
         return true;
     }

@@ -10,6 +10,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/*
+ * Runs of one record. Each note may move all of them, so that their number would be a factor where many tensors lie in
+ * one record, apart from each other and in another order than they are read in. Reading that record again is cheaper.
+ */
+#define RECORD_CRC_RUNS_MAX 4096
+
 struct record_crc_run {
     uint64_t offset; /* in the record */
     uint64_t n_bytes;
@@ -20,7 +26,7 @@ struct record_crc {
     struct record_crc_run *runs; /* owned; by offset, neither touching nor overlapping */
     size_t n_runs;
     size_t capacity;
-    bool unusable; /* bytes were noted twice, or memory ran out: read the whole record again */
+    bool unusable; /* bytes were noted twice, in too many runs, or memory ran out: read the whole record again */
 };
 
 void record_crc_deinit(struct record_crc *record);

@@ -432,11 +432,11 @@ void weights_note(struct weights *weights, const struct source_notes *notes)
     (void)pthread_mutex_unlock(&weights->mutex);
 }
 
-/* Reads what was not read yet, or all of a record that was read in overlapping pieces. */
+/* Reads what was not read yet, or all of a record that was read in overlapping pieces, or in very many. */
 static enum llavamed_status complete_record(struct weights *weights, struct weights_record *record, uint8_t *scratch,
                                             size_t scratch_bytes, struct llavamed_error *error)
 {
-    if (record->seen.unusable) {
+    if (record->seen.unusable || record->seen.n_runs == RECORD_CRC_RUNS_MAX) {
         record_crc_deinit(&record->seen);
     }
     uint64_t offset;

@@ -118,6 +118,23 @@ static void overlap_makes_it_unusable(void)
     }
 }
 
+/* Pieces apart from each other, from behind: as many as there may be, then one more. */
+static void too_many_pieces_make_it_unusable(void)
+{
+    struct record_crc record = {0};
+    uint64_t offset = UINT64_C(2) * RECORD_CRC_RUNS_MAX;
+    for (size_t i = 0; i < RECORD_CRC_RUNS_MAX; i++, offset -= 2) {
+        record_crc_note(&record, offset, 1, 0);
+    }
+    EXPECT(!record.unusable);
+    EXPECT_U64(record.n_runs, RECORD_CRC_RUNS_MAX);
+    record_crc_note(&record, offset + 1, 1, 0); /* joins one */
+    EXPECT(!record.unusable);
+    record_crc_note(&record, UINT64_C(2) * RECORD_CRC_RUNS_MAX + 2, 1, 0);
+    EXPECT(record.unusable && record.runs == NULL);
+    record_crc_deinit(&record);
+}
+
 static void neighbours_do_not_overlap(void)
 {
     struct record_crc record = {0};
@@ -164,6 +181,7 @@ int main(void)
     CASE(any_order);
     CASE(gaps_are_found_and_filled);
     CASE(overlap_makes_it_unusable);
+    CASE(too_many_pieces_make_it_unusable);
     CASE(neighbours_do_not_overlap);
     CASE(empty_notes_and_records);
     CASE(long_records);
