@@ -295,14 +295,38 @@ static enum llavamed_status remove_replaced(struct finish *finish, struct llavam
     return status;
 }
 
+/* Whether the files of OUT, and not only its sums, are what the parts made. */
+static enum llavamed_status is_out_proved(const struct finish *finish, const struct hash_files_options *options,
+                                          bool *is_proved, struct llavamed_error *error)
+{
+    if (!part_set_is_published(&finish->set, finish->job->out)) {
+        return LLAVAMED_OK;
+    }
+    bool *damaged = calloc(finish->set.plan.facts.n_parts + 1, sizeof *damaged);
+    if (damaged == NULL) {
+        return llavamed_fail_memory(error, finish->set.plan.facts.n_parts, "the list of parts");
+    }
+    enum llavamed_status status = part_set_prove_files(&finish->set, finish->job->out, options, damaged, error);
+    free(damaged);
+    *is_proved = status == LLAVAMED_OK;
+    return status == LLAVAMED_STATUS_PARTS_DIFFER ? LLAVAMED_OK : status;
+}
+
 /*
  * Files differ from their records. When OUT is what the parts made, OUT.partial is what it has replaced; else the parts
  * whose files they are have to be run again, which they can as soon as there are records.
  */
-static enum llavamed_status refuse_files(struct finish *finish, const bool *damaged, struct llavamed_error *error)
+static enum llavamed_status refuse_files(struct finish *finish, const struct hash_files_options *options,
+                                         const bool *damaged, struct llavamed_error *error)
 {
     struct llavamed_error failure = {0};
-    if (part_set_is_published(&finish->set, finish->job->out)) {
+    bool is_published = false;
+    enum llavamed_status status = is_out_proved(finish, options, &is_published, &failure);
+    if (status != LLAVAMED_OK) {
+        *error = failure;
+        return status;
+    }
+    if (is_published) {
         return remove_replaced(finish, error);
     }
     if (part_all_is_at(finish->all) &&
@@ -330,7 +354,7 @@ static enum llavamed_status prove_files(struct finish *finish, struct llavamed_e
     enum llavamed_status status =
         part_set_prove_files(&finish->set, output_dir_partial(finish->dir), &options, damaged, error);
     if (status == LLAVAMED_STATUS_PARTS_DIFFER) {
-        status = refuse_files(finish, damaged, error);
+        status = refuse_files(finish, &options, damaged, error);
     }
     free(damaged);
     return status;
@@ -419,6 +443,25 @@ static enum llavamed_status work(struct finish *finish, struct llavamed_error *e
     return status == LLAVAMED_OK ? publish(finish, error) : status;
 }
 
+/* OUT is there, whole, and nothing beside it: there is nothing to do. */
+static enum llavamed_status take_published(const struct finish *finish, struct llavamed_error *error)
+{
+    char *signature = path_join(finish->job->out, OMS_FILE_NAME);
+    bool is_signed = signature != NULL && is_plain_file(signature);
+    free(signature);
+    if (finish->job->signing_key != NULL && !is_signed) {
+        (void)llavamed_fail(error, LLAVAMED_STATUS_OUT_EXISTS, "%s: is published already, without a signature",
+                            finish->job->out);
+        llavamed_hint(error, "with --no-finish no part publishes, so that --finish --sign can");
+        return LLAVAMED_STATUS_OUT_EXISTS;
+    }
+    output_tidy(finish->job->out);
+    finish->result->is_published = true;
+    finish->result->was_published = true;
+    note(finish, "it is published and complete already");
+    return LLAVAMED_OK;
+}
+
 /* The claim goes, everything else stays as it is for the next attempt. */
 static void give_up(struct finish *finish, struct llavamed_error *error)
 {
@@ -437,16 +480,18 @@ static enum llavamed_status claim_and_work(struct finish *finish, struct llavame
         return status;
     }
     finish->began = true;
+    status = work(finish, error);
     if (output_dir_kept(finish->dir) != NULL) {
         char text[LLAVAMED_MESSAGE_BYTES];
         (void)snprintf(text, sizeof text, "%s: what an interrupted run had replaced is kept here",
                        output_dir_kept(finish->dir));
-        note(finish, text);
+        (void)note_warning(finish, text, &(struct llavamed_error){0});
     }
-    status = work(finish, error);
     if (status != LLAVAMED_OK) {
         give_up(finish, error);
         status = error->status;
+    } else if (finish->result->was_published) {
+        status = take_published(finish, error);
     }
     return status;
 }
@@ -468,25 +513,6 @@ static void remove_claim(struct finish *finish)
         output_dir_begin(finish->dir, true, NULL, &ignored) == LLAVAMED_OK) {
         (void)!output_dir_abandon(finish->dir, &ignored);
     }
-}
-
-/* OUT is there, whole, and nothing beside it: there is nothing to do. */
-static enum llavamed_status take_published(const struct finish *finish, struct llavamed_error *error)
-{
-    char *signature = path_join(finish->job->out, OMS_FILE_NAME);
-    bool is_signed = signature != NULL && is_plain_file(signature);
-    free(signature);
-    if (finish->job->signing_key != NULL && !is_signed) {
-        (void)llavamed_fail(error, LLAVAMED_STATUS_OUT_EXISTS, "%s: is published already, without a signature",
-                            finish->job->out);
-        llavamed_hint(error, "with --no-finish no part publishes, so that --finish --sign can");
-        return LLAVAMED_STATUS_OUT_EXISTS;
-    }
-    output_tidy(finish->job->out);
-    finish->result->is_published = true;
-    finish->result->was_published = true;
-    note(finish, "it is published and complete already");
-    return LLAVAMED_OK;
 }
 
 enum llavamed_status merge_finish(const struct finish_job *job, struct llavamed_result *result,

@@ -78,6 +78,12 @@ static enum llavamed_status publish(struct merge_run *run, struct llavamed_error
         merge_end_journal(run);
         merge_tell_step(run, &(struct llavamed_step_report){.step = LLAVAMED_STEP_PUBLISHED, .result = run->result});
     }
+    if (status == LLAVAMED_OK && output_dir_kept(run->dir) != NULL) {
+        char text[LLAVAMED_MESSAGE_BYTES];
+        (void)snprintf(text, sizeof text, "%s: what an interrupted run had replaced is kept here",
+                       output_dir_kept(run->dir));
+        (void)merge_warn(run, text, &(struct llavamed_error){0});
+    }
     if (status == LLAVAMED_OK && old_left) {
         char text[LLAVAMED_MESSAGE_BYTES];
         (void)snprintf(text, sizeof text, "%s", error->message);

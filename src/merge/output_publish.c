@@ -155,10 +155,11 @@ static enum llavamed_status remove_listed(const char *path, const struct directo
             status = remove_name(path, listing->names[i], error);
         }
     }
-    if (status == LLAVAMED_OK) {
-        status = directory_sync(path, error);
+    if (status != LLAVAMED_OK) {
+        return status;
     }
-    return status == LLAVAMED_OK ? remove_name(path, MANIFEST_FILE_NAME, error) : status;
+    (void)!directory_sync(path, NULL); /* without it, too, all of it goes */
+    return remove_name(path, MANIFEST_FILE_NAME, error);
 }
 
 /*
@@ -171,11 +172,14 @@ static enum llavamed_status remove_replaced(const struct own_names *names, const
     struct directory_listing listing = {0};
     make_changeable(path);
     enum llavamed_status status = directory_list(path, &listing, error);
+    if (status == LLAVAMED_STATUS_INPUT_MISSING) {
+        return LLAVAMED_OK; /* somebody else has removed it */
+    }
     if (status != LLAVAMED_OK && status != LLAVAMED_STATUS_NO_MEMORY) {
         status = error->status = LLAVAMED_STATUS_OUT_UNWRITABLE; /* no input; the message holds */
     }
     if (status == LLAVAMED_OK && listing.n_names > 0) {
-        status = own_output_check(path, path, false, error);
+        status = own_output_check_replaced(path, &listing, error);
         if (status == LLAVAMED_OK) {
             status = remove_listed(path, &listing, error);
         } else if (status == LLAVAMED_STATUS_OUT_EXISTS) {

@@ -48,36 +48,45 @@ static bool may_have_leftovers(const struct output_place *place, bool claims)
     return found;
 }
 
-/* Whether `name` is one that claim_age() makes beside the claim of who publishes the OUT of that name. */
-static bool is_probe_name(const char *name, const char *prefix)
+/* Whether `name` is PREFIX, sixteen hex digits, END. */
+static bool is_probe_name(const char *name, const char *prefix, const char *end)
 {
     size_t n_prefix = strlen(prefix);
     if (strncmp(name, prefix, n_prefix) != 0) {
         return false;
     }
     size_t n_digits = strspn(name + n_prefix, "0123456789abcdef");
-    return n_digits == 16 && strcmp(name + n_prefix + n_digits, ".json") == 0;
+    return n_digits == 16 && strcmp(name + n_prefix + n_digits, end) == 0;
 }
 
-/* Empty files that runs made to learn the time of the file system, and were killed before they could remove them. */
+/*
+ * What runs left that were killed in the middle of a look: empty files by which they learn the time of the file system,
+ * and lines of parts that they had moved away to remove them.
+ */
 static void remove_probes(const struct output_place *place)
 {
     struct directory_listing listing = {0};
-    char *prefix = output_beside(place->partial, OUTPUT_DIR_PROBE_SUFFIX);
-    char *name = prefix == NULL ? NULL : path_base_name(prefix);
-    if (name != NULL && directory_list(place->parent, &listing, NULL) == LLAVAMED_OK) {
-        for (size_t i = 0; i < listing.n_names; i++) {
-            struct stat info;
-            char *path = is_probe_name(listing.names[i], name) ? path_join(place->parent, listing.names[i]) : NULL;
-            if (path != NULL && lstat(path, &info) == 0 && S_ISREG(info.st_mode) && info.st_size == 0) {
-                (void)unlink(path);
-            }
-            free(path);
+    char *path = output_beside(place->partial, OUTPUT_DIR_PROBE_SUFFIX);
+    char *probe = path == NULL ? NULL : path_base_name(path);
+    char *parts_path = output_beside(place->partial, OUTPUT_DIR_PARTS_SUFFIX "-");
+    char *parts = parts_path == NULL ? NULL : path_base_name(parts_path);
+    bool is_listed = probe != NULL && parts != NULL && directory_list(place->parent, &listing, NULL) == LLAVAMED_OK;
+    for (size_t i = 0; is_listed && i < listing.n_names; i++) {
+        struct stat info;
+        bool is_probe = is_probe_name(listing.names[i], probe, ".json");
+        bool is_parts = is_probe_name(listing.names[i], parts, "");
+        char *found = is_probe || is_parts ? path_join(place->parent, listing.names[i]) : NULL;
+        if (found != NULL && lstat(found, &info) == 0 && S_ISREG(info.st_mode) &&
+            (is_probe ? info.st_size == 0 : part_all_is_at(found))) {
+            (void)unlink(found);
         }
+        free(found);
     }
     directory_listing_deinit(&listing);
-    free(name);
-    free(prefix);
+    free(parts);
+    free(parts_path);
+    free(probe);
+    free(path);
 }
 
 bool output_is_published(const char *out)
@@ -133,7 +142,8 @@ static bool is_same_file(const char *path, const struct stat *before)
 {
     struct stat info;
     return before->st_nlink > 0 && lstat(path, &info) == 0 && info.st_ino == before->st_ino &&
-           info.st_dev == before->st_dev;
+           info.st_dev == before->st_dev && info.st_size == before->st_size &&
+           info.st_mtim.tv_sec == before->st_mtim.tv_sec && info.st_mtim.tv_nsec == before->st_mtim.tv_nsec;
 }
 
 /*
@@ -193,7 +203,9 @@ void output_tidy_parts(const char *out)
         beside.parts_info.st_nlink > 0) {
         output_tidy(out);
         bool is_dead = beside.claim.owner == CLAIM_DEAD;
-        if (is_same_file(beside.parts, &beside.parts_info) && !may_have_leftovers(&place, !is_dead)) {
+        /* Twice: a directory that is renamed meanwhile may be missed by a look. */
+        if (is_same_file(beside.parts, &beside.parts_info) && !may_have_leftovers(&place, !is_dead) &&
+            !may_have_leftovers(&place, !is_dead)) {
             if (is_dead && claim_is(beside.publishing, beside.claim.text)) {
                 (void)unlink(beside.publishing);
             }

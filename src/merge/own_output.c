@@ -122,23 +122,24 @@ static enum llavamed_status read_manifest(const char *path, struct json **json, 
     return input_file_is_failure(status) ? status : LLAVAMED_OK;
 }
 
-/* `file` NULL: what is left of a claim. Other runs make drafts of claims and remove them at any time. */
+/* `file` NULL: what is left of a claim. Other runs make drafts of claims, and remove what we look at, at any time. */
 static enum llavamed_status is_as_written(const char *directory, const char *name, const struct own_file *file,
-                                          bool *fits, struct llavamed_error *error)
+                                          bool *is_there, bool *fits, struct llavamed_error *error)
 {
     struct stat info;
     char *path = path_join(directory, name);
     if (path == NULL) {
         return llavamed_fail_memory(error, strlen(name), "a path");
     }
-    if (lstat(path, &info) == 0) {
-        *fits = S_ISREG(info.st_mode) &&
-                (file == NULL || file->any_size || (uint64_t)info.st_size == file->n_bytes);
-    } else {
-        *fits = file == NULL && errno == ENOENT;
+    enum llavamed_status status = LLAVAMED_OK;
+    *is_there = lstat(path, &info) == 0;
+    *fits = *is_there && S_ISREG(info.st_mode) &&
+            (file == NULL || file->any_size || (uint64_t)info.st_size == file->n_bytes);
+    if (!*is_there && errno != ENOENT) {
+        status = llavamed_fail_errno(error, LLAVAMED_STATUS_OUT_UNWRITABLE, errno, "%s: cannot look at it", path);
     }
     free(path);
-    return LLAVAMED_OK;
+    return status;
 }
 
 /* `tolerated`: how names begin that runs use while they work, beside those that the manifest has. */
@@ -159,12 +160,13 @@ static enum llavamed_status check_nothing_added(const char *shown, const char *p
             llavamed_hint(error, "move '%s' out of it, or choose another --out", name);
             return LLAVAMED_STATUS_OUT_EXISTS;
         }
+        bool is_there;
         bool fits;
-        enum llavamed_status status = is_as_written(path, name, file, &fits, error);
+        enum llavamed_status status = is_as_written(path, name, file, &is_there, &fits, error);
         if (status != LLAVAMED_OK) {
             return status;
         }
-        if (!fits) {
+        if (is_there && !fits) {
             (void)llavamed_fail(error, LLAVAMED_STATUS_OUT_EXISTS,
                                 "%s: not replaced, because '%s' in it is not what this program wrote, by its size or "
                                 "kind",
@@ -180,11 +182,13 @@ static enum llavamed_status check_nothing_missing(const char *shown, const char 
                                                   struct llavamed_error *error)
 {
     for (size_t i = 0; i < files->n_files; i++) {
+        bool is_there;
         bool fits;
         if (files->files[i].may_lack) {
             continue; /* what is there was looked at before */
         }
-        enum llavamed_status status = is_as_written(path, files->files[i].name, &files->files[i], &fits, error);
+        enum llavamed_status status = is_as_written(path, files->files[i].name, &files->files[i],
+                                                    &is_there, &fits, error);
         if (status != LLAVAMED_OK) {
             return status;
         }
@@ -195,57 +199,85 @@ static enum llavamed_status check_nothing_missing(const char *shown, const char 
     return LLAVAMED_OK;
 }
 
-struct check {
-    const char *tolerated;
-    bool complete;
-    bool needs_manifest;
-};
-
-static enum llavamed_status check_directory(const char *shown, const char *path, const struct check *check,
-                                            struct llavamed_error *error)
+/* The names of a directory that `files` are the own files of. */
+static enum llavamed_status check_names(const char *shown, const char *path, const char *tolerated,
+                                        const struct own_files *files, struct llavamed_error *error)
 {
     struct directory_listing listing = {0};
-    struct own_files files = {0};
-    struct json *json = NULL;
-    char *manifest = path_join(path, MANIFEST_FILE_NAME);
-    enum llavamed_status status = manifest == NULL ? llavamed_fail_memory(error, strlen(path), "a path") : LLAVAMED_OK;
+    enum llavamed_status status = directory_list(path, &listing, error);
     if (status == LLAVAMED_OK) {
-        status = read_manifest(manifest, &json, &files, error);
-    }
-    bool is_known = files.n_files > 0;
-    if (status == LLAVAMED_OK && !is_known && check->needs_manifest) {
-        status = llavamed_fail(
-            error, LLAVAMED_STATUS_OUT_EXISTS,
-            "%s: exists, and was not written by this program (it holds no valid " MANIFEST_FILE_NAME ")", shown);
-        llavamed_hint(error, "choose another --out, or move the directory away");
-    }
-    if (status == LLAVAMED_OK) {
-        status = directory_list(path, &listing, error);
-        if (status != LLAVAMED_OK && status != LLAVAMED_STATUS_NO_MEMORY) {
-            status = llavamed_fail(error, LLAVAMED_STATUS_OUT_EXISTS, "%s: exists and cannot be looked into", shown);
-        }
-    }
-    if (status == LLAVAMED_OK && is_known) {
-        status = check_nothing_added(shown, path, check->tolerated, &listing, &files, error);
-    }
-    if (status == LLAVAMED_OK && check->complete) {
-        status = check_nothing_missing(shown, path, &files, error);
+        status = check_nothing_added(shown, path, tolerated, &listing, files, error);
+    } else if (status != LLAVAMED_STATUS_NO_MEMORY) {
+        status = llavamed_fail(error, LLAVAMED_STATUS_OUT_EXISTS, "%s: exists and cannot be looked into", shown);
     }
     directory_listing_deinit(&listing);
-    free(files.files);
-    json_free(json);
+    return status;
+}
+
+/* What the manifest of a directory names; nothing when it has no valid one. Both are the caller's. */
+static enum llavamed_status read_own_files(const char *path, struct json **json, struct own_files *files,
+                                           struct llavamed_error *error)
+{
+    char *manifest = path_join(path, MANIFEST_FILE_NAME);
+    enum llavamed_status status = manifest == NULL ? llavamed_fail_memory(error, strlen(path), "a path")
+                                                   : read_manifest(manifest, json, files, error);
     free(manifest);
     return status;
 }
 
 enum llavamed_status own_output_check(const char *shown, const char *path, bool complete, struct llavamed_error *error)
 {
-    const struct check check = {OUTPUT_DIR_CLAIM_PREFIX, complete, true};
-    return check_directory(shown, path, &check, error);
+    struct own_files files = {0};
+    struct json *json = NULL;
+    enum llavamed_status status = read_own_files(path, &json, &files, error);
+    if (status == LLAVAMED_OK && files.n_files == 0) {
+        status = llavamed_fail(
+            error, LLAVAMED_STATUS_OUT_EXISTS,
+            "%s: exists, and was not written by this program (it holds no valid " MANIFEST_FILE_NAME ")", shown);
+        llavamed_hint(error, "choose another --out, or move the directory away");
+    }
+    if (status == LLAVAMED_OK) {
+        status = check_names(shown, path, OUTPUT_DIR_CLAIM_PREFIX, &files, error);
+    }
+    if (status == LLAVAMED_OK && complete) {
+        status = check_nothing_missing(shown, path, &files, error);
+    }
+    free(files.files);
+    json_free(json);
+    return status;
+}
+
+enum llavamed_status own_output_check_replaced(const char *path, const struct directory_listing *listing,
+                                               struct llavamed_error *error)
+{
+    struct own_files files = {0};
+    struct json *json = NULL;
+    bool has_manifest = false;
+    for (size_t i = 0; i < listing->n_names; i++) {
+        has_manifest = has_manifest || strcmp(listing->names[i], MANIFEST_FILE_NAME) == 0;
+    }
+    enum llavamed_status status = read_own_files(path, &json, &files, error);
+    if (status == LLAVAMED_OK && files.n_files == 0 && has_manifest) {
+        status = llavamed_fail(error, LLAVAMED_STATUS_OUT_UNWRITABLE,
+                               "%s: cannot be removed, as its " MANIFEST_FILE_NAME " cannot be read", path);
+    }
+    if (status == LLAVAMED_OK) {
+        status = check_nothing_added(path, path, OUTPUT_DIR_CLAIM_PREFIX, listing, &files, error);
+    }
+    free(files.files);
+    json_free(json);
+    return status;
 }
 
 enum llavamed_status own_output_check_work(const char *path, struct llavamed_error *error)
 {
-    static const struct check check = {OUTPUT_DIR_WORK_PREFIX, false, false};
-    return check_directory(path, path, &check, error);
+    struct own_files files = {0};
+    struct json *json = NULL;
+    enum llavamed_status status = read_own_files(path, &json, &files, error);
+    if (status == LLAVAMED_OK && files.n_files > 0) {
+        status = check_names(path, path, OUTPUT_DIR_WORK_PREFIX, &files, error);
+    }
+    free(files.files);
+    json_free(json);
+    return status;
 }

@@ -4,6 +4,7 @@
 #define MERGE_OWN_OUTPUT_H
 
 #include "core/error.h"
+#include "io/directory.h"
 
 /*
  * A directory is this program's when it holds a llavamed-manifest.json of our format and a version that we know, and
@@ -16,6 +17,13 @@
  */
 enum llavamed_status own_output_check(const char *shown, const char *path, bool complete,
                                       struct llavamed_error *error) LLAVAMED_CHECK;
+
+/*
+ * The same of an OUT that was replaced, of which `listing` is a list of its names (files may be missing). OUT_EXISTS
+ * alone for what this program did not write; OUT_UNWRITABLE when its manifest is there and cannot be understood now.
+ */
+enum llavamed_status own_output_check_replaced(const char *path, const struct directory_listing *listing,
+                                               struct llavamed_error *error) LLAVAMED_CHECK;
 
 /*
  * The same of a directory that may be in the middle of being published, or an OUT that was just replaced: what begins

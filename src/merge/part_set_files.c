@@ -13,6 +13,8 @@
 #include "merge/part_set.h"
 #include "merge/part_share.h"
 
+#define RUN_AGAIN "run the parts again: those whose files are as they were end at once"
+
 /* ---- Looking ---- */
 
 static enum llavamed_status fail_file(const char *path, const char *what, uint64_t n_bytes,
@@ -20,7 +22,7 @@ static enum llavamed_status fail_file(const char *path, const char *what, uint64
 {
     (void)llavamed_fail(error, LLAVAMED_STATUS_PARTS_DIFFER, "%s: %s (want %llu bytes)", path, what,
                         (unsigned long long)n_bytes);
-    llavamed_hint(error, "run the parts again: those whose files are as they were end at once");
+    llavamed_hint(error, RUN_AGAIN);
     return LLAVAMED_STATUS_PARTS_DIFFER;
 }
 
@@ -170,7 +172,7 @@ static void compare_hashes(const struct made_files *made, bool *damaged, bool *i
             (void)llavamed_fail(&found, LLAVAMED_STATUS_PARTS_DIFFER,
                                 "%s: is not what its part has written (SHA-256: got %s, want %s)", file->path,
                                 file->got, file->sha256);
-            llavamed_hint(&found, "run the parts again: those whose files are as they were end at once");
+            llavamed_hint(&found, RUN_AGAIN);
             note_damage(file, &found, damaged, is_any, error);
         }
     }
@@ -201,6 +203,7 @@ enum llavamed_status part_set_prove_files(const struct part_set *set, const char
         status = error->status = LLAVAMED_STATUS_IO;
     } else if (status == LLAVAMED_STATUS_INPUT_MISSING) {
         status = error->status = LLAVAMED_STATUS_PARTS_DIFFER;
+        llavamed_hint(error, RUN_AGAIN);
     }
     if (status == LLAVAMED_OK) {
         compare_hashes(&made, damaged, &is_any, error);

@@ -241,10 +241,13 @@ class Torture:
         if series.class_name in ("alloc", "thread", "lock", "inflate"):
             return well | {6}
         is_parent_sync = series.class_name == "fsync" and os.path.basename(path).startswith("worker-")
+        is_of_replaced = series.class_name == "fsync" and "/out.replaced-" in path
         if series.lasts:
             # With --force OUT may be the new one already, and the old one be left for the next run to remove.
-            is_late = series.case.force and (function == "rename" or is_parent_sync)
+            is_late = series.case.force and (function == "rename" or is_parent_sync or is_of_replaced)
             return well | {3, 5, 6} | ({0} if is_late else set())
+        if is_of_replaced:
+            return {0}  # it is about to be removed
         if series.class_name == "fsync" and series.kind == errno.EINVAL:
             # Directories of some file systems have no fsync; a file that has none is not to be trusted.
             return {0} if path.endswith("/out.partial") or "/out.ready-" in path or os.path.basename(path).startswith("worker-") else {5}

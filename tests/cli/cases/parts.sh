@@ -452,6 +452,28 @@ test_finishing_proves_the_files()
     want_as_whole
 }
 
+# An OUT that has rotted is no reason to give up the parts that are to replace it.
+test_parts_that_replace_a_damaged_out()
+{
+    local shard
+    synth m --scale 0.0004
+    make_whole m/base m/delta --max-shard-size 300KB
+    cp -r want out
+    shard=$(find out -name 'model-*' | sort | tail -n 1)
+    printf x | dd of="$shard" bs=1 seek=5000 conv=notrunc 2>/dev/null
+    part 1 2 -q --force --no-finish
+    part 2 2 -q --force --no-finish
+    shard=$(find out.partial -name 'model-*' | sort | head -n 1)
+    printf x | dd of="$shard" bs=1 seek=5000 conv=notrunc 2>/dev/null
+    apply --finish --force --out out
+    want_status 5
+    want_error '*: is not what its part has written (SHA-256: got *, want *)'
+    want test -d out.partial
+    part 1 2 -q --force
+    want_status 0
+    want_as_whole
+}
+
 # What a run left beside OUT that was killed as soon as OUT was there stands for nothing when OUT is gone or replaced.
 test_old_lines_beside_out_are_no_parts()
 {
