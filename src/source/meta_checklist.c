@@ -134,14 +134,14 @@ static enum llavamed_status md5_of(const void *bytes, size_t n_bytes, char hex[M
     return status;
 }
 
-static enum llavamed_status check_small_file(const struct checklist_line *line, const char *directory,
+static enum llavamed_status check_small_file(const char *name, const char *want, const char *directory,
                                              struct llavamed_error *error)
 {
     char *bytes = NULL;
     size_t n_bytes = 0;
     char hex[MD5_HEX_BYTES];
     enum path_kind kind = PATH_MISSING;
-    char *path = path_join(directory, line->name);
+    char *path = path_join(directory, name);
     if (path == NULL) {
         return llavamed_fail_memory(error, strlen(directory), "a path");
     }
@@ -152,7 +152,7 @@ static enum llavamed_status check_small_file(const struct checklist_line *line, 
             status = md5_of(bytes, n_bytes, hex, error);
         }
         if (status == LLAVAMED_OK) {
-            status = compare(path, hex, line->hex, error);
+            status = compare(path, hex, want, error);
         }
     }
     free(bytes);
@@ -160,16 +160,58 @@ static enum llavamed_status check_small_file(const struct checklist_line *line, 
     return status;
 }
 
+#define SMALL_FILES 2
+
+/* What a list records of the small files; empty: nothing. Each is read once, however often it is listed. */
+struct small_sums {
+    char hex[SMALL_FILES][MD5_HEX_BYTES];
+};
+
+static const char *const small_names[SMALL_FILES] = {"tokenizer.model", "params.json"};
+
+/* Of the first n_names of them. */
+static enum llavamed_status note_small_file(struct small_sums *sums, size_t n_names, const struct checklist_line *line,
+                                            const char *directory, struct llavamed_error *error)
+{
+    for (size_t i = 0; i < n_names; i++) {
+        if (strcmp(line->name, small_names[i]) != 0) {
+            continue;
+        }
+        if (sums->hex[i][0] != '\0' && strcasecmp(sums->hex[i], line->hex) != 0) {
+            enum llavamed_status status =
+                llavamed_fail(error, LLAVAMED_STATUS_META_INVALID, "%s: the checklist has two sums of %s (%s and %s)",
+                              directory, line->name, sums->hex[i], line->hex);
+            llavamed_hint(error, "mend or remove that file, or give --verify none to check no recorded hash");
+            return status;
+        }
+        memcpy(sums->hex[i], line->hex, MD5_HEX_BYTES);
+    }
+    return LLAVAMED_OK;
+}
+
+static enum llavamed_status check_small_files(const struct small_sums *sums, const char *directory,
+                                              struct llavamed_error *error)
+{
+    enum llavamed_status status = LLAVAMED_OK;
+    for (size_t i = 0; status == LLAVAMED_OK && i < SMALL_FILES; i++) {
+        if (sums->hex[i][0] != '\0') {
+            status = check_small_file(small_names[i], sums->hex[i], directory, error);
+        }
+    }
+    return status;
+}
+
 static enum llavamed_status use_tokenizer_line(const struct checklist_line *line, const char *directory, void *context,
                                                struct llavamed_error *error)
 {
-    (void)context;
-    return strcmp(line->name, "tokenizer.model") == 0 ? check_small_file(line, directory, error) : LLAVAMED_OK;
+    return note_small_file(context, 1, line, directory, error);
 }
 
 enum llavamed_status meta_check_tokenizer(const char *directory, struct llavamed_error *error)
 {
-    return use_checklist(directory, "tokenizer_checklist.chk", use_tokenizer_line, NULL, error);
+    struct small_sums sums = {0};
+    enum llavamed_status status = use_checklist(directory, "tokenizer_checklist.chk", use_tokenizer_line, &sums, error);
+    return status == LLAVAMED_OK ? check_small_files(&sums, directory, error) : status;
 }
 
 /* "consolidated.07.pth" gives 7, other names META_SHARDS_MAX. */
@@ -184,10 +226,16 @@ static size_t shard_of_name(const char *name)
     return (size_t)(digits[0] - '0') * 10 + (size_t)(digits[1] - '0');
 }
 
+struct list_use {
+    struct meta *meta;
+    struct small_sums sums;
+};
+
 static enum llavamed_status use_line(const struct checklist_line *line, const char *directory, void *context,
                                      struct llavamed_error *error)
 {
-    struct meta *meta = context;
+    struct list_use *use = context;
+    struct meta *meta = use->meta;
     size_t shard = shard_of_name(line->name);
     if (shard < meta->n_shards) {
         memcpy(meta->md5[shard], line->hex, MD5_HEX_BYTES);
@@ -197,10 +245,8 @@ static enum llavamed_status use_line(const struct checklist_line *line, const ch
                           directory, line->name);
         llavamed_hint(error, "complete the download of %s", directory);
         return status;
-    } else if (strcmp(line->name, "params.json") == 0 || strcmp(line->name, "tokenizer.model") == 0) {
-        return check_small_file(line, directory, error);
     }
-    return LLAVAMED_OK;
+    return note_small_file(&use->sums, SMALL_FILES, line, directory, error);
 }
 
 enum llavamed_status meta_read_checklist(struct meta *meta, struct llavamed_error *error)
@@ -209,7 +255,9 @@ enum llavamed_status meta_read_checklist(struct meta *meta, struct llavamed_erro
     if (meta->md5 == NULL) {
         return llavamed_fail_memory(error, meta->n_shards * sizeof *meta->md5, "recorded hashes");
     }
-    return use_checklist(meta->directory, "checklist.chk", use_line, meta, error);
+    struct list_use use = {.meta = meta};
+    enum llavamed_status status = use_checklist(meta->directory, "checklist.chk", use_line, &use, error);
+    return status == LLAVAMED_OK ? check_small_files(&use.sums, meta->directory, error) : status;
 }
 
 /* ---- Shards ---- */

@@ -12,6 +12,7 @@ Usage: bounds.py --program PATH --verify PATH --timed PATH [--table] [--only WOR
 
 import argparse
 import io
+import hashlib
 import json
 import os
 import shutil
@@ -247,6 +248,13 @@ def checklist(directory, n):
     write(directory, "checklist.chk", b"".join(b"%032x  f%d\n" % (i, i) for i in range(n)))
 
 
+def checklist_of_one_file(directory, n):
+    shutil.copytree("tests/data/meta/one", directory, dirs_exist_ok=True)
+    content = bytes(10000 * n)
+    write(directory, "tokenizer.model", content)
+    write(directory, "checklist.chk", b"%s  tokenizer.model\n" % hashlib.md5(content).hexdigest().encode() * n)
+
+
 # ---- What llavamed-verify reads ----
 
 
@@ -391,6 +399,7 @@ CASES = [
     Case("added_tokens.json: tokens", added_tokens, 20000, 0),
     Case("params.json: deep", params, 100000, 3, flat=FLAT_BYTES),
     Case("checklist.chk: lines", checklist, 380, 4),
+    Case("checklist.chk: lines of one file", checklist_of_one_file, 300, 4),
     Case("verify: sums of files that are missing", sums_of_nothing, 50000, 1, verified=True),
     Case("verify: sums of one file", sums_of_one_file, 50000, 1, verified=True),
     Case("verify: lines that are none", sums_that_are_none, 500000, 1, verified=True),

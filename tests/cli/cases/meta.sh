@@ -143,6 +143,16 @@ test_meta_checklist_from_another_system()
     sed 's/^[0-9a-f]\{32\}\(  consolidated.00.pth\)/00000000000000000000000000000000\1/' crlf >$list
     apply_meta model
     want_failure 1 '*consolidated.00.pth*'
+    # A file that is listed again has to have the same sum.
+    cp crlf $list
+    grep params.json crlf >>$list
+    rm -rf out
+    apply_meta model -q
+    want_status 0
+    rm -rf out
+    echo '00000000000000000000000000000000  params.json' >>$list
+    apply_meta model
+    want_failure 3 '*model: the checklist has two sums of params.json (* and 00000000000000000000000000000000)'
 }
 
 # A look at the contents before the merge does not make the merge read the base twice.
