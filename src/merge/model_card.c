@@ -4,12 +4,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "merge/manifest.h"
 #include "merge/notice_text.h"
 #include "tensor/model_order.h"
 
-/* File names are chosen by strangers: no mark-up of theirs works in the card, and nothing in it is not seen. */
+/*
+ * File names are chosen by strangers: no mark-up of theirs works in the card, and nothing in it is not seen. Addresses,
+ * which readers of Markdown make links of without any mark-up, are broken by a character reference.
+ */
 static void append_plain(struct buffer *out, const char *text)
 {
     char *shown = strdup(text);
@@ -22,7 +26,12 @@ static void append_plain(struct buffer *out, const char *text)
         if (strchr("\\`*_{}[]<>()#+!|~&$", *p) != NULL) {
             buffer_append(out, "\\", 1);
         }
-        buffer_append(out, p, 1);
+        bool is_of_www = *p == '.' && p - shown >= 3 && strncasecmp(p - 3, "www", 3) == 0;
+        if (*p == '@' || strncmp(p, "://", 3) == 0 || is_of_www) {
+            buffer_printf(out, "&#%d;", *p);
+        } else {
+            buffer_append(out, p, 1);
+        }
     }
     free(shown);
 }

@@ -387,4 +387,10 @@ test_hostile_names_of_files_in_out_print()
         want grep -q '^| base | a.*\.safetensors | safetensors | ' out/README.md
         want test "$(find out -name 'LICENSE*' | wc -l)" -eq 1
     done
+    # Nor are there addresses that readers of Markdown make links of.
+    rm -rf base/a* out
+    cp "$DATA/base/model.safetensors" 'base/www.evil.example@x.safetensors'
+    apply_soon --base base --delta delta --out out --allow-unknown-base
+    want_status 0
+    want grep -qF '| base | www&#46;evil.example&#64;x.safetensors |' out/README.md
 }
