@@ -2,8 +2,10 @@
 #include "verify/compared.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "core/stop_signal.h"
 #include "merge/manifest.h"
 
 /* Findings that are of no file. */
@@ -19,8 +21,10 @@ void compared_deinit(struct compared *compared)
     tensor_comparison_deinit(&compared->comparison);
     derivation_close(compared->derivation);
     source_close(compared->held);
+    free(compared->places);
     compared->derivation = NULL;
     compared->held = NULL;
+    compared->places = NULL;
 }
 
 /* ---- What is told ---- */
@@ -159,28 +163,65 @@ static const char *wanted_name(const struct compared *compared)
     return derivation_is_merge(compared->derivation) ? "BASE + DELTA" : compared->settings->against;
 }
 
-/* The file of the directory that holds a tensor, and where; "." when no header that was read names it. */
-static struct finding_place place_of(const struct compared *compared, const struct tensor *tensor, uint64_t elem)
+static enum llavamed_status check_stop(const struct compared *compared, struct llavamed_error *error)
 {
-    for (size_t i = 0; i < compared->table->n_files; i++) {
-        const struct table_file *file = &compared->table->files[i];
-        size_t at = file->view == NULL ? TENSOR_NOT_FOUND : tensor_set_find(&file->view->set, tensor->name);
-        if (at != TENSOR_NOT_FOUND) {
-            const struct shard_place *place = &file->view->places[at];
-            uint64_t within = elem * dtype_bytes(tensor->dtype);
-            return (struct finding_place){.file = file->name,
-                                          .tensor = tensor->name,
-                                          .offset = place->is_contiguous ? place->offset + within : 0};
-        }
+    int signal_number = stop_signal_read(compared->settings->stop_signal);
+    if (signal_number == 0) {
+        return LLAVAMED_OK;
     }
-    return (struct finding_place){.file = NO_FILE, .tensor = tensor->name};
+    (void)llavamed_fail(error, LLAVAMED_STATUS_INTERRUPTED, "interrupted by signal %d", signal_number);
+    error->signal_number = signal_number;
+    return LLAVAMED_STATUS_INTERRUPTED;
 }
 
-static void add_form(struct compared *compared, const struct tensor *got, const struct tensor *want)
+/*
+ * The place of each tensor of the directory, found once for all: there may be as many findings as tensors, and to look
+ * through all files for each would cost the product of both. Of several files that name a tensor the first counts.
+ */
+static enum llavamed_status find_places(struct compared *compared, struct llavamed_error *error)
 {
+    const struct tensor_set *held = source_tensors(compared->held);
+    compared->places = calloc(held->n_tensors + 1, sizeof *compared->places);
+    if (compared->places == NULL) {
+        return llavamed_fail_memory(error, held->n_tensors * sizeof *compared->places, "the places of tensors");
+    }
+    for (size_t i = 0; i < compared->table->n_files; i++) {
+        const struct table_file *file = &compared->table->files[i];
+        size_t n_tensors = file->view == NULL ? 0 : file->view->set.n_tensors;
+        for (size_t k = 0; k < n_tensors; k++) {
+            size_t at = tensor_set_find(held, file->view->set.tensors[k].name);
+            if (at != TENSOR_NOT_FOUND && compared->places[at].file == NULL) {
+                compared->places[at] = (struct compared_place){.file = file->name, .shard = &file->view->places[k]};
+            }
+            enum llavamed_status status = check_stop(compared, error);
+            if (status != LLAVAMED_OK) {
+                return status;
+            }
+        }
+    }
+    return LLAVAMED_OK;
+}
+
+/* The file of the directory that holds tensor `at`, and where; "." when no header that was read names it. */
+static struct finding_place place_of(const struct compared *compared, size_t at, uint64_t elem)
+{
+    const struct tensor *tensor = &source_tensors(compared->held)->tensors[at];
+    const struct compared_place *place = &compared->places[at];
+    if (place->file == NULL) {
+        return (struct finding_place){.file = NO_FILE, .tensor = tensor->name};
+    }
+    uint64_t within = elem * dtype_bytes(tensor->dtype);
+    return (struct finding_place){.file = place->file,
+                                  .tensor = tensor->name,
+                                  .offset = place->shard->is_contiguous ? place->shard->offset + within : 0};
+}
+
+static void add_form(struct compared *compared, size_t at, const struct tensor *want)
+{
+    const struct tensor *got = &source_tensors(compared->held)->tensors[at];
     char got_shape[TENSOR_SHAPE_TEXT_BYTES];
     char want_shape[TENSOR_SHAPE_TEXT_BYTES];
-    const struct finding_place place = place_of(compared, got, 0);
+    const struct finding_place place = place_of(compared, at, 0);
     findings_add(compared->findings, LLAVAMED_FINDING_TENSOR_FORM, &place,
                  "is not as in %.300s (got %s %s, want %s %s)", wanted_name(compared), dtype_name(got->dtype),
                  tensor_shape_text(got, got_shape), dtype_name(want->dtype), tensor_shape_text(want, want_shape));
@@ -198,7 +239,7 @@ static void add_difference(struct compared *compared, const struct tensor *tenso
     char index[TENSOR_SHAPE_TEXT_BYTES];
     char got[ELEMENT_TEXT_BYTES];
     char want[ELEMENT_TEXT_BYTES];
-    const struct finding_place place = place_of(compared, tensor, row->first);
+    const struct finding_place place = place_of(compared, row->held, row->first);
     element_index_text(tensor, row->first, index);
     element_text(tensor->dtype, row->got, got);
     element_text(tensor->dtype, row->want, want);
@@ -208,42 +249,12 @@ static void add_difference(struct compared *compared, const struct tensor *tenso
                  index, (unsigned long long)row->first, got, want);
 }
 
-/* Of another checkpoint: what is of a dtype smaller than a byte has no part in the plan. */
-static void judge_small(struct compared *compared, bool *is_wanted)
-{
-    const struct tensor_set *held = source_tensors(compared->held);
-    const struct tensor_set *wanted = derivation_tensors(compared->derivation);
-    for (size_t i = 0; i < wanted->n_tensors; i++) {
-        const struct tensor *want = &wanted->tensors[i];
-        if (dtype_bytes(want->dtype) > 0) {
-            continue;
-        }
-        size_t at = tensor_set_find(held, want->name);
-        if (at == TENSOR_NOT_FOUND) {
-            add_missing(compared, want);
-            continue;
-        }
-        const struct tensor *got = &held->tensors[at];
-        is_wanted[at] = true;
-        if (got->dtype != want->dtype || !tensor_same_shape(got, want)) {
-            add_form(compared, got, want);
-            continue;
-        }
-        const struct finding_place place = place_of(compared, got, 0);
-        findings_add(compared->findings, LLAVAMED_FINDING_TENSOR_UNCHECKED, &place,
-                     "is of a dtype of less than a byte (%s), which cannot be compared", dtype_name(got->dtype));
-    }
-}
-
-void compared_judge(struct compared *compared)
+static enum llavamed_status judge_planned(struct compared *compared, struct llavamed_error *error)
 {
     const struct tensor_comparison *comparison = &compared->comparison;
-    if (!compared->result->was_compared) {
-        return;
-    }
     const struct plan *plan = comparison->plan;
-    const struct tensor_set *held = source_tensors(compared->held);
-    for (size_t i = 0; i < plan->n_tensors; i++) {
+    enum llavamed_status status = LLAVAMED_OK;
+    for (size_t i = 0; status == LLAVAMED_OK && i < plan->n_tensors; i++) {
         const struct compared_tensor *row = &comparison->rows[i];
         const struct tensor *want = &plan->tensors[i].out;
         compared->result->n_compared += row->is_compared;
@@ -251,21 +262,76 @@ void compared_judge(struct compared *compared)
         if (row->held == TENSOR_NOT_FOUND) {
             add_missing(compared, want);
         } else if (!row->is_compared) {
-            add_form(compared, &held->tensors[row->held], want);
+            add_form(compared, row->held, want);
         } else if (row->n_different > 0) {
             add_difference(compared, want, row);
         }
+        status = check_stop(compared, error);
     }
-    if (!derivation_is_merge(compared->derivation)) {
-        judge_small(compared, comparison->is_wanted);
+    return status;
+}
+
+static void judge_small_one(struct compared *compared, const struct tensor *want)
+{
+    const struct tensor_set *held = source_tensors(compared->held);
+    size_t at = tensor_set_find(held, want->name);
+    if (at == TENSOR_NOT_FOUND) {
+        add_missing(compared, want);
+        return;
     }
-    for (size_t i = 0; i < held->n_tensors; i++) {
-        if (!comparison->is_wanted[i]) {
-            const struct finding_place place = place_of(compared, &held->tensors[i], 0);
+    const struct tensor *got = &held->tensors[at];
+    compared->comparison.is_wanted[at] = true;
+    if (got->dtype != want->dtype || !tensor_same_shape(got, want)) {
+        add_form(compared, at, want);
+        return;
+    }
+    const struct finding_place place = place_of(compared, at, 0);
+    findings_add(compared->findings, LLAVAMED_FINDING_TENSOR_UNCHECKED, &place,
+                 "is of a dtype of less than a byte (%s), which cannot be compared", dtype_name(got->dtype));
+}
+
+/* Of another checkpoint: what is of a dtype smaller than a byte has no part in the plan. */
+static enum llavamed_status judge_small(struct compared *compared, struct llavamed_error *error)
+{
+    const struct tensor_set *wanted = derivation_tensors(compared->derivation);
+    enum llavamed_status status = LLAVAMED_OK;
+    for (size_t i = 0; status == LLAVAMED_OK && i < wanted->n_tensors; i++) {
+        if (dtype_bytes(wanted->tensors[i].dtype) == 0) {
+            judge_small_one(compared, &wanted->tensors[i]);
+        }
+        status = check_stop(compared, error);
+    }
+    return status;
+}
+
+static enum llavamed_status judge_extra(struct compared *compared, struct llavamed_error *error)
+{
+    size_t n_held = source_tensors(compared->held)->n_tensors;
+    enum llavamed_status status = LLAVAMED_OK;
+    for (size_t i = 0; status == LLAVAMED_OK && i < n_held; i++) {
+        if (!compared->comparison.is_wanted[i]) {
+            const struct finding_place place = place_of(compared, i, 0);
             findings_add(compared->findings, LLAVAMED_FINDING_TENSOR_EXTRA, &place, "is there, but not in %.300s",
                          wanted_name(compared));
         }
+        status = check_stop(compared, error);
     }
+    return status;
+}
+
+enum llavamed_status compared_judge(struct compared *compared, struct llavamed_error *error)
+{
+    if (!compared->result->was_compared) {
+        return LLAVAMED_OK;
+    }
+    enum llavamed_status status = find_places(compared, error);
+    if (status == LLAVAMED_OK) {
+        status = judge_planned(compared, error);
+    }
+    if (status == LLAVAMED_OK && !derivation_is_merge(compared->derivation)) {
+        status = judge_small(compared, error);
+    }
+    return status == LLAVAMED_OK ? judge_extra(compared, error) : status;
 }
 
 enum llavamed_status compared_run(struct compared *compared, struct llavamed_error *error)

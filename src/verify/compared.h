@@ -12,6 +12,12 @@
 #include "verify/compare_tensors.h"
 #include "verify/file_table.h"
 
+/* Where a tensor of the directory lies. */
+struct compared_place {
+    const char *file;                /* borrowed from the table, as `shard`; NULL: no header that was read names it */
+    const struct shard_place *shard; /* in it */
+};
+
 struct compared {
     const struct llavamed_verify_settings *settings; /* all borrowed */
     const struct llavamed_observer *observer;
@@ -26,6 +32,7 @@ struct compared {
     struct source *held; /* the directory as a source; NULL: it cannot be read as one, which is a finding */
     struct derivation *derivation;
     struct tensor_comparison comparison;
+    struct compared_place *places; /* owned; of each tensor of the source held, once it is judged */
 };
 
 /* Whether the settings ask for a comparison. */
@@ -41,8 +48,11 @@ enum llavamed_status compared_open(struct compared *compared, struct llavamed_er
 /* Compares, when the directory could be opened. What derivation_run() gives, and reading the directory. */
 enum llavamed_status compared_run(struct compared *compared, struct llavamed_error *error) LLAVAMED_CHECK;
 
-/* After a run that succeeded, and with the table filled: each tensor that differs is a finding. */
-void compared_judge(struct compared *compared);
+/*
+ * After a run that succeeded, and with the table filled: each tensor that differs is a finding. NO_MEMORY; INTERRUPTED
+ * when the settings' stop signal comes. O(n log n) in the tensors, however many files they are in.
+ */
+enum llavamed_status compared_judge(struct compared *compared, struct llavamed_error *error) LLAVAMED_CHECK;
 
 /* Adds what it read, and its buffers, to the result. */
 void compared_count(const struct compared *compared);

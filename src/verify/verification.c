@@ -200,9 +200,11 @@ static enum llavamed_status judge_all(struct verification *run, struct llavamed_
         signed_model_judge(&run->signature, &judge);
         note_unverified(run);
         judge_tensors(&judge);
-        compared_judge(&run->compared);
         run->result->n_tensors = judge.n_tensors_checked;
         run->result->n_digests = judge.n_digests_checked;
+        status = compared_judge(&run->compared, error);
+    }
+    if (status == LLAVAMED_OK) {
         status = judge_model(&judge, error);
     }
     if (status == LLAVAMED_OK) {

@@ -31,6 +31,7 @@ from bounds_pickles import DATA, torch_file, write
 GROWTH = 9
 NOISE_SECONDS = 0.03
 NOISE_BYTES = 8 << 20
+PER_SHARD = 80
 FLAT_SECONDS = 1.0
 FLAT_BYTES = 24 << 20
 ARCHIVE_BYTES = 160 << 20
@@ -38,11 +39,11 @@ ARCHIVE_BYTES = 160 << 20
 
 class Case:
     """make(directory, n) fills a directory of weights; `times` is the memory allowed for each byte of input, `flat` the
-    memory allowed at any size. `verified`: llavamed-verify reads it, not llavamed-apply."""
+    memory allowed at any size. `verified`: llavamed-verify reads it, not llavamed-apply; `more` are its options."""
 
-    def __init__(self, name, make, n, status, times=16, flat=0, verified=False):
+    def __init__(self, name, make, n, status, times=16, flat=0, verified=False, more=()):
         self.name, self.make, self.n, self.status, self.times, self.flat = name, make, n, status, times, flat
-        self.verified = verified
+        self.verified, self.more = verified, more
 
 
 # ---- JSON ----
@@ -318,6 +319,15 @@ def index_of_others(directory, n):
     many_names(directory, n)
 
 
+def shards_of_others(directory, n):
+    """PER_SHARD tensors in each of n shards, none of them in another checkpoint: for each it is asked where it lies."""
+    names = [[b"t%d.%d" % (i, k) for k in range(PER_SHARD)] for i in range(n)]
+    index(directory, ((name, b"s%d.safetensors" % i) for i in range(n) for name in names[i]))
+    for i in range(n):
+        text = rows(names[i])
+        write(directory, "s%d.safetensors" % i, struct.pack("<Q", len(text)) + text + bytes(2 * PER_SHARD))
+
+
 def views(directory, n, shape_of):
     """n tensors that are views of one storage of n elements."""
     hooks = tb.glob("collections", "OrderedDict")
@@ -411,6 +421,8 @@ CASES = [
     Case("verify: recorded files", recorded_documents, 20000, 1, 24, verified=True),
     Case("verify: one recorded tensor", one_recorded_tensor, 15000, 1, 24, verified=True),
     Case("verify: an index of others", index_of_others, 15000, 1, 24, verified=True),
+    Case("verify: shards without a tensor of another checkpoint", shards_of_others, 200, 1, 64, verified=True,
+         more=("--against", os.path.join(DATA, "base"))),
     Case("verify: one view over many", one_over_many, 10000, 1, 32, verified=True),
     Case("verify: longer and longer views", longer_and_longer, 10000, 1, 32, verified=True),
 ]
@@ -421,20 +433,21 @@ class Cost:
         self.seconds, self.n_bytes, self.status, self.text = seconds, n_bytes, status, text
 
 
-def measure(tools, directory, place, verified):
+def measure(tools, directory, place, verified, more):
     weights = os.path.join(directory, "bomb.zip") if os.path.exists(os.path.join(directory, "bomb.zip")) else directory
     # A child's peak memory begins with that of whoever started it, so a small program does. /proc: nothing to sync.
     command = [tools.timed, "/proc", tools.program, "--base", os.path.abspath(os.path.join(DATA, "base")), "--delta",
                weights, "--out", os.path.join(place, "out"), "-n", "-j", "2"]
     if verified:
-        command = [tools.timed, "/proc", "sh", "-c", 'exec "$0" "$@" >/dev/null', tools.verify, directory, "-j", "2"]
+        command = [tools.timed, "/proc", "sh", "-c", 'exec "$0" "$@" >/dev/null', tools.verify, directory, "-j", "2",
+                   *more]
     run = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace")
     told = dict(pair.split("=") for pair in run.stdout.split())
     return Cost(float(told["user"]) + float(told["system"]), int(told["peak_kib"]) << 10, int(told["exit"]), run.stderr)
 
 
-def least(tools, directory, place, times, verified=False):
-    costs = [measure(tools, directory, place, verified) for _ in range(times)]
+def least(tools, directory, place, times, verified=False, more=()):
+    costs = [measure(tools, directory, place, verified, more) for _ in range(times)]
     return Cost(min(c.seconds for c in costs), min(c.n_bytes for c in costs), costs[0].status, costs[0].text)
 
 
@@ -487,7 +500,7 @@ def main():
                 os.mkdir(directory)
                 case.make(directory, n)
                 sizes.append(size_of(directory))
-                costs.append(least(options, directory, place, 2, case.verified))
+                costs.append(least(options, directory, place, 2, case.verified, case.more))
                 shutil.rmtree(directory)
             wrong, row = judge(case, empty[case.verified], costs, sizes)
             passed, failed = passed + (wrong is None), failed + (wrong is not None)
