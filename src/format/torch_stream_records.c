@@ -301,7 +301,25 @@ static enum llavamed_status fail_record_size(const struct torch_stream *stream,
                          stream->path, header->name, max_bytes);
 }
 
-/* Goes to where a descriptor says that the record ends; keeps what comes before when max_bytes is not 0. */
+/* Where after its first byte a descriptor's signature begins, or may begin if it goes on behind the end; or the end. */
+static size_t next_signature(const uint8_t *bytes, size_t n_bytes)
+{
+    static const uint8_t signature[] = {'P', 'K', 7, 8};
+    const uint8_t *whole = n_bytes > 1 ? memmem(bytes + 1, n_bytes - 1, signature, sizeof signature) : NULL;
+    if (whole != NULL) {
+        return (size_t)(whole - bytes);
+    }
+    size_t at = n_bytes < sizeof signature ? 1 : n_bytes - sizeof signature + 1;
+    while (at < n_bytes && memcmp(bytes + at, signature, n_bytes - at) != 0) {
+        at++;
+    }
+    return n_bytes == 0 ? 0 : at;
+}
+
+/*
+ * Goes to where a descriptor says that the record ends; keeps what comes before when max_bytes is not 0. What is not
+ * kept is stepped over where it lies: a record may be gigabytes of what looks like signatures.
+ */
 static enum llavamed_status find_descriptor(struct torch_stream *stream, const struct torch_stream_record *header,
                                             size_t max_bytes, uint64_t *n_bytes, struct llavamed_error *error)
 {
@@ -317,9 +335,7 @@ static enum llavamed_status find_descriptor(struct torch_stream *stream, const s
             *n_bytes = n;
             return status;
         }
-        /* As far as no signature can begin: to the next 'P', or so that one at the end is seen whole. */
-        const uint8_t *next = n_ahead > 1 ? memchr(ahead + 1, DESCRIPTOR_SIGNATURE & 0xff, n_ahead - 1) : NULL;
-        size_t step = next != NULL ? (size_t)(next - ahead) : n_ahead;
+        size_t step = next_signature(ahead, n_ahead);
         if (step == 0) {
             (void)llavamed_fail(error, LLAVAMED_STATUS_INPUT_TRUNCATED, "%s: zip: the file ends inside record %s",
                                 stream->path, header->name);
@@ -329,7 +345,11 @@ static enum llavamed_status find_descriptor(struct torch_stream *stream, const s
             return fail_record_size(stream, header, max_bytes, error);
         }
         size_t at;
-        status = max_bytes > 0 ? torch_stream_keep(stream, step, &at, error) : skip(stream, step, error);
+        if (max_bytes > 0) {
+            status = torch_stream_keep(stream, step, &at, error);
+        } else {
+            stream->ahead_at += step;
+        }
         if (status != LLAVAMED_OK) {
             return status;
         }
