@@ -7,6 +7,7 @@
 
 #include "core/checked.h"
 #include "core/phase.h"
+#include "core/stop_signal.h"
 #include "integrity/crc32.h"
 #include "integrity/inflate.h"
 
@@ -21,10 +22,11 @@ struct zip_member {
     uint8_t *input;                 /* owned; likewise */
     size_t input_begin;             /* bytes [input_begin, input_end) of `input` are still to be inflated */
     size_t input_end;
-    uint64_t bytes_read; /* of the entry's data */
-    uint64_t position;   /* of the content's next byte */
-    uint32_t crc32;      /* of the content before it */
-    bool ended;          /* the deflate data said so */
+    uint64_t bytes_read;             /* of the entry's data */
+    uint64_t position;               /* of the content's next byte */
+    uint32_t crc32;                  /* of the content before it */
+    bool ended;                      /* the deflate data said so */
+    const volatile int *stop_signal; /* borrowed; may be NULL */
 };
 
 enum llavamed_status zip_member_open(struct input_file *archive, const struct zip_entry *entry, const char *name,
@@ -71,6 +73,11 @@ void zip_member_close(struct zip_member *member)
     }
 }
 
+void zip_member_heed(struct zip_member *member, const volatile int *stop_signal)
+{
+    member->stop_signal = stop_signal;
+}
+
 const char *zip_member_name(const struct zip_member *member)
 {
     return member->name;
@@ -100,6 +107,20 @@ static enum llavamed_status fail_data(const struct zip_member *member, const cha
                       (unsigned long long)(member->position + done), (unsigned long long)member->entry->n_bytes);
     llavamed_hint(error, "download or copy the archive again");
     return status;
+}
+
+/* Content may be a thousand times as large as its data, and whoever reads over it may ask for it for minutes. */
+static enum llavamed_status check_signal(const struct zip_member *member, struct llavamed_error *error)
+{
+    int signal_number = stop_signal_read(member->stop_signal);
+    if (signal_number == 0) {
+        return LLAVAMED_OK;
+    }
+    (void)llavamed_fail(error, LLAVAMED_STATUS_INTERRUPTED, "interrupted by signal %d", signal_number);
+    if (error != NULL) {
+        error->signal_number = signal_number;
+    }
+    return LLAVAMED_STATUS_INTERRUPTED;
 }
 
 /* Makes input hold something, unless all of the entry's data was taken. */
@@ -162,15 +183,18 @@ static enum llavamed_status read_some(struct zip_member *member, uint8_t *to, si
                                       struct llavamed_error *error)
 {
     const struct zip_entry *entry = member->entry;
+    *done = 0;
+    enum llavamed_status status = check_signal(member, error);
+    if (status != LLAVAMED_OK) {
+        return status;
+    }
     if (entry->deflated) {
         if (member->ended) {
-            *done = 0;
             return fail_data(member, "the deflate data is shorter than the directory says", 0, error);
         }
         return inflate_some(member, to, n_bytes, done, error);
     }
-    enum llavamed_status status =
-        input_file_read(member->archive, entry->data_offset + member->position, to, n_bytes, error);
+    status = input_file_read(member->archive, entry->data_offset + member->position, to, n_bytes, error);
     *done = status == LLAVAMED_OK ? n_bytes : 0;
     member->bytes_read += *done;
     return status;
@@ -209,7 +233,10 @@ static enum llavamed_status check_end(struct zip_member *member, struct llavamed
     while (!member->ended) {
         uint8_t spare;
         size_t done;
-        enum llavamed_status status = inflate_some(member, &spare, 1, &done, error);
+        enum llavamed_status status = check_signal(member, error);
+        if (status == LLAVAMED_OK) {
+            status = inflate_some(member, &spare, 1, &done, error);
+        }
         if (status != LLAVAMED_OK) {
             return status;
         }

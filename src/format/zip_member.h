@@ -27,6 +27,9 @@ enum llavamed_status zip_member_open(struct input_file *archive, const struct zi
                                      struct zip_member **out, struct llavamed_error *error) LLAVAMED_CHECK;
 void zip_member_close(struct zip_member *member); /* NULL is fine */
 
+/* Has reading end as INTERRUPTED as soon as *stop_signal (borrowed; may be NULL) is not 0. */
+void zip_member_heed(struct zip_member *member, const volatile int *stop_signal);
+
 const char *zip_member_name(const struct zip_member *member);
 uint64_t zip_member_bytes(const struct zip_member *member);    /* of the content */
 uint64_t zip_member_position(const struct zip_member *member); /* of the content's next byte */
@@ -37,7 +40,7 @@ uint64_t zip_member_bytes_read(const struct zip_member *member);
 /*
  * The next n_bytes of the content. *crc32, which may be NULL, becomes the CRC-32 of just these. INPUT_TRUNCATED when
  * they leave the content as the directory gives its size; ZIP_INVALID when the deflate data is damaged, or shorter or
- * longer than its sizes say; what input_file_read() gives.
+ * longer than its sizes say; what input_file_read() gives; INTERRUPTED, see zip_member_heed().
  */
 enum llavamed_status zip_member_read(struct zip_member *member, void *buffer, size_t n_bytes, uint32_t *crc32,
                                      struct llavamed_error *error) LLAVAMED_CHECK;

@@ -96,7 +96,12 @@ static enum llavamed_status map_torch(struct file_stream *file, const struct pic
 static enum llavamed_status open_member(const struct archive_stream *streams, struct file_stream *file,
                                         struct llavamed_error *error)
 {
-    return zip_member_open(archive_file(streams->archive), file->entry, file->path, &file->member, error);
+    enum llavamed_status status =
+        zip_member_open(archive_file(streams->archive), file->entry, file->path, &file->member, error);
+    if (status == LLAVAMED_OK) {
+        zip_member_heed(file->member, streams->source->stop_signal);
+    }
+    return status;
 }
 
 static void close_file(struct file_stream *file)
@@ -246,7 +251,7 @@ static enum llavamed_status blame_change(const struct archive_stream *streams, e
                                          struct llavamed_error *error)
 {
     struct llavamed_error change = {0};
-    if (status != LLAVAMED_OK && status != LLAVAMED_STATUS_NO_MEMORY &&
+    if (status != LLAVAMED_OK && status != LLAVAMED_STATUS_NO_MEMORY && status != LLAVAMED_STATUS_INTERRUPTED &&
         input_file_check_unchanged(archive_file(streams->archive), &change) == LLAVAMED_STATUS_INPUT_CHANGED) {
         if (error != NULL) {
             *error = change;

@@ -85,6 +85,23 @@ static inline void make_zip_add(struct make_zip *zip, const char *name, const vo
     free(deflated);
 }
 
+/* A stored entry whose sizes and CRC-32 are in a descriptor behind it, as those who write to a pipe leave it. */
+static inline void make_zip_add_described(struct make_zip *zip, const char *name, const void *content, size_t n_bytes)
+{
+    uint64_t crc = crc32(0, content, (uInt)n_bytes);
+    uint64_t at = zip->n_bytes;
+    make_zip_fields(&zip->bytes, &zip->n_bytes, "42222244422",
+                    (uint64_t[]){0x04034b50, 20, 8, 0, 0, 0, 0, 0, 0, strlen(name), 0});
+    make_zip_put(&zip->bytes, &zip->n_bytes, name, strlen(name));
+    make_zip_put(&zip->bytes, &zip->n_bytes, content, n_bytes);
+    make_zip_fields(&zip->bytes, &zip->n_bytes, "4444", (uint64_t[]){0x08074b50, crc, n_bytes, n_bytes});
+    make_zip_fields(
+        &zip->central, &zip->central_bytes, "42222224442222244",
+        (uint64_t[]){0x02014b50, 20, 20, 8, 0, 0, 0, crc, n_bytes, n_bytes, strlen(name), 0, 0, 0, 0, 0, at});
+    make_zip_put(&zip->central, &zip->central_bytes, name, strlen(name));
+    zip->n_entries++;
+}
+
 static inline void make_zip_end(struct make_zip *zip)
 {
     uint64_t at = zip->n_bytes;

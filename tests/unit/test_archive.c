@@ -301,13 +301,17 @@ static void what_is_kept_can_be_peeked_at(void)
 
 static void a_look_ahead_can_be_stopped(void)
 {
-    static const volatile int stop = 15;
+    volatile int stop = 0;
     const struct source_options options = {.role = "delta", .check_crc = true, .stop_signal = &stop};
     struct source *source = NULL;
     EXPECT(source_open(PACKED "delta-deflated.zip", &options, &source, &error) == LLAVAMED_OK);
     EXPECT(source_keep(source, 0, 0, 1, &error) == LLAVAMED_OK);
+    stop = 15;
     EXPECT(source_look_ahead(source, 33554432, &error) == LLAVAMED_STATUS_INTERRUPTED && error.signal_number == 15);
     source_close(source);
+    source = NULL;
+    EXPECT(source_open(PACKED "delta-deflated.zip", &options, &source, &error) == LLAVAMED_STATUS_INTERRUPTED);
+    EXPECT(source == NULL && error.signal_number == 15);
 }
 
 /* ---- Damage ---- */

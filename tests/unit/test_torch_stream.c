@@ -327,6 +327,60 @@ static void any_other_record_is_read_over(void)
     }
 }
 
+/* What ends it is found behind any number of bytes that could begin it, wherever one reading ahead ends. */
+static void a_record_ends_at_its_descriptor(void)
+{
+    static const char *const patterns[] = {"P", "PK", "PK\7", "PK\7\10", "PPK\7", "Q"};
+    static char content[4200];
+    for (size_t i = 0; i < sizeof patterns / sizeof patterns[0]; i++) {
+        for (size_t k = 0; k < sizeof content; k++) {
+            content[k] = patterns[i][k % strlen(patterns[i])];
+        }
+        for (size_t n = 0; n <= sizeof content; n += n == 40 ? 3960 : 1) {
+            struct make_zip zip = {0};
+            make_zip_add(&zip, "m/data.pkl", pickle, PICKLE_BYTES, 0);
+            make_zip_add_described(&zip, "m/unknown", content, n);
+            make_zip_add_described(&zip, "m/data/0", "01234567", 8);
+            make_zip_add(&zip, "m/version", "3\n", 2, 0);
+            make_zip_end(&zip);
+            EXPECT(stream_made(&zip) == LLAVAMED_OK);
+        }
+    }
+}
+
+static void what_is_kept_ends_at_its_descriptor(void)
+{
+    static char content[4200];
+    memset(content, 'P', sizeof content);
+    for (size_t n = 4000; n <= sizeof content; n++) {
+        struct make_zip zip = {0};
+        make_zip_add_described(&zip, "m/data.pkl", pickle, PICKLE_BYTES);
+        make_zip_add_described(&zip, "m/data/0", "01234567", 8);
+        make_zip_add_described(&zip, "m/version", content, n);
+        make_zip_end(&zip);
+        EXPECT(stream_made(&zip) == LLAVAMED_STATUS_INPUT_LIMIT);
+        EXPECT((strstr(error.message, "record m/version is too large (got ") != NULL) == (n <= 4096));
+    }
+}
+
+/* Of a record that goes on for long nothing comes back to the caller, who could look at the signal himself. */
+static void a_signal_ends_what_is_read_over(void)
+{
+    volatile int stop_signal = 0;
+    struct make_zip zip = make_torch("m/unknown", 5000000);
+    struct wrapped wrapped;
+    wrap(&wrapped, zip.bytes, zip.n_bytes, 6);
+    EXPECT(open_stream(&wrapped, true) == LLAVAMED_OK);
+    zip_member_heed(wrapped.member, &stop_signal);
+    stop_signal = 15;
+    EXPECT(read_all(&wrapped, 3, NULL, NULL) == LLAVAMED_STATUS_INTERRUPTED);
+    EXPECT_TEXT(error.message, "interrupted by signal 15");
+    EXPECT(error.signal_number == 15);
+    EXPECT(zip_member_position(wrapped.member) < 5000);
+    unwrap(&wrapped);
+    free(zip.bytes);
+}
+
 static void what_is_looked_into_is_small(void)
 {
     struct make_zip zip = make_torch("m/byteorder", 5000);
@@ -404,6 +458,9 @@ int main(void)
     CASE(a_cut_file_is_refused);
     CASE(a_changed_byte_is_judged_as_in_a_whole_file);
     CASE(any_other_record_is_read_over);
+    CASE(a_record_ends_at_its_descriptor);
+    CASE(what_is_kept_ends_at_its_descriptor);
+    CASE(a_signal_ends_what_is_read_over);
     CASE(what_is_looked_into_is_small);
     CASE(other_orders_and_folders_are_told);
     CASE(a_damaged_record_is_named);

@@ -378,3 +378,27 @@ test_archive_verify_full()
     want_status 3
     want test ! -e other
 }
+
+# want_stopped SIGNAL STATUS COMMAND...: a second after it began the signal ends it, and not the KILL some seconds later
+want_stopped()
+{
+    local signal=$1 wanted=$2
+    shift 2
+    run timeout --preserve-status -s "$signal" -k 4 1 "$@"
+    want_status "$wanted"
+    want_stderr "*interrupted by signal $((wanted - 128))*"
+}
+
+# Four gigabytes in four megabytes, in which nothing comes that anybody asks for.
+test_archive_stops_at_a_signal()
+{
+    local byte inspect=${PROGRAM%apply}inspect
+    for byte in P Q; do
+        python3 -B "$DATA/../../tools/make_endless.py" "$DATA/base/model.safetensors" endless.zip $byte 4000
+        want_stopped TERM 143 "$inspect" endless.zip --stats
+        want_stopped TERM 143 "$PROGRAM" --base "$DATA/base" --delta endless.zip --out out
+        want test ! -e out
+    done
+    want_stopped HUP 129 "$inspect" endless.zip --stats
+    want_stopped TERM 143 "$PROGRAM" --base endless.zip --delta "$DATA/delta" --out out
+}
