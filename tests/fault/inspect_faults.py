@@ -47,7 +47,7 @@ FAULTS = [
     ("digest", errno.EIO, False, EITHER),
 ]
 # Of no use when they are forbidden: the listing says so.
-DONE_WITHOUT = ("config.json", "added_tokens.json", "params.json")
+DONE_WITHOUT = ("config.json", "added_tokens.json", "params.json", "SHA256SUMS")
 VARIES = ("seconds", "peak_rss", "threads", "bytes_read")
 ALL = ["--digests", "--stats"]
 COMMANDS = {
