@@ -126,7 +126,7 @@ static void allow_list(void)
         "LICENSE\x7f.txt",
         "LICENSE \xff.txt",
         "LICENSE\xe2\x80\xaetxt",
-        "LICENSE\xc2\x9b" "31m",
+        ("LICENSE\xc2\x9b" "31m"),
         "tokenizer\xe2\x80\xa8.json",
         "",
         "tokenizer",
