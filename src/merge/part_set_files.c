@@ -33,7 +33,7 @@ static enum llavamed_status fail_file(const char *path, const char *what, uint64
 static enum llavamed_status look_at_file(const char *path, uint64_t n_bytes, uint64_t *modified_ns,
                                          struct llavamed_error *error)
 {
-    struct stat info;
+    struct stat info = {0};
     int fd = open(path, O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_NOCTTY | O_CLOEXEC);
     int errno_value = fd < 0 || fstat(fd, &info) != 0 ? errno : 0;
     if (fd >= 0) {
