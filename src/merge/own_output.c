@@ -152,7 +152,9 @@ static enum llavamed_status check_nothing_added(const char *shown, const char *p
         const struct own_file wanted = {.name = name};
         bool is_of_work = strncmp(name, tolerated, strlen(tolerated)) == 0;
         const struct own_file *file =
-            bsearch(&wanted, files->files, files->n_files, sizeof *files->files, compare_files);
+            files->n_files == 0
+                ? NULL
+                : bsearch(&wanted, files->files, files->n_files, sizeof *files->files, compare_files);
         if (file == NULL && !is_of_work) {
             (void)llavamed_fail(error, LLAVAMED_STATUS_OUT_EXISTS,
                                 "%s: not replaced, because it holds '%s', which this program did not write", shown,
