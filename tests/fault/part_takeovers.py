@@ -15,12 +15,10 @@ Whatever happens, OUT is not there, or the old one (with --force), or the exact 
 one message; and then all parts and finishing, run again, give these bytes and leave nothing beside them. With --sample, about N cases of
 each scene and kind. A PATTERN (shell glob) picks by "SCENE/KIND". Ends with "N passed, N failed".
 """
-import argparse
 import collections
 import concurrent.futures
 import fnmatch
 import os
-import pathlib
 import random
 import shutil
 import sys
@@ -29,7 +27,7 @@ import threading
 import time
 
 import runs
-from takeovers import HEARTBEAT_AGE_SECONDS, NEVER, Process
+from takeovers import HEARTBEAT_AGE_SECONDS, NEVER, Process, parse_options
 from torture import scratch_place
 
 KINDS = ("after", "amid", "dies")
@@ -259,15 +257,7 @@ class PartTakeovers:
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--program", required=True)
-    parser.add_argument("--shim", required=True, type=lambda text: pathlib.Path(text).resolve())
-    parser.add_argument("--synth", help="as torture.py, not used")
-    parser.add_argument("--sample", type=int, default=0)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--jobs", type=int, default=os.cpu_count())
-    parser.add_argument("patterns", nargs="*")
-    options = parser.parse_args()
+    options = parse_options()
     with tempfile.TemporaryDirectory(dir=scratch_place(), prefix="llavamed-parts-") as scratch:
         takeovers = PartTakeovers(PartBench(options.program, options.shim, scratch), options)
         scenes = [scene for scene in SCENES if not options.patterns or

@@ -324,7 +324,7 @@ class Takeovers:
         return failed == 0 and passed > 0
 
 
-def main():
+def parse_options():
     parser = argparse.ArgumentParser()
     parser.add_argument("--program", required=True)
     parser.add_argument("--shim", required=True, type=lambda text: pathlib.Path(text).resolve())
@@ -333,7 +333,11 @@ def main():
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     parser.add_argument("patterns", nargs="*")
-    options = parser.parse_args()
+    return parser.parse_args()
+
+
+def main():
+    options = parse_options()
     with tempfile.TemporaryDirectory(dir=scratch_place(), prefix="llavamed-takeovers-") as scratch:
         takeovers = Takeovers(runs.Bench(options.program, options.shim, scratch), options)
         cases = [case for case in CASES if not options.patterns or
