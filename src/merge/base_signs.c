@@ -60,7 +60,7 @@ static double llama1_epsilon(uint64_t hidden)
 
 static bool is_near(double a, double b)
 {
-    return a > b * 0.99 && a < b * 1.01;
+    return a == b || (a > b * 0.99 && a < b * 1.01); /* infinity and the smallest numbers are near themselves only so */
 }
 
 static void judge_numbers(struct judgement *judgement)

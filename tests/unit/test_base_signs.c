@@ -241,6 +241,11 @@ static void the_delta_decides(void)
     EXPECT(judge(&base, &llava_med).status == LLAVAMED_STATUS_PAIR_BASE_OTHER);
     struct verdict verdict = judge(&base, &delta);
     EXPECT(verdict.status == LLAVAMED_OK && verdict.n_warnings == 0);
+    /* Also where one per cent more or less is the same number again. */
+    static const char extremes[] = "{\"hidden_size\":4096,\"rms_norm_eps\":5e-324,\"rope_theta\":1e999}";
+    const struct side extreme = {.config_name = "config.json", .config = extremes};
+    EXPECT(judge(&extreme, &llava_med).status == LLAVAMED_STATUS_PAIR_BASE_OTHER);
+    EXPECT(judge(&extreme, &extreme).status == LLAVAMED_OK);
     const struct side opt = {.config_name = "config.json", .config = "{\"model_type\":\"opt\"}"};
     EXPECT(judge(&opt, &opt).status == LLAVAMED_OK);
     EXPECT(judge(&base, &opt).status == LLAVAMED_OK);
