@@ -333,7 +333,10 @@ enum llavamed_status directory_is_mount_point(const char *path, bool *is_mount_p
         goto out;
     }
     bool is_root = here.st_dev == above.st_dev && here.st_ino == above.st_ino;
-    *is_mount_point = is_root || here.st_dev != above.st_dev || mount_id_of(fd) != mount_id_of(parent);
+    long here_id = mount_id_of(fd);
+    long above_id = mount_id_of(parent);
+    bool is_bound = here_id >= 0 && above_id >= 0 && here_id != above_id;
+    *is_mount_point = is_root || here.st_dev != above.st_dev || is_bound;
 out:
     if (parent >= 0) {
         (void)close(parent);
