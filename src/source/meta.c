@@ -15,7 +15,11 @@ static enum llavamed_status meta_finish(void *state, void *scratch, size_t scrat
 {
     struct meta *meta = state;
     enum llavamed_status status = weights_finish(&meta->weights, scratch, scratch_bytes, error);
-    return status == LLAVAMED_OK ? meta_check_shards(meta, error) : status;
+    if (status == LLAVAMED_OK) {
+        status = meta_check_shards(meta, error);
+    }
+    /* Its hashes are of files opened anew, by their names: they have to be the files that were merged. */
+    return status == LLAVAMED_OK && meta->md5 != NULL ? weights_check_unchanged(&meta->weights, error) : status;
 }
 
 static void meta_take_share(void *state, const bool *tensors, const bool *files)

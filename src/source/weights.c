@@ -486,15 +486,21 @@ static enum llavamed_status check_record(struct weights *weights, struct weights
                          (unsigned)record->crc32, weights->set->tensors[record->tensor].name);
 }
 
+enum llavamed_status weights_check_unchanged(const struct weights *weights, struct llavamed_error *error)
+{
+    enum llavamed_status status = LLAVAMED_OK;
+    for (size_t i = 0; status == LLAVAMED_OK && i < weights->n_files; i++) {
+        status = input_file_check_unchanged(weights->files[i].file, error);
+    }
+    return status;
+}
+
 enum llavamed_status weights_finish(struct weights *weights, void *scratch, size_t scratch_bytes,
                                     struct llavamed_error *error)
 {
     assert(scratch_bytes > 0);
-    enum llavamed_status status = LLAVAMED_OK;
     /* First whether a file was changed: that explains a wrong CRC-32, and not the other way round. */
-    for (size_t i = 0; status == LLAVAMED_OK && i < weights->n_files; i++) {
-        status = input_file_check_unchanged(weights->files[i].file, error);
-    }
+    enum llavamed_status status = weights_check_unchanged(weights, error);
     for (size_t i = 0; status == LLAVAMED_OK && weights->check_crc && i < weights->n_records; i++) {
         struct weights_record *record = &weights->records[i];
         if (record->has_crc && !record->is_others && record->tensor != TENSOR_NOT_FOUND) {

@@ -123,6 +123,10 @@ struct weights_pieces {
 enum llavamed_status weights_read_pieces(struct weights *weights, const struct weights_pieces *wanted,
                                          struct source_notes *notes, struct llavamed_error *error) LLAVAMED_CHECK;
 
+/* INPUT_CHANGED when a file is not as it was when it was opened, or its name is another's now. */
+enum llavamed_status weights_check_unchanged(const struct weights *weights,
+                                             struct llavamed_error *error) LLAVAMED_CHECK;
+
 enum llavamed_status weights_finish(struct weights *weights, void *scratch, size_t scratch_bytes,
                                     struct llavamed_error *error) LLAVAMED_CHECK;
 
