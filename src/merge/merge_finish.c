@@ -21,7 +21,6 @@
 #include "core/clock.h"
 #include "core/cpus.h"
 #include "core/stop_signal.h"
-#include "integrity/oms_statement.h"
 #include "io/directory.h"
 #include "merge/hash_files.h"
 #include "merge/key_file.h"
@@ -31,6 +30,7 @@
 #include "merge/part_files.h"
 #include "merge/part_set.h"
 #include "merge/result.h"
+#include "merge/signature_file.h"
 #include "merge/tensor_warnings.h"
 
 struct finish {
@@ -446,20 +446,20 @@ static enum llavamed_status work(struct finish *finish, struct llavamed_error *e
 /* OUT is there, whole, and nothing beside it: there is nothing to do. */
 static enum llavamed_status take_published(const struct finish *finish, struct llavamed_error *error)
 {
-    char *signature = path_join(finish->job->out, OMS_FILE_NAME);
-    bool is_signed = signature != NULL && is_plain_file(signature);
-    free(signature);
-    if (finish->job->signing_key != NULL && !is_signed) {
-        (void)llavamed_fail(error, LLAVAMED_STATUS_OUT_EXISTS, "%s: is published already, without a signature",
-                            finish->job->out);
+    bool is_signed = true;
+    enum llavamed_status status = signature_file_look(finish->job->out, finish->job->signing_key, &is_signed, error);
+    if (status == LLAVAMED_OK && !is_signed) {
+        status = llavamed_fail(error, LLAVAMED_STATUS_OUT_EXISTS,
+                               "%s: is published already, without a signature by this key", finish->job->out);
         llavamed_hint(error, "with --no-finish no part publishes, so that --finish --sign can");
-        return LLAVAMED_STATUS_OUT_EXISTS;
     }
-    output_tidy(finish->job->out);
-    finish->result->is_published = true;
-    finish->result->was_published = true;
-    note(finish, "it is published and complete already");
-    return LLAVAMED_OK;
+    if (status == LLAVAMED_OK) {
+        output_tidy(finish->job->out);
+        finish->result->is_published = true;
+        finish->result->was_published = true;
+        note(finish, "it is published and complete already");
+    }
+    return status;
 }
 
 /* The claim goes, everything else stays as it is for the next attempt. */

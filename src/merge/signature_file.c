@@ -5,6 +5,8 @@
 #include <string.h>
 
 #include "core/sort.h"
+#include "io/directory.h"
+#include "io/input_file.h"
 #include "merge/documents.h"
 
 /* Of a name of 255 bytes, each escaped, with its digest, in base64. */
@@ -83,4 +85,28 @@ enum llavamed_status signature_file_write(const struct signature_job *job, const
     document_close(document);
     free(files);
     return status;
+}
+
+enum llavamed_status signature_file_look(const char *directory, const struct ec_key *key, bool *is_signed,
+                                         struct llavamed_error *error)
+{
+    struct sigstore_bundle bundle = {0};
+    char *text = NULL;
+    size_t n_bytes = 0;
+    *is_signed = key == NULL;
+    if (key == NULL) {
+        return LLAVAMED_OK;
+    }
+    char *path = path_join(directory, OMS_FILE_NAME);
+    enum llavamed_status status =
+        path == NULL ? llavamed_fail_memory(error, strlen(directory), "a path")
+                     : input_file_read_whole(path, SIGSTORE_BUNDLE_BYTES_MAX, &text, &n_bytes, error);
+    if (status == LLAVAMED_OK) {
+        status = sigstore_bundle_read(path, text, n_bytes, &bundle, error);
+    }
+    *is_signed = status == LLAVAMED_OK && bundle.hint != NULL && strcmp(bundle.hint, ec_key_hint(key)) == 0;
+    sigstore_bundle_deinit(&bundle);
+    free(text);
+    free(path);
+    return input_file_is_failure(status) ? status : LLAVAMED_OK;
 }

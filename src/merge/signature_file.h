@@ -31,4 +31,11 @@ enum llavamed_status signature_file_write(const struct signature_job *job, const
                                           struct document_list *list, char subject_sha256[SHA256_HEX_BYTES],
                                           struct llavamed_error *error) LLAVAMED_CHECK;
 
+/*
+ * Whether the OUT in `directory` says that it is signed with this key, which is not verified; with NULL for the key,
+ * true. NO_MEMORY, IO...: failures of this run alone.
+ */
+enum llavamed_status signature_file_look(const char *directory, const struct ec_key *key, bool *is_signed,
+                                         struct llavamed_error *error) LLAVAMED_CHECK;
+
 #endif

@@ -622,11 +622,17 @@ test_parts_signed_and_forced()
     want_status 0
     verify out --public-key key.pub
     want_status 0
+    apply --finish --out out --sign key.pem
+    want_status 0
+    openssl ecparam -name prime256v1 -genkey -noout -out other.pem 2>/dev/null
+    apply --finish --out out --sign other.pem
+    want_status 5
+    want_error 'out: is published already, without a signature by this key'
     rm out/model.sig
     want_as_whole
     apply --finish --out out --sign key.pem
     want_status 5
-    want_error 'out: is published already, without a signature'
+    want_error 'out: is published already, without a signature by this key'
     part 1 2
     want_status 5
     want_error 'out: exists*'
