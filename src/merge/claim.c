@@ -249,10 +249,10 @@ enum llavamed_status claim_replace(const char *path, const struct claim *dead, c
 
 /* ---- Heartbeat ---- */
 
-bool claim_age(const char *path, const struct claim *claim, double *seconds)
+/* What a file has that this process makes beside `path`, which is gone again afterwards. */
+static bool look_at_new_file(const char *path, struct stat *info)
 {
     char nonce[NONCE_HEX_BYTES];
-    struct stat info;
     claim_make_nonce(nonce);
     nonce[PROBE_KEY_DIGITS] = '\0';
     char *probe = name_beside(path, "age", nonce);
@@ -261,16 +261,29 @@ bool claim_age(const char *path, const struct claim *claim, double *seconds)
     if (fd >= 0) {
         /* Some servers keep something else in the times of a new file until they are told to set them. */
         (void)futimens(fd, NULL);
-        known = fstat(fd, &info) == 0;
+        known = fstat(fd, info) == 0;
         (void)close(fd);
         (void)unlink(probe);
     }
+    free(probe);
+    return known;
+}
+
+bool claim_age(const char *path, const struct claim *claim, double *seconds)
+{
+    struct stat info;
+    bool known = look_at_new_file(path, &info);
     if (known) {
         int64_t now_ns = (int64_t)info.st_mtim.tv_sec * 1000000000 + info.st_mtim.tv_nsec;
         *seconds = (double)(now_ns - claim->beat_ns) / 1e9;
     }
-    free(probe);
     return known;
+}
+
+bool claim_owner_is_own(const char *path, uid_t owner)
+{
+    struct stat info;
+    return owner == geteuid() || (look_at_new_file(path, &info) && info.st_uid == owner);
 }
 
 /* As long as asked for, whatever signals come but that which ends the run. */

@@ -16,6 +16,8 @@
 #ifndef MERGE_CLAIM_H
 #define MERGE_CLAIM_H
 
+#include <sys/types.h>
+
 #include "core/error.h"
 
 #define CLAIM_BYTES_MAX 4096
@@ -74,6 +76,12 @@ enum llavamed_status claim_replace(const char *path, const struct claim *dead, c
  * claim, which is gone again afterwards. Negative for a time to come. false when no file can be made there.
  */
 bool claim_age(const char *path, const struct claim *claim, double *seconds);
+
+/*
+ * Whether what belongs to `owner` is this process's, as a file is that it makes beside `path`: servers give what root
+ * makes to nobody, and some mounts give everything to one user. false when no file can be made there.
+ */
+bool claim_owner_is_own(const char *path, uid_t owner);
 
 /*
  * Waits for a sign of life: true as soon as the claim changes or vanishes, false after somewhat more than a beat, or as

@@ -148,10 +148,18 @@ static enum llavamed_status name_journal(struct merge_run *run, struct llavamed_
                : llavamed_fail_memory(error, sizeof JOURNAL_FILE_NAME, "a path");
 }
 
+static bool have_one_owner(const char *a, const char *b)
+{
+    struct stat info_a;
+    struct stat info_b;
+    return lstat(a, &info_a) == 0 && lstat(b, &info_b) == 0 && info_a.st_uid == info_b.st_uid;
+}
+
 /* The journal of a run that died while it published lies beside OUT. A name that somebody else uses is left alone. */
 static enum llavamed_status fetch_journal(const struct merge_run *run, bool wanted, struct llavamed_error *error)
 {
-    if (run->part != NULL || !journal_is_at(run->journal_beside)) {
+    if (run->part != NULL || !journal_is_at(run->journal_beside) ||
+        !have_one_owner(run->journal_beside, output_dir_partial(run->dir))) {
         return LLAVAMED_OK;
     }
     bool is_there = journal_is_at(run->journal_path);

@@ -66,6 +66,14 @@ bool output_claim_is_in_the_way(const char *path, const struct claim *claim);
 /* OUT_EXISTS: OUT.partial is there, and `what`. */
 enum llavamed_status output_fail_not_ours(const struct output_dir *dir, const char *what, struct llavamed_error *error);
 
+/*
+ * OUT_EXISTS when what is at `path`, or of what may lie beside OUT for other runs, belongs to another user. Such a
+ * thing may have been made to be taken for what a run of ours has left.
+ */
+enum llavamed_status output_check_owner(const struct output_dir *dir, const char *path,
+                                        struct llavamed_error *error) LLAVAMED_CHECK;
+enum llavamed_status output_check_beside(const struct output_dir *dir, struct llavamed_error *error) LLAVAMED_CHECK;
+
 uint64_t output_bytes_on_disk(const char *directory, const struct directory_listing *listing);
 
 /* OUT_BUSY when somebody lives whose claim could not be known to be dead by a look; INTERRUPTED while waiting. */

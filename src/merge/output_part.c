@@ -60,6 +60,10 @@ static enum llavamed_status look_into(struct output_dir *dir, enum partial_state
     if (output_claim_is_in_the_way(dir->claim, claim)) {
         return output_fail_busy(dir, dir->claim, claim, error);
     }
+    status = output_check_owner(dir, dir->place.partial, error);
+    if (status != LLAVAMED_OK) {
+        return status;
+    }
     status = directory_list(dir->place.partial, &listing, error);
     if (status != LLAVAMED_OK) {
         return status == LLAVAMED_STATUS_NO_MEMORY ? status
@@ -97,6 +101,10 @@ enum llavamed_status output_part_look(struct output_dir *dir, enum partial_state
     }
     if (output_claim_is_in_the_way(dir->publishing, claim)) {
         return output_fail_busy(dir, dir->publishing, claim, error);
+    }
+    status = output_check_beside(dir, error);
+    if (status != LLAVAMED_OK) {
+        return status;
     }
     if (claim->owner != CLAIM_NONE) {
         *state = PARTIAL_PUBLISHED;

@@ -73,6 +73,36 @@ enum llavamed_status output_fail_not_ours(const struct output_dir *dir, const ch
     return LLAVAMED_STATUS_OUT_EXISTS;
 }
 
+/*
+ * What a run has left is guarded by checksums alone, which anybody can make: only one's own is gone on with, and only
+ * by one's own claim is anything moved or removed.
+ */
+enum llavamed_status output_check_owner(const struct output_dir *dir, const char *path, struct llavamed_error *error)
+{
+    struct stat info;
+    if (lstat(path, &info) != 0) {
+        return errno == ENOENT ? LLAVAMED_OK
+                               : llavamed_fail_errno(error, LLAVAMED_STATUS_OUT_UNWRITABLE, errno,
+                                                     "%s: cannot look at it", path);
+    }
+    if (claim_owner_is_own(dir->publishing, info.st_uid)) {
+        return LLAVAMED_OK;
+    }
+    (void)llavamed_fail(error, LLAVAMED_STATUS_OUT_EXISTS, "%s: exists, and belongs to another user (number %llu)",
+                        path, (unsigned long long)info.st_uid);
+    llavamed_hint(error, "what another user has left is not gone on with: have it removed, or choose another --out");
+    return LLAVAMED_STATUS_OUT_EXISTS;
+}
+
+enum llavamed_status output_check_beside(const struct output_dir *dir, struct llavamed_error *error)
+{
+    enum llavamed_status status = output_check_owner(dir, dir->publishing, error);
+    if (status == LLAVAMED_OK && dir->work.mode != OUTPUT_DIR_WHOLE) {
+        status = output_check_owner(dir, dir->parts_beside, error);
+    }
+    return status;
+}
+
 uint64_t output_bytes_on_disk(const char *directory, const struct directory_listing *listing)
 {
     uint64_t total = 0;
@@ -171,6 +201,10 @@ static enum llavamed_status look_into_partial(struct output_dir *dir, enum parti
     if (output_claim_is_in_the_way(dir->claim, claim)) {
         return output_fail_busy(dir, dir->claim, claim, error);
     }
+    status = output_check_owner(dir, dir->place.partial, error);
+    if (status != LLAVAMED_OK) {
+        return status;
+    }
     status = directory_list(dir->place.partial, &listing, error);
     if (status != LLAVAMED_OK) {
         return status == LLAVAMED_STATUS_NO_MEMORY ? status : output_fail_not_ours(dir, "cannot be looked into", error);
@@ -207,6 +241,10 @@ enum llavamed_status output_partial_look(struct output_dir *dir, enum partial_st
     }
     if (output_claim_is_in_the_way(dir->publishing, claim)) {
         return output_fail_busy(dir, dir->publishing, claim, error);
+    }
+    status = output_check_beside(dir, error);
+    if (status != LLAVAMED_OK) {
+        return status;
     }
     *state = claim->owner == CLAIM_NONE ? PARTIAL_MISSING : PARTIAL_PUBLISHED;
     if (lstat(dir->place.partial, &info) != 0) {

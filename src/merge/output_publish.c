@@ -403,7 +403,9 @@ static enum llavamed_status check_before(struct output_dir *dir, struct switchin
                                    dir->place.partial);
     }
     at->partial_mode = info.st_mode & 07777;
-    return own_names_init(dir, dir->text, &at->names, error);
+    /* Whoever mends has to know it by its manifest, after a power failure too. */
+    status = directory_sync(dir->place.partial, error);
+    return status == LLAVAMED_OK ? own_names_init(dir, dir->text, &at->names, error) : status;
 }
 
 /* OUT is in place and durable. */
@@ -496,8 +498,9 @@ static enum llavamed_status mend_replaced(struct output_dir *dir, const struct o
 }
 
 /*
- * The finished directory, or the old one right after an exchange, becomes OUT.partial, where all may be removed: so not
- * an old one to which something has come.
+ * The finished directory, or the old one right after an exchange, becomes OUT.partial, where all may be removed: so
+ * nothing that is not known to be ours, whether it came to it or somebody gave another directory this name. The
+ * manifest is in it, which names all else: see check_before() and remove_listed().
  */
 static enum llavamed_status mend_ready(struct output_dir *dir, const struct own_names *names,
                                        struct llavamed_error *error)
@@ -505,16 +508,19 @@ static enum llavamed_status mend_ready(struct output_dir *dir, const struct own_
     struct directory_listing listing = {0};
     struct llavamed_error why = {0};
     make_changeable(names->ready);
-    if (own_output_check(dir->place.path, dir->place.path, true, NULL) == LLAVAMED_OK &&
-        own_output_check_work(names->ready, &why) == LLAVAMED_STATUS_OUT_EXISTS &&
-        exists(names->ready)) {
-        enum llavamed_status status = keep_replaced(names, names->ready, &why);
+    enum llavamed_status status = own_output_check_work(names->ready, &why);
+    if (status == LLAVAMED_STATUS_OUT_EXISTS && exists(names->ready)) {
+        status = keep_replaced(names, names->ready, &why);
         if (status == LLAVAMED_STATUS_OUT_EXISTS) {
             note_kept(dir, names);
-        } else if (status != LLAVAMED_OK && error != NULL) {
+            return LLAVAMED_OK;
+        }
+    }
+    if (status != LLAVAMED_OK && exists(names->ready)) {
+        if (error != NULL) {
             *error = why;
         }
-        return status == LLAVAMED_STATUS_OUT_EXISTS ? LLAVAMED_OK : status;
+        return status;
     }
     if (directory_list(dir->place.partial, &listing, NULL) == LLAVAMED_OK) {
         /* Of a run that came at the wrong moment and died. */
@@ -526,8 +532,10 @@ static enum llavamed_status mend_ready(struct output_dir *dir, const struct own_
     return mend_rename(names->ready, dir->place.partial, error);
 }
 
+/* By the claim that it gets all of OUT.partial is ours to remove: see mend_ready(). */
 static enum llavamed_status mend_claim(const struct output_dir *dir, struct llavamed_error *error)
 {
+    struct llavamed_error why = {0};
     if (!exists(dir->place.partial)) {
         enum llavamed_status status = directory_create(dir->place.partial, error);
         return status == LLAVAMED_STATUS_OUT_EXISTS ? LLAVAMED_OK : status;
@@ -536,7 +544,20 @@ static enum llavamed_status mend_claim(const struct output_dir *dir, struct llav
         (void)unlink(dir->publishing); /* nothing left that it could be the claim of */
         return LLAVAMED_OK;
     }
-    enum llavamed_status status = directory_sync(dir->place.parent, error);
+    enum llavamed_status status = own_output_check_work(dir->place.partial, &why);
+    if (status != LLAVAMED_OK) {
+        if (!exists(dir->place.partial) || exists(dir->main_claim)) {
+            return LLAVAMED_OK; /* by another run that mends; whoever mends looks again */
+        }
+        if (status == LLAVAMED_STATUS_OUT_EXISTS) {
+            return output_fail_not_ours(dir, "was not made by this program (it holds other files)", error);
+        }
+        if (error != NULL) {
+            *error = why;
+        }
+        return status;
+    }
+    status = directory_sync(dir->place.parent, error);
     return status == LLAVAMED_OK ? mend_rename(dir->publishing, dir->main_claim, error) : status;
 }
 

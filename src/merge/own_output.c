@@ -276,7 +276,7 @@ enum llavamed_status own_output_check_work(const char *path, struct llavamed_err
     struct own_files files = {0};
     struct json *json = NULL;
     enum llavamed_status status = read_own_files(path, &json, &files, error);
-    if (status == LLAVAMED_OK && files.n_files > 0) {
+    if (status == LLAVAMED_OK) {
         status = check_names(path, path, OUTPUT_DIR_WORK_PREFIX, &files, error);
     }
     free(files.files);

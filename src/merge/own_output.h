@@ -27,8 +27,8 @@ enum llavamed_status own_output_check_replaced(const char *path, const struct di
 
 /*
  * The same of a directory that may be in the middle of being published, or an OUT that was just replaced: what begins
- * as all files do that runs have only while they work (output_dir.h) counts as ours, and files may be missing. Of one
- * without a valid manifest nothing is known, which is OK.
+ * as all files do that runs have only while they work (output_dir.h) counts as ours, and files may be missing. Without
+ * a valid manifest nothing else may be there.
  */
 enum llavamed_status own_output_check_work(const char *path, struct llavamed_error *error) LLAVAMED_CHECK;
 

@@ -15,6 +15,8 @@ On each:    plain    a run makes the exact bytes and leaves nothing beside OUT
                      where names cannot be exchanged, missing between two renames), and the next run makes the exact bytes
             busy     while a run stands still another one is refused as OUT_BUSY
             lost     a run is killed before each of its first changes: the next one need not wait
+            others   what a killed run has left, and its claim beside OUT, belong to another user: the next one refuses them and changes
+                     nothing; and a directory that somebody has given a name of such a run's keeps its files
 
 A PATTERN (shell glob) picks by "VOLUME/WHAT". Ends with "N passed, N failed".
 """
@@ -23,6 +25,7 @@ import collections
 import concurrent.futures
 import errno
 import fnmatch
+import hashlib
 import json
 import os
 import pathlib
@@ -35,7 +38,7 @@ import runs
 import takeovers
 from torture import scratch_place
 
-WHATS = ("plain", "force", "resume", "publish", "busy", "lost")
+WHATS = ("plain", "force", "resume", "publish", "busy", "lost", "others")
 CHANGES_AT_END = 22  # of a run that replaces an old OUT
 CHANGES_AT_START = 6
 IN_NAMESPACE = "POOR_VOLUMES_IN_NAMESPACE"
@@ -60,8 +63,8 @@ FIRST = {kind: names[0] for kind, names in LACKING.items()}
 class Volume:
     """Where OUT is made: what the shim has it lack, and the directory below which all lies."""
 
-    def __init__(self, name, lacks=None, place=None, inputs=None):
-        self.name, self.lacks, self.place, self.inputs = name, lacks, place, inputs
+    def __init__(self, name, lacks=None, place=None, inputs=None, environment=None):
+        self.name, self.lacks, self.place, self.inputs, self.environment = name, lacks, place, inputs, environment or {}
 
     @property
     def exchanges(self):
@@ -73,7 +76,7 @@ def lacks_text(kinds):
 
 
 def played_volumes(quick):
-    volumes = [Volume("all as usual", lacks_text(FIRST.items()))]
+    volumes = [Volume("all as usual", lacks_text(FIRST.items())), Volume("owners", environment={"FAULT_UID": "4321"})]
     if not quick:
         volumes += [Volume(f"{kind} {name}", lacks_text([(kind, name)])) for kind, names in LACKING.items() for name in names]
         volumes += [Volume(f"all {name}", lacks_text([(kind, name if name in names else names[0])
@@ -135,6 +138,7 @@ class Poor:
         made = takeovers.Case(case.name, case.base, case.delta, *[option for option in case.options
                                                                    if option not in ("--json", "--force")],
                               force=case.force, lacks=self.volume.lacks)
+        made.environment = self.volume.environment
         return made
 
     def directory(self, case):
@@ -220,6 +224,60 @@ class Poor:
             directory = self.directory(self.plain)
             self.run(self.plain, directory, nth)
             yield self.complaints_about_end(self.plain, directory, self.run(self.plain, directory))
+
+
+    def complaints_about_refusal(self, case, directory, suffix):
+        before = tree_of(directory)
+        case.environment = self.volume.environment | {"FAULT_OTHERS": suffix}
+        try:
+            process = self.run(case, directory, label="others")
+        finally:
+            case.environment = self.volume.environment
+        bad = runs.complaints_about_messages(case, process.result())
+        if (process.status, process.code()) != (5, "OUT_EXISTS") or "belongs to another user" not in process.result().stderr:
+            bad.append(f"{suffix}: status {process.status}, {runs.error_line(process.result())}")
+        if tree_of(directory) != before:
+            bad.append(f"{suffix}: something was changed")
+        return bad
+
+    def killed_with_claim_beside(self):
+        """A run over an old OUT that died right after its claim had moved beside OUT."""
+        n_changes = self.changes_of(self.force)
+        for nth in range(n_changes - CHANGES_AT_END + 1, n_changes + 1):
+            directory = self.directory(self.force)
+            self.run(self.force, directory, nth)
+            if (directory / "out.publishing.json").exists():
+                return directory
+        raise RuntimeError("no run died with its claim beside OUT")
+
+    def try_others(self):
+        directory = self.directory(self.plain)
+        self.run(self.plain, directory, self.changes_of(self.plain) // 2)
+        yield self.complaints_about_refusal(self.plain, directory, "/out.partial")
+        yield self.complaints_about_end(self.plain, directory, self.run(self.plain, directory))
+        directory = self.killed_with_claim_beside()
+        yield self.complaints_about_refusal(self.force, directory, "/out.publishing.json")
+        yield self.complaints_about_end(self.force, directory, self.run(self.force, directory))
+        for name in ("out.partial", "out.ready-KEY"):
+            directory = self.killed_with_claim_beside()
+            key = hashlib.sha256((directory / "out.publishing.json").read_bytes()).hexdigest()[:16]
+            (directory / "out.partial").rename(directory.parent / f"{directory.name}-away")
+            theirs = directory / name.replace("KEY", key)
+            theirs.mkdir()
+            (theirs / "thesis.tex").write_text("years of work")
+            ended = self.run(self.force, directory)
+            bad = []
+            if (ended.status, ended.code()) not in ((0, "ok"), (5, "OUT_EXISTS")):
+                bad.append(f"{name}: status {ended.status}, {runs.error_line(ended.result())}")
+            if [path.read_text() for path in directory.glob("*/thesis.tex")] != ["years of work"]:
+                bad.append(f"{name}: a file of somebody else is gone")
+            if runs.digest_tree(directory / "out") not in (self.old_digest, self.expected):
+                bad.append(f"{name}: OUT is neither the old one nor the new one")
+            yield bad
+
+
+def tree_of(directory):
+    return sorted((str(path), path.stat().st_mtime_ns, path.read_bytes() if path.is_file() else None) for path in directory.rglob("*"))
 
 
 def run_volume(options, volume, score, lock):

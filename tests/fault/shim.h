@@ -8,8 +8,8 @@
  *     LASTING  1: all calls of the class from the n-th on
  *
  * The class "change" is all calls that change a file or a directory, together. $FAULT_LACKS is what the file system
- * lacks, "CLASS:ERRNO CLASS:ERRNO...": all calls of these classes fail so, beside what $FAULT says. $FAULT_HOST: see
- * shim_host.c.
+ * lacks, "CLASS:ERRNO CLASS:ERRNO...": all calls of these classes fail so, beside what $FAULT says. $FAULT_HOST and
+ * $FAULT_UID: see shim_host.c; $FAULT_OTHERS: see shim_files.c.
  *
  * With $FAULT_PATH only calls about a path that contains it count. At exit a report is written to $FAULT_REPORT, one
  * "KEY VALUE" a line: calls (of the class), fired (how often), where (function and path of the first), leaks

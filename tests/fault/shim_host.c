@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Another host, played by this one: with $FAULT_HOST that is the host's name, and whoever waits has waited at once.
+ * With $FAULT_UID a user's number whose files belong to somebody else, as on a server that trusts no root.
  * Names and times of files: classes "link" and "times".
  */
 #include "shim.h"
@@ -22,6 +23,13 @@ static int shim_gethostname(char *name, size_t capacity)
     return 0;
 }
 EXPORT(gethostname, shim_gethostname);
+
+static uid_t shim_geteuid(void)
+{
+    const char *played = getenv("FAULT_UID");
+    return played == NULL ? NEXT(uid_t (*)(void), geteuid)() : (uid_t)strtoul(played, NULL, 10);
+}
+EXPORT(geteuid, shim_geteuid);
 
 static int shim_nanosleep(const struct timespec *wanted, struct timespec *left)
 {

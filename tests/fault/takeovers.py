@@ -49,6 +49,7 @@ class Case(runs.Case):
                  program="llavamed-apply"):
         super().__init__(name, base, delta, *options, "--json", force=force, program=program)
         self.lacks, self.leftovers = lacks, leftovers
+        self.environment = {}  # beside it
 
 
 POOR = "link:1 exchange:22 fallocate:95 times:38"
@@ -75,6 +76,7 @@ class Process:
         label = label or host
         environment = bench.environment(directory, f"change {nth} {STOP_PROCESS} 0")
         environment |= {"FAULT_HOST": host, "FAULT_REPORT": str(directory.parent / f"{directory.name}-{label}.report")}
+        environment |= getattr(case, "environment", {})
         if case.lacks:
             environment["FAULT_LACKS"] = case.lacks
         self.files = [directory.parent / f"{directory.name}-{label}.{stream}" for stream in ("stdout", "stderr")]
