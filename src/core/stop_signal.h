@@ -3,7 +3,7 @@
 #ifndef CORE_STOP_SIGNAL_H
 #define CORE_STOP_SIGNAL_H
 
-#include <stddef.h>
+#include "core/error.h"
 
 /*
  * Its number, 0 while there is none; stop_signal may be NULL. A handler runs on whatever thread the signal comes to, a
@@ -12,6 +12,21 @@
 static inline int stop_signal_read(const volatile int *stop_signal)
 {
     return stop_signal == NULL ? 0 : __atomic_load_n(stop_signal, __ATOMIC_RELAXED);
+}
+
+/* INTERRUPTED, with the signal's number in the error, as soon as there is one: between two steps of what takes long. */
+static inline enum llavamed_status LLAVAMED_CHECK stop_signal_check(const volatile int *stop_signal,
+                                                                    struct llavamed_error *error)
+{
+    int signal_number = stop_signal_read(stop_signal);
+    if (signal_number == 0) {
+        return LLAVAMED_OK;
+    }
+    (void)llavamed_fail(error, LLAVAMED_STATUS_INTERRUPTED, "interrupted by signal %d", signal_number);
+    if (error != NULL) {
+        error->signal_number = signal_number;
+    }
+    return LLAVAMED_STATUS_INTERRUPTED;
 }
 
 #endif

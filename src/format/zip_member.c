@@ -112,15 +112,7 @@ static enum llavamed_status fail_data(const struct zip_member *member, const cha
 /* Content may be a thousand times as large as its data, and whoever reads over it may ask for it for minutes. */
 static enum llavamed_status check_signal(const struct zip_member *member, struct llavamed_error *error)
 {
-    int signal_number = stop_signal_read(member->stop_signal);
-    if (signal_number == 0) {
-        return LLAVAMED_OK;
-    }
-    (void)llavamed_fail(error, LLAVAMED_STATUS_INTERRUPTED, "interrupted by signal %d", signal_number);
-    if (error != NULL) {
-        error->signal_number = signal_number;
-    }
-    return LLAVAMED_STATUS_INTERRUPTED;
+    return stop_signal_check(member->stop_signal, error);
 }
 
 /* Makes input hold something, unless all of the entry's data was taken. */

@@ -69,13 +69,7 @@ static void note(const struct finish *finish, const char *text)
 
 static enum llavamed_status check_stop(const struct finish *finish, struct llavamed_error *error)
 {
-    int signal_number = stop_signal_read(finish->job->stop_signal);
-    if (signal_number == 0) {
-        return LLAVAMED_OK;
-    }
-    (void)llavamed_fail(error, LLAVAMED_STATUS_INTERRUPTED, "interrupted by signal %d", signal_number);
-    error->signal_number = signal_number;
-    return LLAVAMED_STATUS_INTERRUPTED;
+    return stop_signal_check(finish->job->stop_signal, error);
 }
 
 /* ---- What the parts found ---- */

@@ -86,11 +86,5 @@ const char *merge_other_name(const struct merge_run *run)
 
 enum llavamed_status merge_check_stop(const struct merge_run *run, struct llavamed_error *error)
 {
-    int signal_number = stop_signal_read(run->settings->stop_signal);
-    if (signal_number == 0) {
-        return LLAVAMED_OK;
-    }
-    (void)llavamed_fail(error, LLAVAMED_STATUS_INTERRUPTED, "interrupted by signal %d", signal_number);
-    error->signal_number = signal_number;
-    return LLAVAMED_STATUS_INTERRUPTED;
+    return stop_signal_check(run->settings->stop_signal, error);
 }

@@ -142,18 +142,11 @@ enum llavamed_status output_watch(const struct output_dir *dir, const char *path
         return LLAVAMED_OK;
     }
     bool changed = claim_watch(path, claim, dir->stop_signal);
-    int signal_number = stop_signal_read(dir->stop_signal);
-    if (signal_number != 0) {
-        (void)llavamed_fail(error, LLAVAMED_STATUS_INTERRUPTED, "interrupted by signal %d", signal_number);
-        if (error != NULL) {
-            error->signal_number = signal_number;
-        }
-        return LLAVAMED_STATUS_INTERRUPTED;
+    enum llavamed_status status = stop_signal_check(dir->stop_signal, error);
+    if (status != LLAVAMED_OK || !changed) {
+        return status;
     }
-    if (!changed) {
-        return LLAVAMED_OK;
-    }
-    enum llavamed_status status = claim_read(path, claim, error);
+    status = claim_read(path, claim, error);
     if (status != LLAVAMED_OK) {
         return status;
     }

@@ -36,12 +36,10 @@ struct fitting {
 static enum llavamed_status breathe(struct fitting *fitting, struct llavamed_error *error)
 {
     const struct llavamed_observer *observer = fitting->job->observer;
-    int signal_number = stop_signal_read(fitting->job->stop_signal);
     uint64_t now_ns = clock_monotonic_ns();
-    if (signal_number != 0) {
-        (void)llavamed_fail(error, LLAVAMED_STATUS_INTERRUPTED, "interrupted by signal %d", signal_number);
-        error->signal_number = signal_number;
-        return LLAVAMED_STATUS_INTERRUPTED;
+    enum llavamed_status status = stop_signal_check(fitting->job->stop_signal, error);
+    if (status != LLAVAMED_OK) {
+        return status;
     }
     if (now_ns >= fitting->next_tick_ns && observer != NULL && observer->progress != NULL) {
         const struct llavamed_progress progress = {.total_bytes = fitting->job->plan->file_bytes,

@@ -142,11 +142,9 @@ static enum llavamed_status look_into_stream(struct source *source, size_t strea
     struct source_run run;
     enum llavamed_status status = source_stream_next(source, stream, &run, error);
     while (status == LLAVAMED_OK && left > 0 && run.n_elems > 0) {
-        int signal_number = stop_signal_read(source->stop_signal);
-        if (signal_number != 0) {
-            (void)llavamed_fail(error, LLAVAMED_STATUS_INTERRUPTED, "interrupted by signal %d", signal_number);
-            error->signal_number = signal_number;
-            return LLAVAMED_STATUS_INTERRUPTED;
+        status = stop_signal_check(source->stop_signal, error);
+        if (status != LLAVAMED_OK) {
+            return status;
         }
         size_t element_bytes = dtype_bytes(source->set.tensors[run.tensor].dtype);
         uint64_t n_elems = min_u64(run.n_elems, LOOK_BYTES / element_bytes);

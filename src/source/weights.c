@@ -442,15 +442,12 @@ static enum llavamed_status complete_record(struct weights *weights, struct weig
     uint64_t offset;
     uint64_t gap_bytes;
     while (record_crc_gap(&record->seen, record->n_bytes, &offset, &gap_bytes)) {
-        int signal_number = stop_signal_read(weights->stop_signal);
-        if (signal_number != 0) {
-            (void)llavamed_fail(error, LLAVAMED_STATUS_INTERRUPTED, "interrupted by signal %d", signal_number);
-            error->signal_number = signal_number;
-            return LLAVAMED_STATUS_INTERRUPTED;
-        }
         size_t n_bytes = (size_t)min_u64(gap_bytes, scratch_bytes);
-        enum llavamed_status status =
-            input_file_read(weights->files[record->file].file, record->offset + offset, scratch, n_bytes, error);
+        enum llavamed_status status = stop_signal_check(weights->stop_signal, error);
+        if (status == LLAVAMED_OK) {
+            status =
+                input_file_read(weights->files[record->file].file, record->offset + offset, scratch, n_bytes, error);
+        }
         if (status != LLAVAMED_OK) {
             return status;
         }

@@ -165,13 +165,7 @@ static const char *wanted_name(const struct compared *compared)
 
 static enum llavamed_status check_stop(const struct compared *compared, struct llavamed_error *error)
 {
-    int signal_number = stop_signal_read(compared->settings->stop_signal);
-    if (signal_number == 0) {
-        return LLAVAMED_OK;
-    }
-    (void)llavamed_fail(error, LLAVAMED_STATUS_INTERRUPTED, "interrupted by signal %d", signal_number);
-    error->signal_number = signal_number;
-    return LLAVAMED_STATUS_INTERRUPTED;
+    return stop_signal_check(compared->settings->stop_signal, error);
 }
 
 /*
