@@ -12,6 +12,7 @@
 #include "core/checked.h"
 #include "core/clock.h"
 #include "core/phase.h"
+#include "core/stop_signal.h"
 #include "io/block_tally.h"
 
 /* Linux moves at most 2 GiB less a page per call; some file systems dislike more than this. */
@@ -43,6 +44,7 @@ struct input_file {
                                         it need not be there afterwards either, and blocks are given back once read */
     struct input_run *runs;          /* owned; NULL unless in memory. None is empty */
     size_t n_runs;
+    const volatile int *stop_signal; /* borrowed; may be NULL */
 };
 
 enum llavamed_status input_file_fail_open(struct llavamed_error *error, int errno_value, const char *path)
@@ -258,6 +260,11 @@ void input_file_close(struct input_file *file)
     }
 }
 
+void input_file_heed(struct input_file *file, const volatile int *stop_signal)
+{
+    file->stop_signal = stop_signal;
+}
+
 const char *input_file_path(const struct input_file *file)
 {
     return file->name;
@@ -401,6 +408,10 @@ enum llavamed_status input_file_read_near(struct input_file *file, uint64_t offs
     if (file->runs != NULL) {
         return read_runs(file, offset, buffer, n_bytes, error);
     }
+    status = stop_signal_check(file->stop_signal, error);
+    if (status != LLAVAMED_OK) {
+        return status;
+    }
     enum llavamed_phase before = phase_change(LLAVAMED_PHASE_READ);
     status = read_all(file, offset, buffer, n_bytes, error);
     (void)phase_change(before);
@@ -430,6 +441,9 @@ enum llavamed_status input_file_read_pieces(struct input_file *file, uint64_t of
     enum llavamed_status status = check_range(file, offset, n_bytes, error);
     if (status == LLAVAMED_OK && file->runs != NULL) {
         return read_runs_pieces(file, offset, pieces, n_pieces, error);
+    }
+    if (status == LLAVAMED_OK) {
+        status = stop_signal_check(file->stop_signal, error);
     }
     size_t next = 0;
     while (status == LLAVAMED_OK && next < n_pieces) {

@@ -61,6 +61,12 @@ enum llavamed_status input_file_open_memory(const char *name, uint64_t file_byte
 
 void input_file_close(struct input_file *file); /* NULL is fine */
 
+/*
+ * Has reading end as INTERRUPTED as soon as *stop_signal (borrowed; NULL: not any more) is not 0: for as long as a
+ * thread alone reads one small piece after the other, none of which is worth finishing.
+ */
+void input_file_heed(struct input_file *file, const volatile int *stop_signal);
+
 const char *input_file_path(const struct input_file *file); /* or its name; lives as long as file */
 uint64_t input_file_bytes(const struct input_file *file);   /* size when opened */
 uint64_t input_file_device(const struct input_file *file);  /* of a part: those of the file it is in; */

@@ -228,7 +228,8 @@ static enum llavamed_status list_folder(struct archive *archive, struct llavamed
 
 /* ---- Opening ---- */
 
-enum llavamed_status archive_open(const char *path, struct archive **out, struct llavamed_error *error)
+enum llavamed_status archive_open(const char *path, const volatile int *stop_signal, struct archive **out,
+                                  struct llavamed_error *error)
 {
     struct archive *archive = calloc(1, sizeof *archive);
     if (archive == NULL) {
@@ -236,7 +237,9 @@ enum llavamed_status archive_open(const char *path, struct archive **out, struct
     }
     enum llavamed_status status = input_file_open(path, &archive->file, error);
     if (status == LLAVAMED_OK) {
+        input_file_heed(archive->file, stop_signal);
         status = zip_directory_read(archive->file, ZIP_ARCHIVE, &archive->zip, error);
+        input_file_heed(archive->file, NULL); /* members that are read look for themselves */
     }
     if (status == LLAVAMED_OK) {
         status = choose_folder(archive, error);

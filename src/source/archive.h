@@ -22,9 +22,11 @@ enum llavamed_status archive_probe(const char *path, bool *is_archive, struct ll
 /*
  * Reads the directory of the archive and finds the folder that holds weights: the one nearest to the root. An archive
  * without weights opens: the folder of the file nearest to the root is taken. INPUT_UNSAFE: a name that leads out of
- * the archive; INPUT_UNSUPPORTED: several folders could be meant; ZIP_*, INPUT_*. *out is owned by the caller.
+ * the archive; INPUT_UNSUPPORTED: several folders could be meant; ZIP_*, INPUT_*; INTERRUPTED as soon as *stop_signal
+ * (may be NULL) is not 0. *out is owned by the caller.
  */
-enum llavamed_status archive_open(const char *path, struct archive **out, struct llavamed_error *error) LLAVAMED_CHECK;
+enum llavamed_status archive_open(const char *path, const volatile int *stop_signal, struct archive **out,
+                                  struct llavamed_error *error) LLAVAMED_CHECK;
 void archive_close(struct archive *archive); /* NULL is fine */
 
 /* The names of the files of the folder, without those below it. Borrowed. */

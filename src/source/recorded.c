@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include "core/checked.h"
+#include "core/stop_signal.h"
 #include "integrity/sums.h"
 #include "io/input_file.h"
 #include "source/archive.h"
@@ -310,6 +311,10 @@ static enum llavamed_status look_up(struct source *source, const char *path, con
                                     struct sums_rows *sums, struct recorded_hashes *recorded,
                                     struct llavamed_error *error)
 {
+    enum llavamed_status status = stop_signal_check(source->stop_signal, error);
+    if (status != LLAVAMED_OK) {
+        return status;
+    }
     char *directory = path_parent(path);
     if (directory == NULL) {
         return llavamed_fail_memory(error, strlen(path), "a path");
@@ -319,7 +324,7 @@ static enum llavamed_status look_up(struct source *source, const char *path, con
     if (source->repository != NULL && hub_cache_blob_hash(source->repository, snapshot, path, blob)) {
         take_hash(blob, RECORDED_BLOB_NAME, recorded);
     }
-    enum llavamed_status status = load_sums(source, sums, directory, error);
+    status = load_sums(source, sums, directory, error);
     if (status == LLAVAMED_OK && may_hold(sums, ".cache")) {
         status = look_at_metadata(source, directory, name, path, recorded, error);
     }

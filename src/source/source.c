@@ -175,8 +175,8 @@ static enum llavamed_status find_archive(struct source *source, struct llavamed_
     if (status != LLAVAMED_OK || !is_archive) {
         return status;
     }
-    status = archive_open(source->spec, &source->archive, error);
-    if (status != LLAVAMED_OK && !has_suffix(source->spec, ".zip")) {
+    status = archive_open(source->spec, source->stop_signal, &source->archive, error);
+    if (status != LLAVAMED_OK && status != LLAVAMED_STATUS_INTERRUPTED && !has_suffix(source->spec, ".zip")) {
         return LLAVAMED_OK; /* the reader of torch files says what is wrong with it */
     }
     if (status == LLAVAMED_OK && archive_entry(source->archive, "data.pkl") != NULL) {

@@ -18,7 +18,8 @@ struct source_options {
     bool check_crc; /* CRC-32 of every record that has one, MD5 of every file that a checklist.chk names; and a record
                        of hashes beside the files that cannot be read is an error, else a warning */
     bool crc_alone; /* of all this the CRC-32 alone: for an MD5 files are read once more */
-    const volatile int *stop_signal; /* NULL, or polled by source_finish() and while streams are read: INTERRUPTED */
+    const volatile int *stop_signal; /* NULL, or polled by source_open(), by source_finish() and while streams are
+                                        read: INTERRUPTED */
     const struct llavamed_observer *observer; /* NULL, or told how far source_finish() is with whole files */
 };
 

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 
 #include "core/checked.h"
+#include "core/stop_signal.h"
 #include "io/input_file.h"
 #include "source/archive.h"
 #include "source/hub_cache.h"
@@ -253,6 +254,7 @@ static enum llavamed_status look_at_set(const struct source *source, const struc
     free(path);
     for (size_t i = 0; status == LLAVAMED_OK && *state == SET_WHOLE && i < index.n_files; i++) {
         char *shard = path_join(source->spec, index.files[i]);
+        status = stop_signal_check(source->stop_signal, error);
         if (shard == NULL) {
             status = llavamed_fail_memory(error, strlen(index.files[i]), "a path");
         } else if (lfs_pointer_is(shard)) {
@@ -348,7 +350,10 @@ enum llavamed_status directory_check_links_in(const struct source *source, const
     for (size_t i = 0; status == LLAVAMED_OK && source->repository != NULL && i < listing->n_names; i++) {
         char *path = path_join(directory, listing->names[i]);
         status = path == NULL ? llavamed_fail_memory(error, strlen(listing->names[i]), "a path")
-                              : hub_cache_check_inside(source->repository, resolved, path, error);
+                              : stop_signal_check(source->stop_signal, error);
+        if (status == LLAVAMED_OK) {
+            status = hub_cache_check_inside(source->repository, resolved, path, error);
+        }
         free(path);
     }
     return status;
@@ -529,6 +534,10 @@ static enum llavamed_status add_small_file(struct source *source, char **name, c
                                            struct llavamed_error *error)
 {
     struct stat info = {0};
+    enum llavamed_status status = stop_signal_check(source->stop_signal, error);
+    if (status != LLAVAMED_OK) {
+        return status;
+    }
     if (stat(*path, &info) != 0 && errno != ENOENT && errno != ENOTDIR && errno != ELOOP) {
         return input_file_fail_open(error, errno, *path);
     }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/stop_signal.h"
 #include "io/input_file.h"
 #include "source/hub_cache.h"
 
@@ -130,7 +131,7 @@ static enum llavamed_status add_file(struct source_listing *listing, const char 
     if (status != LLAVAMED_OK || archive_probe(spec, &is_archive, &failure) != LLAVAMED_OK || !is_archive) {
         return status;
     }
-    if (archive_open(spec, &listing->archive, &failure) != LLAVAMED_OK) {
+    if (archive_open(spec, listing->stop_signal, &listing->archive, &failure) != LLAVAMED_OK) {
         if (llavamed_exit_status(&failure) <= 3) {
             return LLAVAMED_OK; /* what is damaged is a file all the same */
         }
@@ -185,7 +186,10 @@ static enum llavamed_status add_plain_files(struct source_listing *listing, cons
     struct directory_listing names = {0};
     enum llavamed_status status = directory_list(directory, &names, error);
     for (size_t i = 0; status == LLAVAMED_OK && i < names.n_names; i++) {
-        status = add_if_file(listing, cache, directory, below, names.names[i], error);
+        status = stop_signal_check(listing->stop_signal, error);
+        if (status == LLAVAMED_OK) {
+            status = add_if_file(listing, cache, directory, below, names.names[i], error);
+        }
     }
     directory_listing_deinit(&names);
     return status;
@@ -200,7 +204,10 @@ static enum llavamed_status add_sizes(struct source_listing *listing, const stru
     for (size_t i = 0; status == LLAVAMED_OK && i < names.n_names; i++) {
         enum path_kind kind = PATH_MISSING;
         enum path_kind params = PATH_MISSING;
-        status = kind_in(directory, names.names[i], &kind, error);
+        status = stop_signal_check(listing->stop_signal, error);
+        if (status == LLAVAMED_OK) {
+            status = kind_in(directory, names.names[i], &kind, error);
+        }
         if (status != LLAVAMED_OK || kind != PATH_DIRECTORY || names.names[i][0] == '.') {
             continue;
         }
@@ -259,10 +266,10 @@ static enum llavamed_status add_spec(struct source_listing *listing, const char 
     return status;
 }
 
-enum llavamed_status source_listing_open(const char *spec, const char *role, struct source_listing *listing,
-                                         struct llavamed_error *error)
+enum llavamed_status source_listing_open(const char *spec, const char *role, const volatile int *stop_signal,
+                                         struct source_listing *listing, struct llavamed_error *error)
 {
-    struct source_listing made = {0};
+    struct source_listing made = {.stop_signal = stop_signal};
     enum llavamed_status status = add_spec(&made, spec, role, error);
     if (status == LLAVAMED_OK) {
         *listing = made;

@@ -23,16 +23,18 @@ struct source_listing {
     size_t capacity;
     struct archive *archive; /* owned; then the first file is the archive itself, the others are in it */
     bool is_single;          /* the source is one file, which is no archive */
+    const volatile int *stop_signal; /* borrowed; may be NULL */
 };
 
 /*
  * A file; an archive that can be opened and what lies in the folder of its weights; or the plain files of a directory,
  * links followed, and of those sub-directories of it that hold a params.json (Meta's release). Names that begin with a
  * dot are left out. A repository of the hub cache is its snapshot. INPUT_MISSING; what looking and opening give;
- * INPUT_UNSAFE for a link that leaves the cache's repository; INPUT_UNSUPPORTED when there is no file.
+ * INPUT_UNSAFE for a link that leaves the cache's repository; INPUT_UNSUPPORTED when there is no file; INTERRUPTED as
+ * soon as *stop_signal (may be NULL) is not 0.
  */
-enum llavamed_status source_listing_open(const char *spec, const char *role, struct source_listing *listing,
-                                         struct llavamed_error *error) LLAVAMED_CHECK;
+enum llavamed_status source_listing_open(const char *spec, const char *role, const volatile int *stop_signal,
+                                         struct source_listing *listing, struct llavamed_error *error) LLAVAMED_CHECK;
 void source_listing_close(struct source_listing *listing);
 
 #endif

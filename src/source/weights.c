@@ -333,12 +333,14 @@ enum llavamed_status weights_add_open(struct weights *weights, struct input_file
     struct weights_file *owner = &weights->files[weights->n_files++];
     *owner = (struct weights_file){.file = file};
     uint8_t prefix[SAFETENSORS_PREFIX_BYTES];
+    /* A torch file has a header for each of its records, and each costs a read. */
+    input_file_heed(file, weights->stop_signal);
     enum llavamed_status status = weights_probe(file, &owner->format, prefix, error);
-    if (status != LLAVAMED_OK) {
-        return status;
+    if (status == LLAVAMED_OK) {
+        status = owner->format == WEIGHTS_TORCH ? add_torch(weights, owner, error)
+                                                : add_safetensors(weights, file, prefix, member_crc32, error);
     }
-    status = owner->format == WEIGHTS_TORCH ? add_torch(weights, owner, error)
-                                            : add_safetensors(weights, file, prefix, member_crc32, error);
+    input_file_heed(file, NULL); /* tiles at work are finished */
     if (status == LLAVAMED_STATUS_INPUT_TRUNCATED && error != NULL && error->hint[0] == '\0') {
         llavamed_hint(error, "download or copy the file again");
     }

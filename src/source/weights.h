@@ -68,7 +68,7 @@ struct weights {
     size_t records_capacity;
     struct tensor_set *set; /* borrowed: where the descriptors go */
     bool check_crc;
-    const volatile int *stop_signal; /* may be NULL; polled by weights_finish() */
+    const volatile int *stop_signal; /* may be NULL; polled while a file is added, and by weights_finish() */
     pthread_mutex_t mutex; /* over the `seen` of all records */
     atomic_uint_fast64_t bytes_read;
 };
@@ -80,8 +80,8 @@ void weights_deinit(struct weights *weights);
 /*
  * Opens `path`, tells its format by its first bytes, reads its headers and appends its tensors to the set (not sealed
  * here). After a failure the whole is only good for weights_deinit(). What opening, safetensors_parse() and
- * torch_file_read() give; INPUT_UNSUPPORTED from weights_probe(); INPUT_LIMIT when views make a tensor, or all of
- * them a file, larger than strided_size_is_sane() allows.
+ * torch_file_read() give; INTERRUPTED; INPUT_UNSUPPORTED from weights_probe(); INPUT_LIMIT when views make a tensor, or
+ * all of them a file, larger than strided_size_is_sane() allows.
  */
 enum llavamed_status weights_add_file(struct weights *weights, const char *path,
                                       struct llavamed_error *error) LLAVAMED_CHECK;

@@ -160,7 +160,8 @@ enum llavamed_status llavamed_identify(const struct llavamed_identify_settings *
     enum llavamed_status status = reserved_check(settings->reserved, error);
     if (status == LLAVAMED_OK) {
         status = settings->source == NULL ? llavamed_fail(error, LLAVAMED_STATUS_USAGE, "no source is given")
-                                          : source_listing_open(settings->source, "source", &run.listing, error);
+                                          : source_listing_open(settings->source, "source", settings->stop_signal,
+                                                                &run.listing, error);
     }
     if (status == LLAVAMED_OK) {
         status = list_files(&run, error);

@@ -431,7 +431,7 @@ static void a_pickle_that_changes_is_refused(void)
     make_zip_end(&zip);
     temp_write(path, zip.bytes, zip.n_bytes);
     source->spec = strdup(path);
-    EXPECT(archive_open(path, &source->archive, &error) == LLAVAMED_OK);
+    EXPECT(archive_open(path, NULL, &source->archive, &error) == LLAVAMED_OK);
     EXPECT(archive_stream_open(source, &name, 1, &error) == LLAVAMED_OK);
     content_init(&content, source);
     free(bytes);
