@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "core/checked.h"
+#include "core/stop_signal.h"
 
 #define PIECES_OF_MATRIX 2
 #define PIECES_OF_VOCABULARY 4 /* embeddings and head */
@@ -138,8 +139,12 @@ static enum llavamed_status read_piece(const struct sampler *sampler, const stru
         return LLAVAMED_OK;
     }
     *is_there = true;
-    enum llavamed_status status =
-        source_peek(job->delta, tensor->delta_index, piece->delta_first, piece->n_elems, sampler->raw_delta, error);
+    /* Some thousand reads in as many places: a cold disk takes ten seconds. */
+    enum llavamed_status status = stop_signal_check(job->stop_signal, error);
+    if (status == LLAVAMED_OK) {
+        status =
+            source_peek(job->delta, tensor->delta_index, piece->delta_first, piece->n_elems, sampler->raw_delta, error);
+    }
     if (status == LLAVAMED_OK) {
         status =
             source_peek(job->base, tensor->base_index, piece->base_first, piece->n_elems, sampler->raw_base, error);

@@ -27,6 +27,7 @@ struct content_job {
     const struct kernel_set *kernels;
     bool allow_unknown_base;
     bool early; /* a look at what is there so far: another test follows */
+    const volatile int *stop_signal; /* may be NULL; polled between two pieces */
 };
 
 /*
@@ -42,7 +43,7 @@ enum llavamed_status content_announce(const struct content_job *job, struct llav
 /*
  * Reads with source_peek(), on this thread, in less than 1 MiB of memory. PAIR_WRONG_BASE and PAIR_FULL_DELTA, with the
  * figures and the tensors listed in error->problems; with allow_unknown_base these are LLAVAMED_OK and
- * *verdict says what would have been refused. verdict->text, when not empty on success, is a warning.
+ * *verdict says what would have been refused; INTERRUPTED. verdict->text, when not empty on success, is a warning.
  */
 enum llavamed_status content_test(const struct content_job *job, struct content_verdict *verdict,
                                   struct llavamed_error *error) LLAVAMED_CHECK;

@@ -381,6 +381,7 @@ static struct content_job content_job_of(const struct merge_run *run)
         .delta = run->delta,
         .kernels = run->kernels,
         .allow_unknown_base = run->settings->allow_unknown_base,
+        .stop_signal = run->settings->stop_signal,
     };
 }
 

@@ -299,6 +299,20 @@ static void test_allowed(void)
     pair_free(pair);
 }
 
+/* Nothing is read any more, and nothing said of the contents. */
+static void test_a_signal_ends_it(void)
+{
+    static struct judged judged;
+    const volatile int stop_signal = 15;
+    struct pair *pair = pair_make(DELTA_OF_ANOTHER, 0, 0);
+    struct content_job job = job_of(pair);
+    job.stop_signal = &stop_signal;
+    judge(&job, &judged);
+    EXPECT(judged.status == LLAVAMED_STATUS_INTERRUPTED);
+    EXPECT_U64(judged.error.signal_number, 15);
+    pair_free(pair);
+}
+
 int main(void)
 {
     CASE(test_right_base);
@@ -310,5 +324,6 @@ int main(void)
     CASE(test_a_whole_look_is_final);
     CASE(test_nothing_seen_yet);
     CASE(test_allowed);
+    CASE(test_a_signal_ends_it);
     return harness_end();
 }
