@@ -167,19 +167,22 @@ static enum llavamed_status name_successor(const char *path, const char *dead_te
     return *name != NULL ? LLAVAMED_OK : llavamed_fail_memory(error, strlen(path), "a path");
 }
 
-/* Whether a successor that is in the way will not go on. A dead one has a successor, a live one is gone in no time. */
-static bool is_dead_successor(const char *path, const struct claim *claim)
+/*
+ * Whether a successor that is in the way will not go on. A dead one has a successor, a live one is gone in no time. Of
+ * no meaning once there is a signal.
+ */
+static bool is_dead_successor(const char *path, const struct claim *claim, const volatile int *stop_signal)
 {
     double seconds;
     bool may_be_dead =
         claim->owner == CLAIM_REBOOT ||
         (claim->owner == CLAIM_REMOTE && claim_age(path, claim, &seconds) && seconds >= CLAIM_PATIENCE_S);
-    return claim->owner == CLAIM_DEAD || (may_be_dead && !claim_watch(path, claim, NULL));
+    return claim->owner == CLAIM_DEAD || (may_be_dead && !claim_watch(path, claim, stop_signal));
 }
 
 /* Becomes the last successor of `dead`: *name (to be freed) is our file. OUT_BUSY when a live one is there. */
-static enum llavamed_status succeed(const char *path, const struct claim *dead, char *text, char **name,
-                                    struct claim *seen, struct llavamed_error *error)
+static enum llavamed_status succeed(const char *path, const struct claim *dead, const volatile int *stop_signal,
+                                    char *text, char **name, struct claim *seen, struct llavamed_error *error)
 {
     *seen = *dead;
     for (size_t i = 0; i < SUCCESSORS_MAX; i++) {
@@ -194,7 +197,11 @@ static enum llavamed_status succeed(const char *path, const struct claim *dead, 
         }
         if (status == LLAVAMED_STATUS_OUT_EXISTS) {
             status = claim_read(next, seen, error);
-            if (status == LLAVAMED_OK && !is_dead_successor(next, seen)) {
+            bool is_dead = status == LLAVAMED_OK && is_dead_successor(next, seen, stop_signal);
+            if (status == LLAVAMED_OK) {
+                status = stop_signal_check(stop_signal, error);
+            }
+            if (status == LLAVAMED_OK && !is_dead) {
                 status = llavamed_fail(error, LLAVAMED_STATUS_OUT_BUSY, "%s: another run takes over", path);
             }
         }
@@ -212,11 +219,11 @@ static bool is_another(const struct claim *seen, const struct claim *dead)
            memcmp(seen->text, dead->text, dead->n_bytes) != 0;
 }
 
-enum llavamed_status claim_replace(const char *path, const struct claim *dead, char *text, struct claim *seen,
-                                   struct llavamed_error *error)
+enum llavamed_status claim_replace(const char *path, const struct claim *dead, const volatile int *stop_signal,
+                                   char *text, struct claim *seen, struct llavamed_error *error)
 {
     char *name = NULL;
-    enum llavamed_status status = succeed(path, dead, text, &name, seen, error);
+    enum llavamed_status status = succeed(path, dead, stop_signal, text, &name, seen, error);
     if (status != LLAVAMED_OK) {
         return status;
     }

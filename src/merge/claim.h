@@ -66,10 +66,12 @@ enum llavamed_status claim_write(const char *path, char *text, struct llavamed_e
 
 /*
  * Puts a claim of this process in the place of a dead one. Of all that find the same dead claim one alone succeeds; the
- * others get OUT_BUSY and in *seen the claim that is in their way (CLAIM_NONE: it is gone again).
+ * others get OUT_BUSY and in *seen the claim that is in their way (CLAIM_NONE: it is gone again). Successors of other
+ * hosts are watched, one after the other: INTERRUPTED, and nothing changed, as soon as *stop_signal (may be NULL) is
+ * not 0.
  */
-enum llavamed_status claim_replace(const char *path, const struct claim *dead, char *text, struct claim *seen,
-                                   struct llavamed_error *error) LLAVAMED_CHECK;
+enum llavamed_status claim_replace(const char *path, const struct claim *dead, const volatile int *stop_signal,
+                                   char *text, struct claim *seen, struct llavamed_error *error) LLAVAMED_CHECK;
 
 /*
  * The age of a claim's heartbeat in seconds, by the clock of the file system: that of a file made for it beside the

@@ -238,7 +238,7 @@ static enum llavamed_status take_over(struct output_dir *dir, struct claim *dead
     if (status != LLAVAMED_OK) {
         return status;
     }
-    status = claim_replace(dir->claim, dead, dir->text, &seen, error);
+    status = claim_replace(dir->claim, dead, dir->stop_signal, dir->text, &seen, error);
     if (status == LLAVAMED_STATUS_OUT_BUSY) {
         return output_fail_busy(dir, dir->claim, &seen, error);
     }

@@ -203,7 +203,7 @@ static enum llavamed_status try_to_displace(const struct output_dir *dir, struct
     }
     status = output_watch(dir, dir->main_claim, &claim, error);
     if (status == LLAVAMED_OK) {
-        status = claim_replace(dir->main_claim, &claim, text, &seen, error);
+        status = claim_replace(dir->main_claim, &claim, dir->stop_signal, text, &seen, error);
         status = status == LLAVAMED_STATUS_OUT_BUSY ? output_fail_busy(dir, dir->main_claim, &seen, error) : status;
     }
     if (status == LLAVAMED_OK && claim_is(dir->main_claim, text)) {
