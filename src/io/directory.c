@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "core/checked.h"
+#include "core/stop_signal.h"
 
 /* ---- Path texts ---- */
 
@@ -266,7 +267,7 @@ static enum llavamed_status remove_file(const char *directory, const char *name,
 }
 
 enum llavamed_status directory_empty_flat(const char *path, const char *keep, const struct run_guard *guard,
-                                          struct llavamed_error *error)
+                                          const volatile int *stop_signal, struct llavamed_error *error)
 {
     struct directory_listing listing = {0};
     int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -278,7 +279,11 @@ enum llavamed_status directory_empty_flat(const char *path, const char *keep, co
         status = check_flat(fd, path, &listing, error);
     }
     for (size_t i = 0; status == LLAVAMED_OK && i < listing.n_names; i++) {
-        if (keep == NULL || strcmp(listing.names[i], keep) != 0) {
+        if (keep != NULL && strcmp(listing.names[i], keep) == 0) {
+            continue;
+        }
+        status = stop_signal_check(stop_signal, error);
+        if (status == LLAVAMED_OK) {
             status = remove_file(path, listing.names[i], guard, error);
         }
     }
@@ -289,7 +294,7 @@ enum llavamed_status directory_empty_flat(const char *path, const char *keep, co
 
 enum llavamed_status directory_remove_flat(const char *path, struct llavamed_error *error)
 {
-    enum llavamed_status status = directory_empty_flat(path, NULL, NULL, error);
+    enum llavamed_status status = directory_empty_flat(path, NULL, NULL, NULL, error);
     if (status == LLAVAMED_OK && rmdir(path) != 0) {
         status =
             llavamed_fail_errno(error, LLAVAMED_STATUS_OUT_UNWRITABLE, errno, "%s: cannot remove the directory", path);

@@ -61,10 +61,11 @@ enum llavamed_status directory_sync(const char *path, struct llavamed_error *err
 /*
  * Removes the plain files and links in a directory except the one named `keep` (NULL: all), each after a look whether
  * `guard` (may be NULL) allows it. Does not follow links, the path itself included, and does not enter sub-directories:
- * when there is one nothing is removed. OUT_UNWRITABLE.
+ * when there is one nothing is removed. OUT_UNWRITABLE. INTERRUPTED between two files, with the rest still there, as
+ * soon as *stop_signal is not 0; NULL where all has to go.
  */
 enum llavamed_status directory_empty_flat(const char *path, const char *keep, const struct run_guard *guard,
-                                          struct llavamed_error *error) LLAVAMED_CHECK;
+                                          const volatile int *stop_signal, struct llavamed_error *error) LLAVAMED_CHECK;
 
 /* directory_empty_flat() of all, then removes the directory. OUT_UNWRITABLE. */
 enum llavamed_status directory_remove_flat(const char *path, struct llavamed_error *error) LLAVAMED_CHECK;

@@ -46,8 +46,12 @@ enum llavamed_status merge_part_look(struct merge_run *run, bool *is_done, struc
 /* Right after OUT.partial is claimed for this part. PARTS_DIFFER; OUT_BUSY: it is being finished. */
 enum llavamed_status merge_part_enter(struct merge_run *run, struct llavamed_error *error) LLAVAMED_CHECK;
 
-/* Removes what this part has made; nothing before it has entered. */
-enum llavamed_status merge_part_clear(const struct merge_run *run, struct llavamed_error *error) LLAVAMED_CHECK;
+/*
+ * Removes what this part has made; nothing before it has entered. INTERRUPTED between two files, with the rest still
+ * there, as soon as *stop_signal is not 0; NULL where all has to go.
+ */
+enum llavamed_status merge_part_clear(const struct merge_run *run, const volatile int *stop_signal,
+                                      struct llavamed_error *error) LLAVAMED_CHECK;
 
 /* Whether there is a shard of this part. */
 bool merge_part_has_shards(const struct merge_run *run);

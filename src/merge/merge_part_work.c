@@ -98,7 +98,8 @@ static enum llavamed_status remove_copies(const struct merge_run *run, struct ll
     return status;
 }
 
-enum llavamed_status merge_part_clear(const struct merge_run *run, struct llavamed_error *error)
+enum llavamed_status merge_part_clear(const struct merge_run *run, const volatile int *stop_signal,
+                                      struct llavamed_error *error)
 {
     const struct plan *plan = &run->part->plan;
     char journal[PART_NAME_BYTES];
@@ -108,7 +109,10 @@ enum llavamed_status merge_part_clear(const struct merge_run *run, struct llavam
     part_journal_name(run->part->part, run->part->n_parts, journal);
     enum llavamed_status status = remove_record(run, error);
     for (size_t i = 0; status == LLAVAMED_OK && i < plan->n_shards; i++) {
-        status = remove_named(run, plan->shards[i].name, false, error);
+        status = stop_signal_check(stop_signal, error);
+        if (status == LLAVAMED_OK) {
+            status = remove_named(run, plan->shards[i].name, false, error);
+        }
     }
     if (status == LLAVAMED_OK) {
         status = remove_copies(run, error);

@@ -71,6 +71,15 @@ static bool has_only_claims(const char *directory)
     return only;
 }
 
+/* Removes what an interrupted run has left. A large one takes long: what is not gone at a signal stays. */
+static enum llavamed_status clear(struct merge_run *run, struct llavamed_error *error)
+{
+    enum llavamed_status status = run->part != NULL ? merge_part_clear(run, run->settings->stop_signal, error)
+                                                    : output_dir_empty(run->dir, error);
+    run->is_half_cleared = status == LLAVAMED_STATUS_INTERRUPTED;
+    return status;
+}
+
 /* Of no use to this run, as `found` says. */
 static enum llavamed_status start_over(struct merge_run *run, const struct journal_found *found,
                                        struct llavamed_error *error)
@@ -101,7 +110,7 @@ static enum llavamed_status start_over(struct merge_run *run, const struct journ
     if (status != LLAVAMED_OK) {
         return status;
     }
-    return run->part != NULL ? merge_part_clear(run, error) : output_dir_empty(run->dir, error);
+    return clear(run, error);
 }
 
 /* Takes over the journal of the run that stopped, when it was of the same command; else says why not. */
@@ -205,7 +214,7 @@ enum llavamed_status merge_begin_output(struct merge_run *run, struct llavamed_e
     if (status == LLAVAMED_OK && run->part != NULL) {
         status = merge_part_enter(run, error);
         if (status == LLAVAMED_OK && !resume) {
-            status = merge_part_clear(run, error);
+            status = clear(run, error);
         }
         had_leftovers = resume;
     }
@@ -267,17 +276,18 @@ static bool can_be_continued(const struct llavamed_error *error)
 void merge_give_up(struct merge_run *run, const struct llavamed_error *error)
 {
     struct llavamed_error ignored = {0};
-    bool keep = can_be_continued(error) && run->journal != NULL;
-    if (keep && journal_sync(run->journal, &ignored) != LLAVAMED_OK) {
+    bool has_journal = run->journal != NULL;
+    bool keep = run->is_half_cleared || (can_be_continued(error) && has_journal);
+    if (keep && has_journal && journal_sync(run->journal, &ignored) != LLAVAMED_OK) {
         /* What is not on storage is computed again, should it be lost. */
         merge_note(run, "%s", ignored.message);
     }
-    if (run->journal != NULL) {
+    if (has_journal) {
         (void)!fetch_journal(run, true, &ignored);
     }
     journal_close(run->journal);
     run->journal = NULL;
-    if (!keep && run->part != NULL && merge_part_clear(run, &ignored) != LLAVAMED_OK) {
+    if (!keep && run->part != NULL && merge_part_clear(run, NULL, &ignored) != LLAVAMED_OK) {
         merge_note(run, "%s", ignored.message); /* another run's by now */
     }
     if (keep) {

@@ -45,6 +45,7 @@ struct merge_run {
     char *journal_beside;           /* owned; where it is while OUT is published */
     bool journal_moved;             /* it is there now, and this run's */
     bool continues;                 /* the journal is that of an interrupted run, whose shards are there */
+    bool is_half_cleared;           /* a signal came while what an interrupted run had left was removed */
     struct llavamed_observer watch; /* shows that the run lives, and tells `observer`: for what takes time */
     struct pipeline_outcome outcome;
     struct target_sums target_sums; /* of an exact delta */

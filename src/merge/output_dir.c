@@ -367,8 +367,9 @@ enum llavamed_status output_dir_begin(struct output_dir *dir, bool keep_files, b
 
 enum llavamed_status output_dir_empty(struct output_dir *dir, struct llavamed_error *error)
 {
-    enum llavamed_status status = directory_empty_flat(dir->place.partial, OUTPUT_DIR_CLAIM_NAME, &dir->guard, error);
-    if (status != LLAVAMED_OK && status != LLAVAMED_STATUS_OUT_BUSY) {
+    enum llavamed_status status =
+        directory_empty_flat(dir->place.partial, OUTPUT_DIR_CLAIM_NAME, &dir->guard, dir->stop_signal, error);
+    if (status != LLAVAMED_OK && status != LLAVAMED_STATUS_OUT_BUSY && status != LLAVAMED_STATUS_INTERRUPTED) {
         llavamed_hint(error, "remove by hand what is in it: '%s'", dir->place.partial);
     }
     return status;
@@ -507,7 +508,8 @@ enum llavamed_status output_dir_abandon(struct output_dir *dir, struct llavamed_
         return LLAVAMED_OK;
     }
     /* The claim goes last, so that an interruption leaves the directory claimed. */
-    enum llavamed_status status = directory_empty_flat(dir->place.partial, OUTPUT_DIR_CLAIM_NAME, &dir->guard, error);
+    enum llavamed_status status =
+        directory_empty_flat(dir->place.partial, OUTPUT_DIR_CLAIM_NAME, &dir->guard, NULL, error);
     if (status == LLAVAMED_STATUS_OUT_BUSY) {
         return LLAVAMED_OK; /* it is another run's now */
     }

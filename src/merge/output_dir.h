@@ -97,7 +97,10 @@ void output_dir_end_part(struct output_dir *dir);
 
 void output_dir_free(struct output_dir *dir); /* NULL is fine; touches no file */
 
-/* Has _begin end as INTERRUPTED while it waits, as soon as *stop_signal (borrowed) is not 0. */
+/*
+ * Has _begin end as INTERRUPTED while it waits or removes what an earlier run left, and _empty, as soon as *stop_signal
+ * (borrowed) is not 0.
+ */
 void output_dir_heed(struct output_dir *dir, const volatile int *stop_signal);
 
 /*
@@ -134,7 +137,10 @@ enum llavamed_status output_dir_begin(struct output_dir *dir, bool keep_files, b
  */
 const char *output_dir_kept(const struct output_dir *dir);
 
-/* Removes what _begin kept. OUT_BUSY when the claim is not ours any more; OUT_UNWRITABLE. */
+/*
+ * Removes what _begin kept. OUT_BUSY when the claim is not ours any more; OUT_UNWRITABLE. INTERRUPTED (_heed): some of
+ * it is left, as by a run that was killed.
+ */
 enum llavamed_status output_dir_empty(struct output_dir *dir, struct llavamed_error *error) LLAVAMED_CHECK;
 
 /*

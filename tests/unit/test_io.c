@@ -536,6 +536,31 @@ static void remove_flat_takes_files_and_links_only(void)
     temp_dir_remove(&dir);
 }
 
+static void signals_end_what_takes_long(void)
+{
+    volatile int stop_signal = 0;
+    char byte = 0;
+    const struct iovec piece = {&byte, 1};
+    struct input_file *file = NULL;
+    temp_dir_make(&dir);
+    temp_write_text(temp_path(&dir, "a"), "1");
+    EXPECT(input_file_open(temp_path(&dir, "a"), &file, &error) == LLAVAMED_OK);
+    input_file_heed(file, &stop_signal);
+    EXPECT(input_file_read(file, 0, &byte, 1, &error) == LLAVAMED_OK && byte == '1');
+    stop_signal = 15;
+    EXPECT(input_file_read(file, 0, &byte, 1, &error) == LLAVAMED_STATUS_INTERRUPTED);
+    EXPECT(input_file_read_pieces(file, 0, &piece, 1, NULL) == LLAVAMED_STATUS_INTERRUPTED);
+    EXPECT_U64(error.signal_number, 15);
+    input_file_heed(file, NULL);
+    EXPECT(input_file_read(file, 0, &byte, 1, &error) == LLAVAMED_OK);
+    input_file_close(file);
+    EXPECT(directory_empty_flat(dir.path, NULL, NULL, &stop_signal, &error) == LLAVAMED_STATUS_INTERRUPTED);
+    EXPECT(temp_exists(temp_path(&dir, "a")));
+    EXPECT(directory_empty_flat(dir.path, NULL, NULL, NULL, &error) == LLAVAMED_OK);
+    EXPECT(!temp_exists(temp_path(&dir, "a")));
+    temp_dir_remove(&dir);
+}
+
 static void free_bytes_are_those_of_statvfs(void)
 {
     struct statvfs volume;
@@ -568,6 +593,7 @@ int main(void)
     CASE(listing_is_sorted_by_bytes);
     CASE(create_and_sync);
     CASE(remove_flat_takes_files_and_links_only);
+    CASE(signals_end_what_takes_long);
     CASE(free_bytes_are_those_of_statvfs);
     return harness_end();
 }
