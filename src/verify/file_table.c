@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include "core/sort.h"
+#include "core/stop_signal.h"
 #include "io/directory.h"
 
 void file_table_deinit(struct file_table *table)
@@ -63,7 +64,8 @@ static enum llavamed_status look_at(const char *dir, struct table_file *file, st
     return look_errno == ENOENT ? LLAVAMED_OK : note_hidden(file, look_errno, error);
 }
 
-enum llavamed_status file_table_list(const char *dir, struct file_table *table, struct llavamed_error *error)
+enum llavamed_status file_table_list(const char *dir, const volatile int *stop_signal, struct file_table *table,
+                                     struct llavamed_error *error)
 {
     struct directory_listing listing = {0};
     struct file_table made = {0};
@@ -78,7 +80,10 @@ enum llavamed_status file_table_list(const char *dir, struct file_table *table, 
         struct table_file *file = &made.files[made.n_files++];
         file->name = listing.names[made.n_files - 1];
         listing.names[made.n_files - 1] = NULL;
-        status = look_at(dir, file, error);
+        status = stop_signal_check(stop_signal, error);
+        if (status == LLAVAMED_OK) {
+            status = look_at(dir, file, error);
+        }
     }
     directory_listing_deinit(&listing);
     if (status == LLAVAMED_OK) {

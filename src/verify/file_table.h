@@ -54,8 +54,11 @@ struct file_table {
 
 void file_table_deinit(struct file_table *table);
 
-/* All that is in the directory, by lstat(). What directory_list() gives; what goes away meanwhile is absent. */
-enum llavamed_status file_table_list(const char *dir, struct file_table *table,
+/*
+ * All that is in the directory, by lstat(). What directory_list() gives; what goes away meanwhile is absent.
+ * INTERRUPTED as soon as *stop_signal (may be NULL) is not 0.
+ */
+enum llavamed_status file_table_list(const char *dir, const volatile int *stop_signal, struct file_table *table,
                                      struct llavamed_error *error) LLAVAMED_CHECK;
 
 /* Makes sure that there is a row for each of the names, which may repeat. Rows move. O(n log n). */

@@ -17,6 +17,7 @@ struct judge {
     struct records *records; /* its tensors are marked */
     bool ignore_extra;
     bool is_compared; /* with something else, too: then it needs no records */
+    const volatile int *stop_signal; /* may be NULL; what follows is INTERRUPTED as soon as it is not 0 */
     struct findings *findings;
     struct warnings *notes;    /* what is not checked for want of records */
     struct warnings *ignored;  /* extra files, with ignore_extra */
@@ -31,7 +32,7 @@ bool judge_is_extra(const struct records *records, const struct table_file *file
 enum llavamed_status judge_files(struct judge *judge, struct llavamed_error *error) LLAVAMED_CHECK;
 
 /* Of each tensor: where and as the manifest and the index have it, with its bytes. O(n log n). */
-void judge_tensors(struct judge *judge);
+enum llavamed_status judge_tensors(struct judge *judge, struct llavamed_error *error) LLAVAMED_CHECK;
 
 /* After judge_tensors(): the manifest's digest of the model, by those of the tensors; that there are all or none. */
 enum llavamed_status judge_model(struct judge *judge, struct llavamed_error *error) LLAVAMED_CHECK;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/sort.h"
+#include "core/stop_signal.h"
 #include "integrity/oms_statement.h"
 #include "merge/manifest.h"
 #include "verify/judge.h"
@@ -437,8 +438,9 @@ enum llavamed_status judge_files(struct judge *judge, struct llavamed_error *err
     enum llavamed_status status = collect_lost(&self, error);
     if (status == LLAVAMED_OK) {
         judge_records(&self);
-        for (size_t i = 0; i < judge->table->n_files; i++) {
+        for (size_t i = 0; status == LLAVAMED_OK && i < judge->table->n_files; i++) {
             judge_file(&self, &judge->table->files[i]);
+            status = stop_signal_check(judge->stop_signal, error);
         }
         note_unchecked(judge);
     }

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/stop_signal.h"
 #include "integrity/tensor_digest.h"
 #include "merge/manifest.h"
 #include "verify/judge.h"
@@ -50,7 +51,13 @@ static enum llavamed_status judge_digest(struct judge *judge, const struct recor
     const struct finding_place place = {.file = MANIFEST_FILE_NAME};
     char recorded[SHA256_HEX_BYTES];
     char of_bytes[SHA256_HEX_BYTES] = "";
-    enum llavamed_status status = digest_model(manifest, false, recorded, error);
+    enum llavamed_status status = stop_signal_check(judge->stop_signal, error);
+    if (status == LLAVAMED_OK) {
+        status = digest_model(manifest, false, recorded, error);
+    }
+    if (status == LLAVAMED_OK) {
+        status = stop_signal_check(judge->stop_signal, error);
+    }
     if (status == LLAVAMED_OK && is_known_of_all(manifest)) {
         status = digest_model(manifest, true, of_bytes, error);
     }

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/stop_signal.h"
 #include "merge/manifest.h"
 #include "verify/judge.h"
 
@@ -185,10 +186,12 @@ static void judge_tensor(struct judge *judge, const struct held_tensor *held)
     judge_bytes(judge, held, recorded);
 }
 
-static void judge_missing(struct judge *judge)
+static enum llavamed_status judge_missing(struct judge *judge, struct llavamed_error *error)
 {
     const struct recorded_output *manifest = &judge->records->manifest;
-    for (size_t i = 0; i < manifest->n_tensors; i++) {
+    enum llavamed_status status = LLAVAMED_OK;
+    for (size_t i = 0; status == LLAVAMED_OK && i < manifest->n_tensors; i++) {
+        status = stop_signal_check(judge->stop_signal, error);
         const struct recorded_tensor *recorded = &manifest->tensors[i];
         const char *shard = manifest->files[recorded->file].name;
         const struct table_file *file = recorded->is_seen ? NULL : file_table_find(judge->table, shard);
@@ -198,6 +201,7 @@ static void judge_missing(struct judge *judge)
                          "is not in %.255s, where " MANIFEST_FILE_NAME " records it", shard);
         }
     }
+    return status;
 }
 
 /* ---- Against the index ---- */
@@ -225,11 +229,14 @@ static bool is_held_against_index(const struct judge *judge, const struct table_
            !(is_judged(judge, file) && !table_file_is_as_claimed(file));
 }
 
-static void judge_indexed(struct judge *judge, const struct table_file *file, int kind)
+static enum llavamed_status judge_indexed(struct judge *judge, const struct table_file *file, int kind,
+                                          struct llavamed_error *error)
 {
     const struct shard_index *index = &judge->records->indices[kind];
     const char *index_name = records_index_names[kind];
-    for (size_t i = 0; i < file->view->set.n_tensors; i++) {
+    enum llavamed_status status = LLAVAMED_OK;
+    for (size_t i = 0; status == LLAVAMED_OK && i < file->view->set.n_tensors; i++) {
+        status = stop_signal_check(judge->stop_signal, error);
         const struct held_tensor held = held_at(file, i);
         const struct shard_index_entry *entry = find_entry(index, held.tensor->name);
         const struct finding_place place = blame(file, index_name, held.tensor->name, held.place->offset);
@@ -242,12 +249,15 @@ static void judge_indexed(struct judge *judge, const struct table_file *file, in
                          index->files[entry->file]);
         }
     }
+    return status;
 }
 
-static void judge_entries(struct judge *judge, int kind)
+static enum llavamed_status judge_entries(struct judge *judge, int kind, struct llavamed_error *error)
 {
     const struct shard_index *index = &judge->records->indices[kind];
-    for (size_t i = 0; i < index->n_entries; i++) {
+    enum llavamed_status status = LLAVAMED_OK;
+    for (size_t i = 0; status == LLAVAMED_OK && i < index->n_entries; i++) {
+        status = stop_signal_check(judge->stop_signal, error);
         const struct shard_index_entry *entry = &index->entries[i];
         const struct table_file *file = file_table_find(judge->table, index->files[entry->file]);
         if (is_held_against_index(judge, file, kind) &&
@@ -257,33 +267,48 @@ static void judge_entries(struct judge *judge, int kind)
                          file->name, records_index_names[kind]);
         }
     }
+    return status;
 }
 
-void judge_tensors(struct judge *judge)
+/* Against one index, if there is one. */
+static enum llavamed_status judge_index(struct judge *judge, int kind, struct llavamed_error *error)
+{
+    enum llavamed_status status = LLAVAMED_OK;
+    for (size_t i = 0; status == LLAVAMED_OK && i < judge->table->n_files; i++) {
+        if (is_held_against_index(judge, &judge->table->files[i], kind)) {
+            status = judge_indexed(judge, &judge->table->files[i], kind, error);
+        }
+    }
+    return status == LLAVAMED_OK ? judge_entries(judge, kind, error) : status;
+}
+
+enum llavamed_status judge_tensors(struct judge *judge, struct llavamed_error *error)
 {
     const struct file_table *table = judge->table;
+    enum llavamed_status status = LLAVAMED_OK;
     for (size_t i = 0; i < judge->records->manifest.n_tensors; i++) {
         judge->records->manifest.tensors[i].is_wrong = true; /* unless it is found to be right */
     }
-    for (size_t i = 0; i < table->n_files; i++) {
+    for (size_t i = 0; status == LLAVAMED_OK && i < table->n_files; i++) {
+        status = stop_signal_check(judge->stop_signal, error);
         if (is_judged(judge, &table->files[i])) {
             mark_tensors(judge, &table->files[i]);
         }
     }
-    for (size_t i = 0; i < table->n_files; i++) {
+    for (size_t i = 0; status == LLAVAMED_OK && i < table->n_files; i++) {
         const struct table_file *file = &table->files[i];
-        for (size_t k = 0; is_judged(judge, file) && k < file->view->set.n_tensors; k++) {
+        size_t n = is_judged(judge, file) ? file->view->set.n_tensors : 0;
+        for (size_t k = 0; status == LLAVAMED_OK && k < n; k++) {
             const struct held_tensor held = held_at(file, k);
             judge_tensor(judge, &held);
+            status = stop_signal_check(judge->stop_signal, error);
         }
     }
-    judge_missing(judge);
-    for (int kind = 0; kind < INDEX_KINDS; kind++) {
-        for (size_t i = 0; i < table->n_files; i++) {
-            if (is_held_against_index(judge, &table->files[i], kind)) {
-                judge_indexed(judge, &table->files[i], kind);
-            }
-        }
-        judge_entries(judge, kind);
+    if (status == LLAVAMED_OK) {
+        status = judge_missing(judge, error);
     }
+    for (int kind = 0; status == LLAVAMED_OK && kind < INDEX_KINDS; kind++) {
+        status = judge_index(judge, kind, error);
+    }
+    return status;
 }

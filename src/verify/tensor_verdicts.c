@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/stop_signal.h"
 #include "llavamed_reports.h"
 
 _Static_assert(LLAVAMED_RANK_MAX == TENSOR_RANK_MAX, "reports have room for every shape");
@@ -130,7 +131,8 @@ enum llavamed_status tensor_verdicts_fill(const struct judge *judge, struct llav
         list_named(&verdicts);
     }
     for (size_t i = 0; status == LLAVAMED_OK && i < table->n_files; i++) {
-        if (table->files[i].view != NULL) {
+        status = stop_signal_check(judge->stop_signal, error);
+        if (status == LLAVAMED_OK && table->files[i].view != NULL) {
             status = add_held(&verdicts, &table->files[i], error);
         }
     }

@@ -7,7 +7,7 @@
 
 /*
  * Fills result->tensors: of every weights file whose header was read, and what the manifest records and no file has in
- * its place. After judge_tensors(). NO_MEMORY. O(n log n).
+ * its place. After judge_tensors(). NO_MEMORY, INTERRUPTED. O(n log n).
  */
 enum llavamed_status tensor_verdicts_fill(const struct judge *judge, struct llavamed_verify_result *result,
                                           struct llavamed_error *error) LLAVAMED_CHECK;

@@ -191,6 +191,7 @@ static enum llavamed_status judge_all(struct verification *run, struct llavamed_
         .records = &run->records,
         .ignore_extra = run->settings->ignore_extra,
         .is_compared = compared_is_wanted(run->settings),
+        .stop_signal = run->settings->stop_signal,
         .findings = &run->findings,
         .notes = &run->notes,
         .ignored = &run->ignored,
@@ -199,9 +200,11 @@ static enum llavamed_status judge_all(struct verification *run, struct llavamed_
     if (status == LLAVAMED_OK) {
         signed_model_judge(&run->signature, &judge);
         note_unverified(run);
-        judge_tensors(&judge);
+        status = judge_tensors(&judge, error);
         run->result->n_tensors = judge.n_tensors_checked;
         run->result->n_digests = judge.n_digests_checked;
+    }
+    if (status == LLAVAMED_OK) {
         status = compared_judge(&run->compared, error);
     }
     if (status == LLAVAMED_OK) {
@@ -320,7 +323,7 @@ static enum llavamed_status run_all(struct verification *run, struct llavamed_er
         status = signed_model_read_key(settings->public_key, &run->signature, error);
     }
     if (status == LLAVAMED_OK) {
-        status = file_table_list(settings->dir, &run->table, error);
+        status = file_table_list(settings->dir, settings->stop_signal, &run->table, error);
     }
     if (status == LLAVAMED_OK) {
         status = records_read(settings->dir, settings->sums, &run->table, &run->records, &run->findings,
