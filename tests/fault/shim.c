@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #define STOP_PROCESS (-2)
@@ -24,6 +25,7 @@ static unsigned long chosen_nth;
 static int chosen_kind;
 static const char *lacks; /* "CLASS:ERRNO CLASS:ERRNO...": calls of these classes always fail; NULL: none */
 static int is_lasting;
+static long delay_ms; /* of each call after the chosen one */
 static bool is_armed;
 static atomic_ulong n_calls;
 static atomic_ulong n_fired;
@@ -106,6 +108,14 @@ static bool is_chosen(const char *class_name)
     return false;
 }
 
+/* Whatever signals come meanwhile: a disk does not hear them. */
+static void take_time(void)
+{
+    struct timespec left = {.tv_sec = delay_ms / 1000, .tv_nsec = delay_ms % 1000 * 1000000};
+    while (call_system(SYS_nanosleep, (long)&left, (long)&left, 0, 0) != 0 && errno == EINTR) {
+    }
+}
+
 bool fault_due(const char *class_name, const char *function, const char *path, int fd)
 {
     int lacking = lacks == NULL ? 0 : errno_of_lacking(class_name);
@@ -122,6 +132,10 @@ bool fault_due(const char *class_name, const char *function, const char *path, i
         return false;
     }
     unsigned long n = atomic_fetch_add(&n_calls, 1) + 1;
+    if (delay_ms > 0 && n > chosen_nth) {
+        take_time();
+        errno = errno_before;
+    }
     if (n != chosen_nth && !(is_lasting && chosen_nth > 0 && n > chosen_nth)) {
         return false;
     }
@@ -153,6 +167,8 @@ static void __attribute__((constructor)) arm(void)
     const char *path = getenv("FAULT_REPORT");
     path_part = getenv("FAULT_PATH");
     lacks = getenv("FAULT_LACKS");
+    const char *delay = getenv("FAULT_DELAY_MS");
+    delay_ms = delay == NULL ? 0 : strtol(delay, NULL, 10);
     watch_init();
     if (text == NULL || path == NULL || strlen(path) >= sizeof report_path) {
         return;

@@ -11,7 +11,8 @@
  * lacks, "CLASS:ERRNO CLASS:ERRNO...": all calls of these classes fail so, beside what $FAULT says. $FAULT_HOST and
  * $FAULT_UID: see shim_host.c; $FAULT_OTHERS: see shim_files.c.
  *
- * With $FAULT_PATH only calls about a path that contains it count. At exit a report is written to $FAULT_REPORT, one
+ * With $FAULT_PATH only calls about a path that contains it count. With $FAULT_DELAY_MS each of these takes so long
+ * after the n-th, as on a slow disk that no signal interrupts. At exit a report is written to $FAULT_REPORT, one
  * "KEY VALUE" a line: calls (of the class), fired (how often), where (function and path of the first), leaks
  * (allocations of the program and its JSON and zip libraries that were not freed), descriptors (left open).
  */

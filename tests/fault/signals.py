@@ -4,7 +4,8 @@
 
     tests/fault/signals.py --program P --shim SO --synth TOOL [--scale X] [--limit SECONDS] [PATTERN...]
 
-The shim stops the program at a call of the phase; it gets the signal and goes on. It ends with 128 + the signal's number within
+The shim stops the program at a call of the phase; it gets the signal and goes on. In a slow phase each such call takes a
+tenth of a second from then on, as on a disk that has to seek or over a network. It ends with 128 + the signal's number within
 the limit (1 s) and says so, there is no OUT, after the signal only what was at work is written, and the same command gives the
 exact bytes then, with what was written. In the midst of publishing it may also end well. A PATTERN (shell glob) picks by
 "PHASE/SIGNAL". Ends with "N passed, N failed".
@@ -30,8 +31,15 @@ TIMEOUT_SECONDS = 120
 # Each tile at work is written and noted, each worker may have begun a few before the calling thread had its turn (10 ms).
 WRITES_AFTER_MAX = 8 * WORKERS
 
-# A phase: options, class of calls and part of their path, which of these calls (a share of all), whether anything was written.
-Phase = collections.namedtuple("Phase", "name options class_name path share writes")
+LARGE = ("large/base", "large/delta")
+SMALL = ("small/base", "small/delta")  # the base in some fifty shards
+SMALL_TORCH = ("small/base", "small/delta-torch")
+LEFT_FILES = 40  # beside the shards, in what an earlier run has left
+
+# A phase: options, class of calls and part of their path, which of these calls (a share of all), whether anything was written;
+# base and delta, how long its calls take, whether OUT.partial is full of what a run with other options has left.
+Phase = collections.namedtuple("Phase", "name options class_name path share writes model delay_ms has_leftovers",
+                               defaults=(LARGE, 0, False))
 PHASES = [
     Phase("opening", "", "open", "/delta", 0.0, False),
     Phase("planning", "-n", "read", "/delta/", 0.1, False),
@@ -43,7 +51,14 @@ PHASES = [
     Phase("last-sync", "", "fsync", ".safetensors", 1.0, True),
     Phase("read-back", "--verify full", "read", ".partial/", 0.5, True),
     Phase("publishing", "", "rename", "partial", 1.0, True),
+    Phase("slow-shards", "-n", "read", "/base/", 0.2, False, SMALL, 100),
+    Phase("slow-zip", "-n", "read", "/delta-torch/", 0.2, False, SMALL_TORCH, 100),
+    Phase("slow-content", "-n", "read", "/delta/", 0.6, False, SMALL, 100),
+    Phase("slow-no-resume", "--no-resume", "unlink", ".partial/", 0.2, True, SMALL, 100, True),
+    Phase("slow-start-over", "", "unlink", ".partial/", 0.2, True, SMALL, 100, True),
 ]
+# What leaves a lot: the options are not those of a phase, so that no phase goes on with it.
+LEAVING = Phase("leaving", "--max-shard-size 5MB", "write", ".partial/", 0.5, True, SMALL)
 
 
 def heed_signals():
@@ -66,11 +81,12 @@ class Signals:
             print(f"FAILED {name}: {what}", flush=True)
 
     def case(self, phase):
-        return runs.Case(phase.name, "large/base", "large/delta", "--json", f"-j{WORKERS}", "--max-memory", "48MiB",
+        return runs.Case(phase.name, *phase.model, "--json", f"-j{WORKERS}", "--max-memory", "48MiB",
                          *phase.options.split())
 
-    def start(self, case, directory, fault, path):
+    def start(self, case, directory, fault, path, delay_ms=0):
         environment = self.bench.environment(directory, fault, path)
+        environment["FAULT_DELAY_MS"] = str(delay_ms)
         environment.pop("MALLOC_PERTURB_")
         return subprocess.Popen(self.bench.command(case), cwd=directory, env=environment, stdout=subprocess.PIPE,
                                 stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, preexec_fn=heed_signals)
@@ -83,7 +99,8 @@ class Signals:
 
     def interrupt(self, phase, directory, nth, number):
         """(status, document, seconds) of a run that gets the signal at the n-th call of its phase."""
-        process = self.start(self.case(phase), directory, f"{phase.class_name} {nth} {STOP_PROCESS} 0", phase.path)
+        process = self.start(self.case(phase), directory, f"{phase.class_name} {nth} {STOP_PROCESS} 0", phase.path,
+                             phase.delay_ms)
         _, status = os.waitpid(process.pid, os.WUNTRACED)
         if not os.WIFSTOPPED(status):
             process.returncode = os.waitstatus_to_exitcode(status)
@@ -94,13 +111,23 @@ class Signals:
         stdout, _ = process.communicate(timeout=TIMEOUT_SECONDS)
         return process.returncode, json.loads(stdout), time.monotonic() - began
 
+    def prepare(self, phase, directory):
+        """An empty directory, or one in which an earlier run with other options was interrupted."""
+        directory = self.bench.fresh(directory)
+        if phase.has_leftovers:
+            status = self.interrupt(LEAVING, directory, 5, signal.SIGINT)[0]
+            self.expect(phase.name, status == 128 + signal.SIGINT, f"the run before ended with {status}")
+            for i in range(LEFT_FILES):
+                (directory / "out.partial" / f"left-{i:02}").write_bytes(b"left")
+        return directory
+
     def run_phase(self, phase, numbers):
-        directory = self.bench.fresh(self.bench.scratch / "work")
+        directory = self.prepare(phase, self.bench.scratch / "work")
         n_calls, expected = self.whole(phase, directory)
         nth = max(1, min(n_calls, int(n_calls * phase.share)))
         for number in numbers:
             name = f"{phase.name}/{number.name}"
-            directory = self.bench.fresh(directory)
+            directory = self.prepare(phase, directory)
             status, document, seconds = self.interrupt(phase, directory, nth, number)
             report = runs.read_report(directory)
             ended_well = phase.name in ("publishing", "last-sync") and status == 0
@@ -116,7 +143,7 @@ class Signals:
                 more = int(report.get("calls", 0)) - nth
                 self.expect(name, more <= WRITES_AFTER_MAX, f"{more} more writes after the signal")
             self.check_rerun(name, phase, directory, expected)
-        print(f"{phase.name:12} call {nth} of {n_calls}: ended after at most {self.longest[phase.name]:.2f} s", flush=True)
+        print(f"{phase.name:15} call {nth} of {n_calls}: ended after at most {self.longest[phase.name]:.2f} s", flush=True)
 
     def check_rerun(self, name, phase, directory, expected):
         self.expect(name, (directory / "out.partial").exists() == phase.writes,
@@ -125,13 +152,22 @@ class Signals:
             document = json.loads(process.communicate(timeout=TIMEOUT_SECONDS)[0])
         self.expect(name, document["code"] == "ok", f"the next run ends with {document['message']}")
         self.expect(name, runs.digest_tree(directory / "out") == expected, "the next run gives other bytes")
-        if phase.writes and phase.share > 0.1:
+        if phase.writes and phase.share > 0.1 and not phase.has_leftovers:
             self.expect(name, document["bytes"]["reused"] > 0, "the next run keeps nothing")
 
     def report(self):
         runs.write_count("tests/fault/signals.py", self.passed, self.failed)
         print(f"{self.passed} passed, {self.failed} failed")
         return self.failed == 0
+
+
+def make_small(bench, synth):
+    """Small enough to be made in no time, with tensors enough that slow calls add up."""
+    small = bench.inputs / "small"
+    subprocess.run([synth, "--out", small, "--scale", "0.003", "--base", "--delta", "--target", "--max-shard-size", "1MB"],
+                   check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([bench.scratch / runs.MAKE_DELTA, "--base", small / "base", "--target", small / "target", "--format", "torch",
+                    "--out", small / "delta-torch"], check=True, stderr=subprocess.DEVNULL)
 
 
 def main():
@@ -147,6 +183,7 @@ def main():
         bench = runs.Bench(options.program, options.shim, scratch)
         subprocess.run([options.synth, "--out", bench.inputs / "large", "--scale", options.scale, "--max-shard-size", "1GB"],
                        check=True, stdout=subprocess.DEVNULL)
+        make_small(bench, options.synth)
         signals = Signals(bench, options)
         for phase in PHASES:
             numbers = [number for number in SIGNALS if not options.patterns or
