@@ -314,11 +314,41 @@ static enum llavamed_status add_torch(struct weights *weights, struct weights_fi
     return status;
 }
 
+/*
+ * One file under many names would be read and kept as often. Size and time are compared as well, for file systems whose
+ * numbers are not unique.
+ */
+static enum llavamed_status check_is_another(const struct weights *weights, const struct input_file *file,
+                                             struct llavamed_error *error)
+{
+    uint64_t device = input_file_device(file);
+    uint64_t inode = input_file_inode(file);
+    for (size_t i = 0; i < weights->n_files; i++) {
+        const struct weights_file *other = &weights->files[i];
+        if (other->inode == inode && other->device == device &&
+            input_file_bytes(other->file) == input_file_bytes(file) &&
+            input_file_modified_ns(other->file) == input_file_modified_ns(file)) {
+            (void)llavamed_fail(error, LLAVAMED_STATUS_INPUT_UNSAFE, "%s: is the same file as %s", input_file_path(file),
+                                input_file_path(other->file));
+            llavamed_hint(error, "one of them is a link to the other: put the shards there that belong there");
+            return LLAVAMED_STATUS_INPUT_UNSAFE;
+        }
+    }
+    return LLAVAMED_OK;
+}
+
 enum llavamed_status weights_add_file(struct weights *weights, const char *path, struct llavamed_error *error)
 {
     struct input_file *file = NULL;
     enum llavamed_status status = input_file_open(path, &file, error);
-    return status == LLAVAMED_OK ? weights_add_open(weights, file, NULL, error) : status;
+    if (status == LLAVAMED_OK) {
+        status = check_is_another(weights, file, error);
+    }
+    if (status != LLAVAMED_OK) {
+        input_file_close(file);
+        return status;
+    }
+    return weights_add_open(weights, file, NULL, error);
 }
 
 enum llavamed_status weights_add_open(struct weights *weights, struct input_file *file, const uint32_t *member_crc32,
@@ -331,7 +361,8 @@ enum llavamed_status weights_add_open(struct weights *weights, struct input_file
     }
     weights->files = files;
     struct weights_file *owner = &weights->files[weights->n_files++];
-    *owner = (struct weights_file){.file = file};
+    *owner = (struct weights_file){
+        .file = file, .device = input_file_device(file), .inode = input_file_inode(file)};
     uint8_t prefix[SAFETENSORS_PREFIX_BYTES];
     /* A torch file has a header for each of its records, and each costs a read. */
     input_file_heed(file, weights->stop_signal);

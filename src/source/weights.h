@@ -27,6 +27,8 @@ struct weights_file {
     enum weights_format format;
     size_t n_records;     /* 0 for safetensors */
     size_t n_without_crc; /* records that cannot be checked */
+    uint64_t device;      /* as input_file.h has them */
+    uint64_t inode;
 };
 
 /* Where the bytes of a tensor are. */
@@ -81,7 +83,8 @@ void weights_deinit(struct weights *weights);
  * Opens `path`, tells its format by its first bytes, reads its headers and appends its tensors to the set (not sealed
  * here). After a failure the whole is only good for weights_deinit(). What opening, safetensors_parse() and
  * torch_file_read() give; INTERRUPTED; INPUT_UNSUPPORTED from weights_probe(); INPUT_LIMIT when views make a tensor, or
- * all of them a file, larger than strided_size_is_sane() allows.
+ * all of them a file, larger than strided_size_is_sane() allows; INPUT_UNSAFE for a file that was added before, by
+ * whatever name.
  */
 enum llavamed_status weights_add_file(struct weights *weights, const char *path,
                                       struct llavamed_error *error) LLAVAMED_CHECK;

@@ -24,6 +24,7 @@ import zipfile
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "tools"))
 
+import bounds_files as files
 import bounds_pickles as pickles
 import torch_bytes as tb
 from bounds_pickles import DATA, torch_file, write
@@ -39,11 +40,13 @@ ARCHIVE_BYTES = 160 << 20
 
 class Case:
     """make(directory, n) fills a directory of weights; `times` is the memory allowed for each byte of input, `flat` the
-    memory allowed at any size. `verified`: llavamed-verify reads it, not llavamed-apply; `more` are its options."""
+    memory allowed at any size. `verified`: llavamed-verify reads it, not llavamed-apply; `more` are its options.
+    command(directory) gives what is run instead of a look at these weights; `wall` is for one that changes the
+    directory, and so is run once: the seconds that may go by at any size."""
 
-    def __init__(self, name, make, n, status, times=16, flat=0, verified=False, more=()):
+    def __init__(self, name, make, n, status, times=16, flat=0, verified=False, more=(), command=None, wall=0):
         self.name, self.make, self.n, self.status, self.times, self.flat = name, make, n, status, times, flat
-        self.verified, self.more = verified, more
+        self.verified, self.more, self.command, self.wall = verified, more, command, wall
 
 
 # ---- JSON ----
@@ -363,6 +366,7 @@ CASES = [
     Case("index: names", index_names, 15000, 3, 24),
     Case("index: files", index_files, 15000, 3, 24),
     Case("index: one name", index_duplicates, 20000, 3, 24),
+    Case("index: links to one file", files.links, 50, 3, flat=FLAT_BYTES),
     Case("zip: entries", many_entries, 20000, 4),
     Case("zip: one name", same_entries, 20000, 3),
     Case("zip: entries in one place", overlapping_entries, 20000, 3),
@@ -429,30 +433,32 @@ CASES = [
 
 
 class Cost:
-    def __init__(self, seconds, n_bytes, status, text):
-        self.seconds, self.n_bytes, self.status, self.text = seconds, n_bytes, status, text
+    def __init__(self, seconds, n_bytes, status, text, wall):
+        self.seconds, self.n_bytes, self.status, self.text, self.wall = seconds, n_bytes, status, text, wall
 
 
-def measure(tools, directory, place, verified, more):
+def measure(tools, directory, place, verified=False, more=(), command=None):
     weights = os.path.join(directory, "bomb.zip") if os.path.exists(os.path.join(directory, "bomb.zip")) else directory
-    # A child's peak memory begins with that of whoever started it, so a small program does. /proc: nothing to sync.
-    command = [tools.timed, "/proc", tools.program, "--base", os.path.abspath(os.path.join(DATA, "base")), "--delta",
-               weights, "--out", os.path.join(place, "out"), "-n", "-j", "2"]
+    argv = files.apply("--delta", weights, "--out", os.path.join(place, "out"), "-n")
+    if command is not None:
+        argv = command(directory)
     if verified:
-        command = [tools.timed, "/proc", "sh", "-c", 'exec "$0" "$@" >/dev/null', tools.verify, directory, "-j", "2",
-                   *more]
-    run = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace")
+        argv = ["sh", "-c", 'exec "$0" "$@" >/dev/null', tools.verify, directory, *more]
+    # A child's peak memory begins with that of whoever started it, so a small program does. /proc: nothing to sync.
+    run = subprocess.run([tools.timed, "/proc", *argv, "-j", "2"], stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace")
     told = dict(pair.split("=") for pair in run.stdout.split())
-    return Cost(float(told["user"]) + float(told["system"]), int(told["peak_kib"]) << 10, int(told["exit"]), run.stderr)
+    return Cost(float(told["user"]) + float(told["system"]), int(told["peak_kib"]) << 10, int(told["exit"]), run.stderr,
+                float(told["seconds"]))
 
 
-def least(tools, directory, place, times, verified=False, more=()):
-    costs = [measure(tools, directory, place, verified, more) for _ in range(times)]
-    return Cost(min(c.seconds for c in costs), min(c.n_bytes for c in costs), costs[0].status, costs[0].text)
+def least(times, *what):
+    costs = [measure(*what) for _ in range(times)]
+    return Cost(min(c.seconds for c in costs), min(c.n_bytes for c in costs), costs[0].status, costs[0].text,
+                min(c.wall for c in costs))
 
 
 def size_of(directory):
-    return sum(os.path.getsize(os.path.join(directory, name)) for name in os.listdir(directory))
+    return sum(os.lstat(os.path.join(path, name)).st_size for path, _, names in os.walk(directory) for name in names)
 
 
 def judge(case, empty, costs, sizes):
@@ -466,6 +472,8 @@ def judge(case, empty, costs, sizes):
             return f"exit status {cost.status}, want {case.status}: {cost.text[:300]}", row
         if cost.status != 0 and cost.text.count(": error: ") != 1:
             return f"not one error: {cost.text[:300]!r}", row
+    if case.wall and costs[1].wall > case.wall:
+        return f"{costs[1].wall:.1f} s went by (want at most {case.wall})", row
     if case.flat:
         if seconds[1] > FLAT_SECONDS or memory[1] > case.flat:
             return f"{seconds[1]:.2f} s and {memory[1]} bytes for {sizes[1]} bytes", row
@@ -485,12 +493,13 @@ def main():
     parser.add_argument("--table", action="store_true")
     parser.add_argument("--only", default="")
     options = parser.parse_args()
+    files.program = options.program
     passed = failed = 0
     with tempfile.TemporaryDirectory() as place:
         nothing = os.path.join(place, "nothing")
         os.mkdir(nothing)
         shard(nothing, rows([b"t"]), bytes(2))
-        empty = [least(options, nothing, place, 5, verified) for verified in (False, True)]
+        empty = [least(5, options, nothing, place, verified) for verified in (False, True)]
         for case in CASES:
             if options.only not in case.name:
                 continue
@@ -500,7 +509,8 @@ def main():
                 os.mkdir(directory)
                 case.make(directory, n)
                 sizes.append(size_of(directory))
-                costs.append(least(options, directory, place, 2, case.verified, case.more))
+                costs.append(least(1 if case.wall else 2, options, directory, place, case.verified, case.more,
+                                   case.command))
                 shutil.rmtree(directory)
             wrong, row = judge(case, empty[case.verified], costs, sizes)
             passed, failed = passed + (wrong is None), failed + (wrong is not None)

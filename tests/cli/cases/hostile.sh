@@ -62,6 +62,23 @@ test_hostile_index_stays_in_its_directory()
     done
 }
 
+# A shard of two names, whatever links make it so, would be read for each of them.
+test_hostile_shards_that_are_one_file()
+{
+    local kind first=pytorch_model-00001-of-00002.bin second=pytorch_model-00002-of-00002.bin
+    cp -r "$DATA/delta" delta
+    cp -r "$DATA/../meta/two/13B" base
+    for kind in -sf -f; do
+        (cd delta && ln "$kind" "$first" "$second")
+        apply_soon --base "$DATA/base" --delta delta --out out
+        want_failure 3 "*delta/$second: is the same file as delta/$first"
+        want_stderr '*hint: one of them is a link to the other*'
+        (cd base && ln "$kind" consolidated.00.pth consolidated.01.pth && rm -f checklist.chk)
+        apply_soon --base base --delta "$DATA/../meta/delta" --out out --verify none
+        want_failure 3 '*base/consolidated.01.pth: is the same file as base/consolidated.00.pth'
+    done
+}
+
 test_hostile_shards_that_are_no_files()
 {
     local kind
