@@ -52,6 +52,29 @@ enum llavamed_status part_share_items(struct part_share *share, const uint64_t *
     return LLAVAMED_OK;
 }
 
+/* Once for all parts: looking through all tensors for each would take a product of two numbers that a file gives. */
+static enum llavamed_status sort_tensors(struct part_share *share, const struct plan *plan,
+                                         struct llavamed_error *error)
+{
+    share->tensors = calloc(plan->n_tensors + 1, sizeof *share->tensors);
+    share->places = calloc(plan->n_tensors + 1, sizeof *share->places);
+    share->firsts = calloc(share->n_parts + 1, sizeof *share->firsts);
+    if (share->tensors == NULL || share->places == NULL || share->firsts == NULL) {
+        return llavamed_fail_memory(error, plan->n_tensors * sizeof *share->tensors, "sharing out the tensors");
+    }
+    for (size_t i = 0; i < plan->n_tensors; i++) {
+        unsigned part = share->owners[plan->tensors[i].shard];
+        share->places[i] = share->firsts[part + 1]++;
+    }
+    for (unsigned part = 0; part < share->n_parts; part++) {
+        share->firsts[part + 1] += share->firsts[part];
+    }
+    for (size_t i = 0; i < plan->n_tensors; i++) {
+        share->tensors[share->firsts[share->owners[plan->tensors[i].shard]] + share->places[i]] = i;
+    }
+    return LLAVAMED_OK;
+}
+
 enum llavamed_status part_share_init(struct part_share *share, const struct plan *plan, unsigned n_parts,
                                      struct llavamed_error *error)
 {
@@ -70,6 +93,9 @@ enum llavamed_status part_share_init(struct part_share *share, const struct plan
     if (status == LLAVAMED_OK) {
         status = part_share_items(share, sizes, plan->n_shards, share->owners, error);
     }
+    if (status == LLAVAMED_OK) {
+        status = sort_tensors(share, plan, error);
+    }
     free(sizes);
     if (status != LLAVAMED_OK) {
         part_share_deinit(share);
@@ -81,6 +107,9 @@ void part_share_deinit(struct part_share *share)
 {
     free(share->loads);
     free(share->owners);
+    free(share->tensors);
+    free(share->places);
+    free(share->firsts);
     *share = (struct part_share){0};
 }
 
@@ -95,7 +124,7 @@ static enum llavamed_status copy_tensor(const struct plan_tensor *from, struct p
                                 : llavamed_fail_memory(error, strlen(from->out.name), "the name of a tensor");
 }
 
-static enum llavamed_status copy_shard(const struct plan *plan, const struct plan_shard *from, const size_t *index_of,
+static enum llavamed_status copy_shard(const struct plan *plan, const struct plan_shard *from, const size_t *places,
                                        struct plan_shard *to, struct llavamed_error *error)
 {
     const struct tensor **borrowed = calloc(from->n_tensors + 1, sizeof *borrowed);
@@ -106,7 +135,7 @@ static enum llavamed_status copy_shard(const struct plan *plan, const struct pla
         return llavamed_fail_memory(error, (from->n_tensors + 1) * sizeof *borrowed, "a shard's tensors");
     }
     for (size_t i = 0; i < from->n_tensors; i++) {
-        to->tensors[i] = index_of[from->tensors[i]];
+        to->tensors[i] = places[from->tensors[i]];
         borrowed[i] = &plan->tensors[to->tensors[i]].out;
     }
     to->n_tensors = from->n_tensors;
@@ -116,24 +145,18 @@ static enum llavamed_status copy_shard(const struct plan *plan, const struct pla
     return status;
 }
 
-/* The tensors of the part; index_of[i] becomes where tensor i of the whole is, if it is. */
-static enum llavamed_status copy_tensors(const struct part_share *share, const struct plan *whole, unsigned part,
-                                         struct plan *plan, size_t *tensor_of, size_t *index_of,
-                                         struct llavamed_error *error)
+static enum llavamed_status copy_tensors(const struct plan *whole, const size_t *tensor_of, size_t n,
+                                         struct plan *plan, struct llavamed_error *error)
 {
     enum llavamed_status status = LLAVAMED_OK;
-    for (size_t i = 0; status == LLAVAMED_OK && i < whole->n_tensors; i++) {
-        if (share->owners[whole->tensors[i].shard] == part) {
-            index_of[i] = plan->n_tensors;
-            tensor_of[plan->n_tensors] = i;
-            status = copy_tensor(&whole->tensors[i], &plan->tensors[plan->n_tensors++], error);
-        }
+    for (size_t i = 0; status == LLAVAMED_OK && i < n; i++) {
+        status = copy_tensor(&whole->tensors[tensor_of[i]], &plan->tensors[plan->n_tensors++], error);
     }
     return status;
 }
 
 static enum llavamed_status copy_shards(const struct part_share *share, const struct plan *whole, unsigned part,
-                                        struct plan *plan, const size_t *index_of, struct llavamed_error *error)
+                                        struct plan *plan, struct llavamed_error *error)
 {
     enum llavamed_status status = LLAVAMED_OK;
     for (size_t i = 0; status == LLAVAMED_OK && i < whole->n_shards; i++) {
@@ -141,7 +164,7 @@ static enum llavamed_status copy_shards(const struct part_share *share, const st
             continue;
         }
         struct plan_shard *shard = &plan->shards[plan->n_shards++];
-        status = copy_shard(plan, &whole->shards[i], index_of, shard, error);
+        status = copy_shard(plan, &whole->shards[i], share->places, shard, error);
         for (size_t k = 0; status == LLAVAMED_OK && k < shard->n_tensors; k++) {
             plan->tensors[shard->tensors[k]].shard = plan->n_shards - 1;
             plan->data_bytes += plan->tensors[shard->tensors[k]].out.n_bytes;
@@ -155,21 +178,21 @@ enum llavamed_status part_share_plan(const struct part_share *share, const struc
                                      struct plan *plan, size_t **tensor_of, struct llavamed_error *error)
 {
     struct plan made = {.operation = whole->operation, .format = whole->format, .model_dtype = whole->model_dtype};
-    size_t *map = calloc(whole->n_tensors + 1, sizeof *map);
-    size_t *index_of = calloc(whole->n_tensors + 1, sizeof *index_of);
-    made.tensors = calloc(whole->n_tensors + 1, sizeof *made.tensors);
+    size_t n = share->firsts[part + 1] - share->firsts[part];
+    size_t *map = calloc(n + 1, sizeof *map);
+    made.tensors = calloc(n + 1, sizeof *made.tensors);
     made.shards = calloc(whole->n_shards + 1, sizeof *made.shards);
     enum llavamed_status status =
-        map != NULL && index_of != NULL && made.tensors != NULL && made.shards != NULL
+        map != NULL && made.tensors != NULL && made.shards != NULL
             ? LLAVAMED_OK
-            : llavamed_fail_memory(error, whole->n_tensors * sizeof *made.tensors, "the plan of a part");
+            : llavamed_fail_memory(error, n * sizeof *made.tensors, "the plan of a part");
     if (status == LLAVAMED_OK) {
-        status = copy_tensors(share, whole, part, &made, map, index_of, error);
+        (void)memcpy(map, share->tensors + share->firsts[part], n * sizeof *map);
+        status = copy_tensors(whole, map, n, &made, error);
     }
     if (status == LLAVAMED_OK) {
-        status = copy_shards(share, whole, part, &made, index_of, error);
+        status = copy_shards(share, whole, part, &made, error);
     }
-    free(index_of);
     if (status != LLAVAMED_OK) {
         free(map);
         plan_deinit(&made);

@@ -22,6 +22,9 @@ struct part_share {
     uint64_t *loads;  /* owned: bytes that each part has to move */
     unsigned *owners; /* owned: of each shard of the plan */
     size_t n_shards;
+    size_t *tensors;  /* owned: indices of the first part's, then of the second's..., each in the plan's order */
+    size_t *places;   /* owned: of each tensor of the plan, where it is among those of its part */
+    size_t *firsts;   /* owned: where the tensors of a part begin, and behind the last */
 };
 
 /* Shares the shards out. *share is owned by the caller. n_parts is 1 to LLAVAMED_PARTS_MAX. NO_MEMORY. */
