@@ -37,6 +37,8 @@ static void add_items(struct input_hashes *hashes, struct source *source, enum i
 {
     const struct source_file *files;
     size_t n_files = source_files(source, &files);
+    hashes->first_weights[role] = hashes->n_items;
+    hashes->n_weights[role] = n_files;
     for (size_t i = 0; i < n_files; i++) {
         bool is_archive = i == 0 && n_files > 1 && files[1].archive != NULL;
         hashes->items[hashes->n_items++] = (struct input_item){
@@ -105,18 +107,20 @@ void input_hashes_free(struct input_hashes *hashes)
     }
 }
 
+struct input_item *input_item_of(const struct input_hashes *hashes, enum input_role role, size_t i)
+{
+    return i < hashes->n_weights[role] ? &hashes->items[hashes->first_weights[role] + i] : NULL;
+}
+
 const char *input_hashes_weights(const struct input_hashes *hashes, enum input_role role, size_t i, bool *computed)
 {
-    for (size_t k = 0; k < hashes->n_items; k++) {
-        const struct input_item *item = &hashes->items[k];
-        if (item->role != role || !item->is_weights || i-- > 0) {
-            continue;
-        }
-        *computed = item->computed[0] != '\0';
-        enum recorded_in in;
-        return *computed ? item->computed : recorded_first(&item->recorded, &in);
+    const struct input_item *item = input_item_of(hashes, role, i);
+    if (item == NULL) {
+        return NULL;
     }
-    return NULL;
+    *computed = item->computed[0] != '\0';
+    enum recorded_in in;
+    return *computed ? item->computed : recorded_first(&item->recorded, &in);
 }
 
 /* ---- --sums ---- */

@@ -67,8 +67,8 @@ enum llavamed_status input_hashes_share(struct input_hashes *hashes, const struc
 void input_hashes_unshare(struct input_hashes *hashes);
 
 /*
- * Without sources, from what is known of the weights files of one role: appends them. The name that training gave the
- * delta's release is told by is_ckpt2 then. *hashes is NULL at first. NO_MEMORY.
+ * Without sources, from what is known of the weights files of one role: appends them, once for each. The name that
+ * training gave the delta's release is told by is_ckpt2 then. *hashes is NULL at first. NO_MEMORY.
  */
 enum llavamed_status input_hashes_restore(struct input_hashes **hashes, enum input_role role,
                                           const struct source_file *files, size_t n_files, bool is_ckpt2,

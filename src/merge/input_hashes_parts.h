@@ -25,11 +25,16 @@ struct input_item {
 struct input_hashes {
     struct input_item *items; /* owned; the weights files of a role are together, in the order of the source */
     size_t n_items;
+    size_t first_weights[INPUT_ROLES]; /* where those of a role begin */
+    size_t n_weights[INPUT_ROLES];
     const struct source_small_file *delta_config; /* or NULL */
     char delta_release[RELEASE_BYTES_MAX];
     bool expects_target;
     bool is_ckpt2; /* without delta_config */
 };
+
+/* Weights file i of a role; NULL when there is none. */
+struct input_item *input_item_of(const struct input_hashes *hashes, enum input_role role, size_t i);
 
 /* Whether the job reads a file. */
 bool input_item_is_wanted(const struct input_item *item, const struct input_hashes_job *job);

@@ -76,6 +76,8 @@ enum llavamed_status input_hashes_restore(struct input_hashes **hashes, enum inp
     }
     made->items = items;
     made->is_ckpt2 = is_ckpt2;
+    made->first_weights[role] = made->n_items;
+    made->n_weights[role] = n_files;
     for (size_t i = 0; i < n_files; i++) {
         items[made->n_items++] = (struct input_item){
             .path = files[i].name,
@@ -93,12 +95,9 @@ enum llavamed_status input_hashes_restore(struct input_hashes **hashes, enum inp
 
 bool input_hashes_note(struct input_hashes *hashes, enum input_role role, size_t i, const char *sha256)
 {
-    for (size_t k = 0; k < hashes->n_items; k++) {
-        struct input_item *item = &hashes->items[k];
-        if (item->role == role && item->is_weights && i-- == 0) {
-            (void)memcpy(item->computed, sha256, SHA256_HEX_BYTES);
-            return true;
-        }
+    struct input_item *item = input_item_of(hashes, role, i);
+    if (item != NULL) {
+        (void)memcpy(item->computed, sha256, SHA256_HEX_BYTES);
     }
-    return false;
+    return item != NULL;
 }

@@ -207,14 +207,7 @@ static bool is_kept(const struct part_set *set, const char *name)
 
 static bool is_wanted(const struct part_set *set, const char *name)
 {
-    bool wanted = is_kept(set, name);
-    for (size_t i = 0; !wanted && i < set->plan.plan.n_shards; i++) {
-        wanted = strcmp(name, set->plan.plan.shards[i].name) == 0;
-    }
-    for (size_t i = 0; !wanted && i < set->documents.n_entries; i++) {
-        wanted = strcmp(name, set->documents.entries[i].name) == 0;
-    }
-    return wanted;
+    return is_kept(set, name) || part_set_has_file(set, name);
 }
 
 /* What cannot be removed is met when OUT is published. */
@@ -413,7 +406,8 @@ static enum llavamed_status work(struct finish *finish, struct llavamed_error *e
     enum llavamed_status status = fetch_all(finish, error);
     if (status == LLAVAMED_OK) {
         part_set_deinit(&finish->set); /* what was read before the directory was claimed is of no account */
-        status = part_set_read(output_dir_partial(finish->dir), finish->beside, &finish->set, error);
+        status = part_set_read(output_dir_partial(finish->dir), finish->beside, finish->job->stop_signal, &finish->set,
+                               error);
     }
     if (status == LLAVAMED_OK) {
         status = check_files(finish, error);
@@ -533,7 +527,7 @@ enum llavamed_status merge_finish(const struct finish_job *job, struct llavamed_
     }
     /* Before anything is claimed: most often it is only asked for too early. */
     if (status == LLAVAMED_OK) {
-        status = part_set_read(output_dir_partial(finish.dir), finish.beside, &finish.set, error);
+        status = part_set_read(output_dir_partial(finish.dir), finish.beside, job->stop_signal, &finish.set, error);
         result->n_parts = finish.set.plan.facts.n_parts;
         result->n_parts_missing = finish.set.n_missing;
         result->parts_missing = finish.set.missing;

@@ -18,6 +18,7 @@
 #define MERGE_PART_PLAN_H
 
 #include "core/buffer.h"
+#include "format/shard_index.h"
 #include "merge/documents.h"
 #include "merge/input_hashes.h"
 #include "merge/journal.h"
@@ -26,6 +27,7 @@
 #define PART_PLAN_FORMAT "llavamed-plan"
 #define PART_PLAN_VERSION 1
 #define PART_PLAN_BYTES_MAX ((size_t)256 << 20)
+#define PART_PLAN_FILES_MAX ((size_t)SHARD_COUNT_MAX + 1) /* of an input: all that an index names, and their archive */
 
 /* What goes into the text beside the plan. */
 struct part_plan_facts {

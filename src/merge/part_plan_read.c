@@ -137,6 +137,7 @@ static enum llavamed_status read_input(const struct json_value *value, struct pa
     int format;
     *good = tensors != NULL && json_integer(tensors, &n_tensors) && n_tensors <= TENSOR_COUNT_MAX &&
             part_member_array(value, "files", &file, &n_files) && n_files > 0 &&
+            n_files <= PART_PLAN_FILES_MAX &&
             find_word(part_member_string(value, "format"), formats, 3, &format);
     if (!*good) {
         return LLAVAMED_OK;

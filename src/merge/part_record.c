@@ -183,7 +183,7 @@ static enum llavamed_status read_inputs(const struct json_value *root, struct pa
 {
     const struct json_value *value = NULL;
     size_t n = 0;
-    *good = part_member_array(root, "inputs", &value, &n);
+    *good = part_member_array(root, "inputs", &value, &n) && n <= PART_RECORD_INPUTS_MAX;
     if (!*good) {
         return LLAVAMED_OK;
     }

@@ -16,6 +16,7 @@
 #ifndef MERGE_PART_RECORD_H
 #define MERGE_PART_RECORD_H
 
+#include "format/shard_index.h"
 #include "merge/document_file.h"
 #include "merge/pipeline.h"
 #include "merge/plan.h"
@@ -23,6 +24,7 @@
 #define PART_RECORD_FORMAT "llavamed-part"
 #define PART_RECORD_VERSION 1
 #define PART_RECORD_BYTES_MAX ((size_t)256 << 20)
+#define PART_RECORD_INPUTS_MAX (2 * ((size_t)SHARD_COUNT_MAX + 1)) /* the files of both inputs (part_plan.h) */
 #define PART_RECORD_DOCUMENTS_MAX 101 /* what may be copied (documents.h), and config.json */
 
 struct part_shard {

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/stop_signal.h"
 #include "integrity/sums.h"
 #include "io/directory.h"
 #include "io/input_file.h"
@@ -24,6 +25,17 @@ void part_set_deinit(struct part_set *set)
     free(set->shard_modified_ns);
     free(set->text);
     memset(set, 0, sizeof *set);
+}
+
+static enum llavamed_status check_stop(const volatile int *stop_signal, struct llavamed_error *error)
+{
+    int signal_number = stop_signal_read(stop_signal);
+    if (signal_number == 0) {
+        return LLAVAMED_OK;
+    }
+    (void)llavamed_fail(error, LLAVAMED_STATUS_INTERRUPTED, "interrupted by signal %d", signal_number);
+    error->signal_number = signal_number;
+    return LLAVAMED_STATUS_INTERRUPTED;
 }
 
 /* ---- The lines ---- */
@@ -62,8 +74,9 @@ static enum llavamed_status fail_missing(const char *directory, struct part_set 
 }
 
 /* Appends the records that are there behind the plan's line. */
-static enum llavamed_status gather_records(const char *directory, struct part_set *set, struct buffer *lines,
-                                           struct buffer *missing, struct llavamed_error *error)
+static enum llavamed_status gather_records(const char *directory, const volatile int *stop_signal,
+                                           struct part_set *set, struct buffer *lines, struct buffer *missing,
+                                           struct llavamed_error *error)
 {
     unsigned n_parts = set->plan.facts.n_parts;
     enum llavamed_status status = LLAVAMED_OK;
@@ -72,7 +85,8 @@ static enum llavamed_status gather_records(const char *directory, struct part_se
         char name[PART_NAME_BYTES];
         char *text = NULL;
         size_t n_bytes = 0;
-        if (part < n_parts) {
+        status = check_stop(stop_signal, error);
+        if (status == LLAVAMED_OK && part < n_parts) {
             part_record_name(part, n_parts, name);
             status = read_named(directory, name, PART_RECORD_BYTES_MAX, &text, &n_bytes, error);
         }
@@ -91,7 +105,8 @@ static enum llavamed_status gather_records(const char *directory, struct part_se
     return status;
 }
 
-static enum llavamed_status gather(const char *directory, struct part_set *set, struct llavamed_error *error)
+static enum llavamed_status gather(const char *directory, const volatile int *stop_signal, struct part_set *set,
+                                   struct llavamed_error *error)
 {
     struct buffer lines;
     struct buffer missing;
@@ -109,7 +124,7 @@ static enum llavamed_status gather(const char *directory, struct part_set *set, 
     }
     if (status == LLAVAMED_OK) {
         buffer_append(&lines, plan, n_bytes);
-        status = gather_records(directory, set, &lines, &missing, error);
+        status = gather_records(directory, stop_signal, set, &lines, &missing, error);
     }
     if (status == LLAVAMED_OK && set->n_missing > 0) {
         status = fail_missing(directory, set, &missing, error);
@@ -250,7 +265,7 @@ static enum llavamed_status read_line(struct part_set *set, const char *director
 }
 
 static enum llavamed_status read_lines(struct part_set *set, const char *directory, const char *all,
-                                       struct llavamed_error *error)
+                                       const volatile int *stop_signal, struct llavamed_error *error)
 {
     const char *path = all != NULL ? all : directory;
     struct part_share share = {0};
@@ -273,7 +288,10 @@ static enum llavamed_status read_lines(struct part_set *set, const char *directo
         at += n;
         n_left -= n;
         n = line_bytes(at, n_left);
-        status = read_line(set, directory, all, &share, part, at, n, error);
+        status = check_stop(stop_signal, error);
+        if (status == LLAVAMED_OK) {
+            status = read_line(set, directory, all, &share, part, at, n, error);
+        }
     }
     part_share_deinit(&share);
     if (status == LLAVAMED_OK && n_left != n) {
@@ -286,8 +304,8 @@ static enum llavamed_status read_lines(struct part_set *set, const char *directo
     return status == LLAVAMED_OK ? check_hashes(set, path, error) : status;
 }
 
-enum llavamed_status part_set_read(const char *directory, const char *beside, struct part_set *set,
-                                   struct llavamed_error *error)
+enum llavamed_status part_set_read(const char *directory, const char *beside, const volatile int *stop_signal,
+                                   struct part_set *set, struct llavamed_error *error)
 {
     char *inside = path_join(directory, PART_ALL_NAME);
     const char *all = inside;
@@ -301,13 +319,30 @@ enum llavamed_status part_set_read(const char *directory, const char *beside, st
     }
     if (status == LLAVAMED_OK && set->text == NULL) {
         all = NULL;
-        status = gather(directory, set, error);
+        status = gather(directory, stop_signal, set, error);
     }
     if (status == LLAVAMED_OK) {
-        status = read_lines(set, directory, all, error);
+        status = read_lines(set, directory, all, stop_signal, error);
     }
     free(inside);
     return status;
+}
+
+/* ---- Its files ---- */
+
+static int compare_shard(const void *name, const void *shard)
+{
+    return strcmp(name, ((const struct plan_shard *)shard)->name);
+}
+
+bool part_set_has_file(const struct part_set *set, const char *name)
+{
+    const struct plan *plan = &set->plan.plan; /* its shards are sorted by name */
+    bool has_file = bsearch(name, plan->shards, plan->n_shards, sizeof *plan->shards, compare_shard) != NULL;
+    for (size_t i = 0; !has_file && i < set->documents.n_entries; i++) {
+        has_file = strcmp(name, set->documents.entries[i].name) == 0;
+    }
+    return has_file;
 }
 
 /* ---- What is published ---- */

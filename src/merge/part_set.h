@@ -23,11 +23,15 @@ struct part_set {
 /*
  * Reads what is in `directory`, or what of it is at `beside` (a file that may not exist). PARTS_MISSING: no plan, or
  * not all records, of which set->n_missing and set->missing tell; PARTS_DIFFER: what is there does not belong together.
- * IO, NO_MEMORY. *set is the caller's to part_set_deinit() in any case.
+ * INTERRUPTED, as soon as *stop_signal (may be NULL) is not 0; IO, NO_MEMORY. *set is the caller's to part_set_deinit()
+ * in any case.
  */
-enum llavamed_status part_set_read(const char *directory, const char *beside, struct part_set *set,
-                                   struct llavamed_error *error) LLAVAMED_CHECK;
+enum llavamed_status part_set_read(const char *directory, const char *beside, const volatile int *stop_signal,
+                                   struct part_set *set, struct llavamed_error *error) LLAVAMED_CHECK;
 void part_set_deinit(struct part_set *set);
+
+/* Whether a shard or a copied file has this name. */
+bool part_set_has_file(const struct part_set *set, const char *name);
 
 /* PARTS_DIFFER unless the shards and the copied files are in `directory` with the sizes that are told of them. */
 enum llavamed_status part_set_check_files(const struct part_set *set, const char *directory,
