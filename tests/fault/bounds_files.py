@@ -37,3 +37,72 @@ def links(directory, n):
         os.symlink("x.bin", os.path.join(directory, name))
     rows = {"t%d" % i: name for i, name in enumerate(names)}
     write(directory, "model.safetensors.index.json", json.dumps({"metadata": {}, "weight_map": rows}).encode())
+
+
+# ---- What parts left, forged ----
+
+
+def finish(directory):
+    return [program, "--finish", "--out", os.path.join(directory, "out"), "-n"]
+
+
+def forge(directory, change):
+    """The plan and the only record of a merge in one part, after change(plan, record)."""
+    with tempfile.TemporaryDirectory() as place:
+        out = os.path.join(place, "out")
+        subprocess.run(apply("--delta", os.path.join(DATA, "delta-safetensors"), "--out", out, "--part", "1/1",
+                             "--no-finish", "-q"), check=True)
+        with open(os.path.join(out + ".partial", PLAN), encoding="utf-8") as file:
+            plan = json.load(file)
+        with open(os.path.join(out + ".partial", RECORD % (1, 1)), encoding="utf-8") as file:
+            record = json.load(file)
+    change(plan, record)
+    text = (json.dumps(plan) + "\n").encode()
+    parts = os.path.join(directory, "out.partial")
+    os.mkdir(parts)
+    write(parts, PLAN, text)
+    record["plan"] = hashlib.sha256(text).hexdigest()
+    del record["crc32"]
+    n_parts = plan["parts"]
+    for part in range(1, n_parts + 1):
+        if part == 2:
+            record = record | {"shards": [], "tensors": [], "inputs": [], "documents": []}
+        line = json.dumps(record | {"part": part}).encode()[:-1]
+        write(parts, RECORD % (part, n_parts), b'%s,"crc32":"%08x"}\n' % (line, zlib.crc32(line)))
+
+
+def many_inputs(directory, n):
+    """Of each of n files of both inputs it is asked what its hash is."""
+    def change(plan, record):
+        plan["options"][4] = "full"
+        for side in plan["inputs"]:
+            side["files"] = [["f%d" % i, "0", "", "", ""] for i in range(n)]
+        record["inputs"] = [[role, str(i), "%064x" % i] for role in ("base", "delta") for i in range(n)]
+    forge(directory, change)
+
+
+def too_many_inputs(directory, n):
+    def change(plan, _record):
+        plan["inputs"][1]["files"] = [["", "0", "", "", ""]] * n
+    forge(directory, change)
+
+
+def one_input_again(directory, n):
+    def change(_plan, record):
+        record["inputs"] = [["delta", "0", "%064x" % 0]] * n
+    forge(directory, change)
+
+
+def many_parts(directory, n):
+    """n parts, the first of which has a shard of 16 n tensors, the others nothing."""
+    def change(plan, record):
+        names = ["t%07d" % i for i in range(16 * n)]
+        plan["tensors"] = [[name, "add", "F16", "1", ""] for name in names]
+        plan["parts"] = n
+        plan["options"][3] = str(1 << 40)
+        header = {"__metadata__": {"format": "pt"}}
+        header |= {name: {"dtype": "F16", "shape": [1], "data_offsets": [2 * i, 2 * i + 2]} for i, name in enumerate(names)}
+        n_bytes = len(json.dumps(header, separators=(",", ":")))
+        record["shards"] = [["model.safetensors", str(8 + (n_bytes + 7) // 8 * 8 + 32 * n), "0", "%064x" % 0]]
+        record["tensors"] = [["%08x" % 0, "0 0 0 0 0 0 0", ""]] * (16 * n)
+    forge(directory, change)
