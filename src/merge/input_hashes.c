@@ -6,16 +6,12 @@
 #include <string.h>
 
 #include "integrity/known_releases.h"
-#include "integrity/sums.h"
-#include "io/directory.h"
-#include "io/input_file.h"
 #include "merge/small_files.h"
 
-#define SUMS_BYTES_MAX (16 << 20)
 #define CONFIG_BYTES_MAX (1 << 20)
 #define GIT_BLOB_BYTES_MAX (64 << 20)
 
-static const char *role_name(const struct input_hashes *hashes, enum input_role role)
+const char *input_role_name(const struct input_hashes *hashes, enum input_role role)
 {
     return role == INPUT_BASE ? "base" : hashes->expects_target ? "target" : "delta";
 }
@@ -123,154 +119,6 @@ const char *input_hashes_weights(const struct input_hashes *hashes, enum input_r
     return *computed ? item->computed : recorded_first(&item->recorded, &in);
 }
 
-/* ---- --sums ---- */
-
-/* Whether `name` is the whole path or its last parts. */
-static bool is_tail(const char *path, const char *name)
-{
-    size_t path_bytes = strlen(path);
-    size_t name_bytes = strlen(name);
-    return path_bytes >= name_bytes && strcmp(path + path_bytes - name_bytes, name) == 0 &&
-           (path_bytes == name_bytes || path[path_bytes - name_bytes - 1] == '/');
-}
-
-static bool is_same_file(const char *path, const struct path_identity *identity)
-{
-    struct path_identity other;
-    return path_identity_of(path, &other, NULL) == LLAVAMED_OK && other.device == identity->device &&
-           other.inode == identity->inode;
-}
-
-/* What one line fits, by role: files of their own (as `identity`, or else by name), then those in archives. */
-static size_t take_sum(struct input_hashes *hashes, const char *name, const struct path_identity *identity,
-                       const char *hex, bool fits[INPUT_ROLES])
-{
-    size_t n_fitting = 0;
-    for (int in_archive = 0; in_archive <= 1; in_archive++) {
-        if (in_archive && identity != NULL && n_fitting > 0) {
-            break; /* it is the sum of that file, whatever names there are in an archive */
-        }
-        for (size_t i = 0; i < hashes->n_items; i++) {
-            struct input_item *item = &hashes->items[i];
-            bool by_name = in_archive || identity == NULL;
-            if ((item->archive != NULL) == (in_archive != 0) &&
-                (by_name ? is_tail(item->path, name) : is_same_file(item->path, identity))) {
-                memcpy(item->recorded.sha256[RECORDED_GIVEN], hex, SHA256_HEX_BYTES);
-                fits[item->role] = true;
-                n_fitting++;
-            }
-        }
-    }
-    return n_fitting;
-}
-
-static enum llavamed_status take_line(struct input_hashes *hashes, const char *sums_path, const char *directory,
-                                      const char *name, const char *hex, size_t *n_fitting,
-                                      struct llavamed_error *error)
-{
-    const char *bare = strncmp(name, "./", 2) == 0 ? name + 2 : name;
-    char *path = name[0] == '/' ? path_join(name, NULL) : path_join(directory, bare);
-    if (path == NULL) {
-        return llavamed_fail_memory(error, strlen(name), "a path");
-    }
-    struct path_identity identity;
-    bool is_there = path_identity_of(path, &identity, NULL) == LLAVAMED_OK;
-    bool fits[INPUT_ROLES] = {false};
-    *n_fitting += take_sum(hashes, bare, is_there ? &identity : NULL, hex, fits);
-    free(path);
-    if (fits[INPUT_BASE] && fits[INPUT_DELTA]) {
-        (void)llavamed_fail(error, LLAVAMED_STATUS_USAGE, "%s: %.200s fits a file of the base and one of the %s",
-                            sums_path, name, role_name(hashes, INPUT_DELTA));
-        llavamed_hint(error,
-                      "write the names as paths from the directory of that file; in archives ARCHIVE/FOLDER/NAME");
-        return LLAVAMED_STATUS_USAGE;
-    }
-    return LLAVAMED_OK;
-}
-
-static bool is_blank_line(const char *line, size_t n_bytes)
-{
-    return n_bytes == 0 || line[0] == '#' || line[0] == '\n' || (line[0] == '\r' && n_bytes > 1 && line[1] == '\n');
-}
-
-static enum llavamed_status take_lines(struct input_hashes *hashes, const char *sums_path, const char *text,
-                                       size_t n_bytes, struct llavamed_error *error)
-{
-    char *name = malloc(n_bytes + 1);
-    char *directory = path_parent(sums_path);
-    enum llavamed_status status = LLAVAMED_OK;
-    if (name == NULL || directory == NULL) {
-        status = llavamed_fail_memory(error, n_bytes, "a name");
-    }
-    const char *cursor = text;
-    size_t n_left = n_bytes;
-    size_t n_lines = 0;
-    size_t n_fitting = 0;
-    while (status == LLAVAMED_OK && n_left > 0) {
-        char hex[SHA256_HEX_BYTES];
-        n_lines++;
-        if (is_blank_line(cursor, n_left)) {
-            const char *newline = memchr(cursor, '\n', n_left);
-            size_t step = newline == NULL ? n_left : (size_t)(newline - cursor) + 1;
-            cursor += step;
-            n_left -= step;
-        } else if (sums_next(&cursor, &n_left, hex, name)) {
-            status = take_line(hashes, sums_path, directory, name, hex, &n_fitting, error);
-        } else {
-            status = llavamed_fail(error, LLAVAMED_STATUS_INPUT_UNSUPPORTED,
-                                   "%s: line %zu is not one of sha256sum (want 64 hex digits, two blanks, a name)",
-                                   sums_path, n_lines);
-        }
-    }
-    if (status == LLAVAMED_OK && n_fitting == 0) {
-        status =
-            llavamed_fail(error, LLAVAMED_STATUS_INPUT_UNSUPPORTED, "%s: no name in it fits an input file", sums_path);
-        llavamed_hint(error, "names are paths from the directory of that file, or names of the weights files");
-    }
-    free(directory);
-    free(name);
-    return status;
-}
-
-/* Either an archive is to be named or each of its members. */
-static void warn_of_unnamed(const struct input_hashes *hashes, struct warnings *warnings)
-{
-    bool archive_named[INPUT_ROLES] = {false};
-    bool member_named[INPUT_ROLES] = {false};
-    for (size_t i = 0; i < hashes->n_items; i++) {
-        const struct input_item *item = &hashes->items[i];
-        bool is_named = item->is_weights && item->recorded.sha256[RECORDED_GIVEN][0] != '\0';
-        archive_named[item->role] |= is_named && item->is_archive;
-        member_named[item->role] |= is_named && item->archive != NULL;
-    }
-    for (size_t i = 0; i < hashes->n_items; i++) {
-        const struct input_item *item = &hashes->items[i];
-        bool is_told = item->is_archive        ? member_named[item->role]
-                       : item->archive != NULL ? archive_named[item->role] || !member_named[item->role]
-                                               : false;
-        if (item->is_weights && !is_told && item->recorded.sha256[RECORDED_GIVEN][0] == '\0') {
-            warnings_add(warnings, "%s: %s is not named in the file given by --sums", role_name(hashes, item->role),
-                         item->name);
-        }
-    }
-}
-
-enum llavamed_status input_hashes_add_sums(struct input_hashes *hashes, const char *sums_path,
-                                           struct warnings *warnings, struct llavamed_error *error)
-{
-    char *text = NULL;
-    size_t n_bytes = 0;
-    enum llavamed_status status = input_file_read_whole(sums_path, SUMS_BYTES_MAX, &text, &n_bytes, error);
-    if (status == LLAVAMED_OK) {
-        status = take_lines(hashes, sums_path, text, n_bytes, error);
-    }
-    free(text);
-    if (status == LLAVAMED_OK) {
-        warn_of_unnamed(hashes, warnings);
-    }
-    return status == LLAVAMED_OK ? warnings_status(warnings, error) : status;
-}
-
 /* ---- Names of releases ---- */
 
 static const struct known_file *known_of(const struct input_item *item)
@@ -296,7 +144,7 @@ static enum llavamed_status refuse_known(const struct input_hashes *hashes, cons
                                                 : "a delta";
     (void)llavamed_fail(error, LLAVAMED_STATUS_PAIR_KNOWN_WRONG,
                         "%s: the %s is %s, not %s: its SHA-256 %s is that of %s as published", item->path,
-                        role_name(hashes, item->role), row->release, want, row->sha256, row->name);
+                        input_role_name(hashes, item->role), row->release, want, row->sha256, row->name);
     if (item->role == INPUT_DELTA && hashes->expects_target) {
         llavamed_hint(error, "--target takes the model that llavamed-apply is to give again");
     } else if (item->role == INPUT_DELTA) {

@@ -33,10 +33,12 @@ void input_hashes_expect_target(struct input_hashes *hashes);
  * name (or the last parts of the path) of an input file. A file in an archive is known by the last parts of
  * "ARCHIVE/FOLDER/NAME" alone, when no other input is at that path. INPUT_UNSUPPORTED for a line that is none, or when
  * no name fits an input; USAGE when one fits a file of both inputs. Weights files that are not named are told as a
- * warning; of an archive either it or all of its members are to be named.
+ * warning; of an archive either it or all of its members are to be named. INTERRUPTED, as soon as *stop_signal (may be
+ * NULL) is not 0.
  */
 enum llavamed_status input_hashes_add_sums(struct input_hashes *hashes, const char *sums_path,
-                                           struct warnings *warnings, struct llavamed_error *error) LLAVAMED_CHECK;
+                                           const volatile int *stop_signal, struct warnings *warnings,
+                                           struct llavamed_error *error) LLAVAMED_CHECK;
 
 /*
  * What the hashes that are known by now say: PAIR_KNOWN_WRONG when a weights file is published as another kind of

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What input_hashes.c and input_hashes_share.c share. */
+/* What input_hashes.c, input_hashes_share.c and input_hashes_sums.c share. */
 #ifndef MERGE_INPUT_HASHES_PARTS_H
 #define MERGE_INPUT_HASHES_PARTS_H
 
@@ -32,6 +32,9 @@ struct input_hashes {
     bool expects_target;
     bool is_ckpt2; /* without delta_config */
 };
+
+/* "base", "delta", "target". */
+const char *input_role_name(const struct input_hashes *hashes, enum input_role role);
 
 /* Weights file i of a role; NULL when there is none. */
 struct input_item *input_item_of(const struct input_hashes *hashes, enum input_role role, size_t i);

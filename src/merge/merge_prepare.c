@@ -222,7 +222,7 @@ static enum llavamed_status identify_recorded(struct merge_run *run, struct llav
         input_hashes_expect_target(run->hashes);
     }
     if (status == LLAVAMED_OK && run->settings->sums != NULL) {
-        status = input_hashes_add_sums(run->hashes, run->settings->sums, &warnings, error);
+        status = input_hashes_add_sums(run->hashes, run->settings->sums, run->settings->stop_signal, &warnings, error);
     }
     if (status == LLAVAMED_OK) {
         status = input_hashes_identify(run->hashes, run->identities, error);

@@ -408,6 +408,8 @@ CASES = [
     Case("legacy: storages", pickles.legacy_storages, 5000, 4, 32),
     Case("SHA256SUMS: lines", sums_lines, 50000, 0),
     Case("SHA256SUMS: lines and files", sums_and_files, 10000, 3),
+    Case("--sums: lines of one file of many names", files.sums_of_one_file, 5000, 3, command=files.sums),
+    Case("--sums: lines of names", files.sums_of_names, 5000, 3, command=files.sums),
     Case("parts: files of both inputs", files.many_inputs, 2500, 0, 24, command=files.finish),
     Case("parts: more files than an input has", files.too_many_inputs, 25000, 5, 32, command=files.finish),
     Case("parts: one input again and again", files.one_input_again, 25000, 5, 24, command=files.finish),

@@ -5,6 +5,7 @@ there are of it, what names they have, and what lists and parts say of them."""
 import hashlib
 import json
 import os
+import shutil
 import struct
 import subprocess
 import tempfile
@@ -106,3 +107,29 @@ def many_parts(directory, n):
         record["shards"] = [["model.safetensors", str(8 + (n_bytes + 7) // 8 * 8 + 32 * n), "0", "%064x" % 0]]
         record["tensors"] = [["%08x" % 0, "0 0 0 0 0 0 0", ""]] * (16 * n)
     forge(directory, change)
+
+
+# ---- --sums ----
+
+
+def sums(directory):
+    return apply("--delta", directory, "--out", os.path.join(os.path.dirname(directory), "out"), "-n", "--sums",
+                 os.path.join(directory, "list"))
+
+
+def sums_and_files(directory, n, line):
+    """n lines, n // 16 files, some of them links to others."""
+    shutil.copytree(os.path.join(DATA, "delta"), directory, dirs_exist_ok=True)
+    os.remove(os.path.join(directory, "SHA256SUMS"))
+    for i in range(n // 32):
+        write(directory, "tokenizer_%d.json" % i, b"{}")
+        os.symlink("tokenizer.model", os.path.join(directory, "tokenizer_link_%d.json" % i))
+    write(directory, "list", b"".join(b"%064x  %s\n" % (i, line(i)) for i in range(n)))
+
+
+def sums_of_one_file(directory, n):
+    sums_and_files(directory, n, lambda i: b"tokenizer.model")
+
+
+def sums_of_names(directory, n):
+    sums_and_files(directory, n, lambda i: b"elsewhere/tokenizer_%d.json" % (i % 64) if i else b"tokenizer_0.json")

@@ -106,7 +106,7 @@ static enum llavamed_status add_sums(const char *text)
     const char *path = temp_path(&dir, "sums");
     temp_write_text(path, text);
     memset(&error, 0, sizeof error);
-    return input_hashes_add_sums(hashes, path, &warnings, &error);
+    return input_hashes_add_sums(hashes, path, NULL, &warnings, &error);
 }
 
 static const char *hash_of(enum input_role role, size_t i, bool want_computed)
@@ -150,6 +150,10 @@ static void given_sums(void)
         "# sums\n\n" BASE_HASH " *./base/model.safetensors\r\n",
         BASE_HASH "  model.safetensors\n" ZEROS "  unrelated.bin\n",
         BASE_HASH "  elsewhere.bin\n" BASE_HASH "  base/model.safetensors",
+        /* The last line counts, be it one of a path or one of a name. */
+        ZEROS "  base/model.safetensors\n" BASE_HASH "  model.safetensors\n",
+        ZEROS "  model.safetensors\n" BASE_HASH "  base/model.safetensors\n",
+        ZEROS "  base/model.safetensors\n" ZEROS "  model.safetensors\n" BASE_HASH "  base/../base/model.safetensors\n",
     };
     for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++) {
         begin();
@@ -163,6 +167,26 @@ static void given_sums(void)
         EXPECT(hash_of(INPUT_DELTA, 0, false) == NULL);
         end();
     }
+}
+
+/* A line is of all names that a file has, also where it is not one of these. */
+static void sums_of_one_file(void)
+{
+    const struct input_hashes_job recorded = {.all = false};
+    const volatile int stop_signal = SIGTERM;
+    uint64_t n_bytes = 0;
+    make_pair();
+    link_fixture("tests/data/cli/delta/tokenizer.model", temp_path(&dir, "delta/tokenizer_a.json"));
+    link_fixture("tests/data/cli/delta/tokenizer.model", temp_path(&dir, "other"));
+    open_pair();
+    EXPECT(add_sums(BASE_HASH "  other\n") == LLAVAMED_OK);
+    EXPECT_U64(input_hashes_wanted(hashes, &recorded, &n_bytes), 2);
+    EXPECT_U64(n_bytes, 512);
+    EXPECT(verify(false, NULL) == LLAVAMED_STATUS_HASH_MISMATCH);
+    EXPECT(input_hashes_add_sums(hashes, temp_path(&dir, "sums"), &stop_signal, &warnings, &error) ==
+           LLAVAMED_STATUS_INTERRUPTED);
+    EXPECT(error.signal_number == SIGTERM);
+    end();
 }
 
 static void wrong_sums(void)
@@ -186,7 +210,7 @@ static void wrong_sums(void)
         end();
     }
     begin();
-    EXPECT(input_hashes_add_sums(hashes, temp_path(&dir, "absent"), &warnings, &error) ==
+    EXPECT(input_hashes_add_sums(hashes, temp_path(&dir, "absent"), NULL, &warnings, &error) ==
            LLAVAMED_STATUS_INPUT_MISSING);
     end();
     /* A name that fits both sides says nothing. */
@@ -444,6 +468,7 @@ int main(void)
 {
     CASE(nothing_recorded);
     CASE(given_sums);
+    CASE(sums_of_one_file);
     CASE(wrong_sums);
     CASE(mismatches);
     CASE(releases);
