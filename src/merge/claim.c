@@ -276,12 +276,21 @@ static bool look_at_new_file(const char *path, struct stat *info)
     return known;
 }
 
-bool claim_age(const char *path, const struct claim *claim, double *seconds)
+bool claim_clock(const char *path, int64_t *now_ns)
 {
     struct stat info;
     bool known = look_at_new_file(path, &info);
     if (known) {
-        int64_t now_ns = (int64_t)info.st_mtim.tv_sec * 1000000000 + info.st_mtim.tv_nsec;
+        *now_ns = (int64_t)info.st_mtim.tv_sec * 1000000000 + info.st_mtim.tv_nsec;
+    }
+    return known;
+}
+
+bool claim_age(const char *path, const struct claim *claim, double *seconds)
+{
+    int64_t now_ns = 0;
+    bool known = claim_clock(path, &now_ns);
+    if (known) {
         *seconds = (double)(now_ns - claim->beat_ns) / 1e9;
     }
     return known;
@@ -317,6 +326,40 @@ bool claim_watch(const char *path, const struct claim *claim, const volatile int
         }
     }
     return false;
+}
+
+enum llavamed_status claim_sight_take(const char *path, const struct claim *claim, struct claim_sight *sight,
+                                      struct llavamed_error *error)
+{
+    *sight = (struct claim_sight){strdup(path), malloc(claim->n_bytes + 1), claim->n_bytes, claim->beat_ns};
+    if (sight->path == NULL || sight->text == NULL) {
+        return llavamed_fail_memory(error, claim->n_bytes, "a claim");
+    }
+    memcpy(sight->text, claim->text, claim->n_bytes);
+    return LLAVAMED_OK;
+}
+
+void claim_sight_deinit(struct claim_sight *sight)
+{
+    free(sight->path);
+    free(sight->text);
+}
+
+bool claim_sight_holds(const struct claim_sight *sight)
+{
+    char text[CLAIM_BYTES_MAX];
+    size_t n_bytes = 0;
+    int64_t time_ns = 0;
+    return claim_load(sight->path, text, &n_bytes, &time_ns) == 0 && time_ns == sight->beat_ns &&
+           n_bytes == sight->n_bytes && memcmp(text, sight->text, n_bytes) == 0;
+}
+
+void claim_wait_beat(const volatile int *stop_signal)
+{
+    int n_pauses = (int)(INT64_C(1000000000) * CLAIM_HEARTBEAT_S / WATCH_PAUSE_NS);
+    for (int i = 0; i < n_pauses && stop_signal_read(stop_signal) == 0; i++) {
+        pause_for(WATCH_PAUSE_NS, stop_signal);
+    }
 }
 
 /* The claim at `path`, open for writing, if it is the one with these bytes; else -1. */

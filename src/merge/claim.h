@@ -74,9 +74,12 @@ enum llavamed_status claim_replace(const char *path, const struct claim *dead, c
                                    char *text, struct claim *seen, struct llavamed_error *error) LLAVAMED_CHECK;
 
 /*
- * The age of a claim's heartbeat in seconds, by the clock of the file system: that of a file made for it beside the
- * claim, which is gone again afterwards. Negative for a time to come. false when no file can be made there.
+ * What time it is by the clock of the file system: that of a file made for it beside the claim, which is gone again
+ * afterwards. false when no file can be made there.
  */
+bool claim_clock(const char *path, int64_t *now_ns);
+
+/* The age of a claim's heartbeat in seconds, by that clock. Negative for a time to come. */
 bool claim_age(const char *path, const struct claim *claim, double *seconds);
 
 /*
@@ -90,6 +93,25 @@ bool claim_owner_is_own(const char *path, uid_t owner);
  * soon as *stop_signal (may be NULL) is not 0.
  */
 bool claim_watch(const char *path, const struct claim *claim, const volatile int *stop_signal);
+
+/* What a claim looked like, to see later whether its owner lives. */
+struct claim_sight {
+    char *path; /* both owned */
+    char *text;
+    size_t n_bytes;
+    int64_t beat_ns;
+};
+
+/* NO_MEMORY; *sight is the caller's to claim_sight_deinit() in any case. */
+enum llavamed_status claim_sight_take(const char *path, const struct claim *claim, struct claim_sight *sight,
+                                      struct llavamed_error *error) LLAVAMED_CHECK;
+void claim_sight_deinit(struct claim_sight *sight);
+
+/* Whether a claim still is as it was seen. */
+bool claim_sight_holds(const struct claim_sight *sight);
+
+/* Lets as long go by as a heartbeat takes, unless *stop_signal (may be NULL) becomes other than 0. */
+void claim_wait_beat(const volatile int *stop_signal);
 
 /* Touches the claim with these bytes, which are of this process; false when it is not there any more. */
 bool claim_beat(const char *path, const char *text);

@@ -63,6 +63,9 @@ enum llavamed_status output_fail_busy(const struct output_dir *dir, const char *
 /* Whether a run must leave alone what this claim is of. One that can only be known to be dead by watching is not. */
 bool output_claim_is_in_the_way(const char *path, const struct claim *claim);
 
+/* The same of a claim of which only its heartbeat tells, that many seconds after it. */
+bool output_age_is_in_the_way(double seconds);
+
 /* OUT_EXISTS: OUT.partial is there, and `what`. */
 enum llavamed_status output_fail_not_ours(const struct output_dir *dir, const char *what, struct llavamed_error *error);
 
@@ -79,6 +82,10 @@ uint64_t output_bytes_on_disk(const char *directory, const struct directory_list
 /* OUT_BUSY when somebody lives whose claim could not be known to be dead by a look; INTERRUPTED while waiting. */
 enum llavamed_status output_watch(const struct output_dir *dir, const char *path, struct claim *claim,
                                   struct llavamed_error *error) LLAVAMED_CHECK;
+
+/* What output_watch() gives once its claim has changed. */
+enum llavamed_status output_fail_alive(const struct output_dir *dir, const char *path, struct claim *claim,
+                                       struct llavamed_error *error) LLAVAMED_CHECK;
 
 /* Whether there is nothing but claims and drafts of them, as a run leaves them that dies before it works. */
 bool output_holds_claims_only(const struct directory_listing *listing);

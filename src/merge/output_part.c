@@ -8,12 +8,15 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "core/stop_signal.h"
 #include "merge/output_dir_parts.h"
 #include "merge/part_files.h"
 
 /* A claim of somebody else who displaces it too is gone in no time. */
 #define DISPLACE_ATTEMPTS_MAX 10
 #define DISPLACE_PAUSE_NS 50000000
+/* So many claims of others are looked at between two heartbeats. */
+#define CLAIMS_PER_BEAT 256
 
 static bool is_parts_name(const char *name)
 {
@@ -140,11 +143,45 @@ static bool is_claim_of_part(const char *name)
     unsigned n_parts = 0;
     int n = 0;
     return sscanf(name, OUTPUT_DIR_CLAIM_PREFIX "%5u-of-%5u.json%n", &part, &n_parts, &n) == 2 && n > 0 &&
-           name[n] == '\0' && n_parts > 1;
+           name[n] == '\0' && n_parts > 1 && n_parts <= LLAVAMED_PARTS_MAX && part >= 1 && part <= n_parts;
+}
+
+/* Claims of which only watching can tell whether they are dead. */
+struct doubtful {
+    struct claim_sight *sights; /* owned */
+    size_t n_sights;
+    bool has_clock; /* what time it was when the first of them was read: asking costs a file */
+    int64_t now_ns;
+};
+
+static void free_doubtful(struct doubtful *doubtful)
+{
+    for (size_t i = 0; i < doubtful->n_sights; i++) {
+        claim_sight_deinit(&doubtful->sights[i]);
+    }
+    free(doubtful->sights);
+}
+
+/* Looking at many claims takes long where a server keeps them. */
+static enum llavamed_status go_on(const struct output_dir *dir, size_t n_seen, struct llavamed_error *error)
+{
+    if (n_seen % CLAIMS_PER_BEAT == 0) {
+        (void)claim_beat(dir->claim, dir->text);
+    }
+    return stop_signal_check(dir->stop_signal, error);
+}
+
+static bool is_in_the_way(const char *path, const struct claim *claim, struct doubtful *doubtful)
+{
+    if (claim->owner != CLAIM_REMOTE) {
+        return output_claim_is_in_the_way(path, claim);
+    }
+    doubtful->has_clock = doubtful->has_clock || claim_clock(path, &doubtful->now_ns);
+    return !doubtful->has_clock || output_age_is_in_the_way((double)(doubtful->now_ns - claim->beat_ns) / 1e9);
 }
 
 static enum llavamed_status check_claim_of_part(const struct output_dir *dir, const char *name,
-                                                struct llavamed_error *error)
+                                                struct doubtful *doubtful, struct llavamed_error *error)
 {
     struct claim claim;
     char *path = path_join(dir->place.partial, name);
@@ -152,14 +189,55 @@ static enum llavamed_status check_claim_of_part(const struct output_dir *dir, co
         return llavamed_fail_memory(error, strlen(name), "a path");
     }
     enum llavamed_status status = claim_read(path, &claim, error);
-    if (status == LLAVAMED_OK && output_claim_is_in_the_way(path, &claim)) {
+    if (status == LLAVAMED_OK && is_in_the_way(path, &claim, doubtful)) {
         status = output_fail_busy(dir, path, &claim, error);
     }
-    if (status == LLAVAMED_OK) {
-        (void)claim_beat(dir->claim, dir->text); /* watching many of them takes long */
-        status = output_watch(dir, path, &claim, error);
+    if (status == LLAVAMED_OK && (claim.owner == CLAIM_REMOTE || claim.owner == CLAIM_REBOOT)) {
+        status = claim_sight_take(path, &claim, &doubtful->sights[doubtful->n_sights++], error);
     }
     free(path);
+    return status;
+}
+
+/* output_watch() of all of them in the time of one: a look after one heartbeat, and one after another. */
+static enum llavamed_status watch_all(const struct output_dir *dir, const struct doubtful *doubtful,
+                                      struct llavamed_error *error)
+{
+    struct claim claim;
+    enum llavamed_status status = LLAVAMED_OK;
+    for (int look = 0; status == LLAVAMED_OK && doubtful->n_sights > 0 && look < 2; look++) {
+        claim_wait_beat(dir->stop_signal);
+        for (size_t i = 0; status == LLAVAMED_OK && i < doubtful->n_sights; i++) {
+            status = go_on(dir, i, error);
+            if (status == LLAVAMED_OK && !claim_sight_holds(&doubtful->sights[i])) {
+                status = output_fail_alive(dir, doubtful->sights[i].path, &claim, error);
+            }
+        }
+    }
+    return status;
+}
+
+static enum llavamed_status check_claims(const struct output_dir *dir, const struct directory_listing *listing,
+                                         struct llavamed_error *error)
+{
+    struct doubtful doubtful = {.sights = calloc(listing->n_names + 1, sizeof *doubtful.sights)};
+    size_t n_claims = 0;
+    if (doubtful.sights == NULL) {
+        return llavamed_fail_memory(error, listing->n_names * sizeof *doubtful.sights, "the list of claims");
+    }
+    enum llavamed_status status = LLAVAMED_OK;
+    for (size_t i = 0; status == LLAVAMED_OK && i < listing->n_names; i++) {
+        if (is_claim_of_part(listing->names[i])) {
+            status = go_on(dir, n_claims++, error);
+            if (status == LLAVAMED_OK) {
+                status = check_claim_of_part(dir, listing->names[i], &doubtful, error);
+            }
+        }
+    }
+    if (status == LLAVAMED_OK) {
+        status = watch_all(dir, &doubtful, error);
+    }
+    free_doubtful(&doubtful);
     return status;
 }
 
@@ -171,10 +249,8 @@ static enum llavamed_status check_alone(const struct output_dir *dir, struct lla
     if (status != LLAVAMED_OK && status != LLAVAMED_STATUS_NO_MEMORY) {
         status = output_fail_not_ours(dir, "cannot be looked into", error);
     }
-    for (size_t i = 0; status == LLAVAMED_OK && i < listing.n_names; i++) {
-        if (is_claim_of_part(listing.names[i])) {
-            status = check_claim_of_part(dir, listing.names[i], error);
-        }
+    if (status == LLAVAMED_OK) {
+        status = check_claims(dir, &listing, error);
     }
     if (status == LLAVAMED_OK && dir->work.mode == OUTPUT_DIR_WHOLE && output_holds_parts(dir, &listing)) {
         status = output_fail_parts(dir, error);

@@ -117,6 +117,12 @@ uint64_t output_bytes_on_disk(const char *directory, const struct directory_list
     return total;
 }
 
+bool output_age_is_in_the_way(double seconds)
+{
+    /* A heartbeat far in the time to come is that of a clock that nobody can wait for: watching has to tell. */
+    return seconds < CLAIM_PATIENCE_S && seconds > -CLAIM_PATIENCE_S;
+}
+
 bool output_claim_is_in_the_way(const char *path, const struct claim *claim)
 {
     double seconds;
@@ -125,14 +131,24 @@ bool output_claim_is_in_the_way(const char *path, const struct claim *claim)
     case CLAIM_FOREIGN:
         return true;
     case CLAIM_REMOTE:
-        /* A heartbeat far in the time to come is that of a clock that nobody can wait for: watching has to tell. */
-        return !claim_age(path, claim, &seconds) || (seconds < CLAIM_PATIENCE_S && seconds > -CLAIM_PATIENCE_S);
+        return !claim_age(path, claim, &seconds) || output_age_is_in_the_way(seconds);
     case CLAIM_NONE:
     case CLAIM_DEAD:
     case CLAIM_REBOOT:
         break;
     }
     return false;
+}
+
+enum llavamed_status output_fail_alive(const struct output_dir *dir, const char *path, struct claim *claim,
+                                       struct llavamed_error *error)
+{
+    enum llavamed_status status = claim_read(path, claim, error);
+    if (status != LLAVAMED_OK) {
+        return status;
+    }
+    claim->owner = claim->owner == CLAIM_REBOOT ? CLAIM_REMOTE : claim->owner;
+    return output_fail_busy(dir, path, claim, error);
 }
 
 enum llavamed_status output_watch(const struct output_dir *dir, const char *path, struct claim *claim,
@@ -143,15 +159,7 @@ enum llavamed_status output_watch(const struct output_dir *dir, const char *path
     }
     bool changed = claim_watch(path, claim, dir->stop_signal);
     enum llavamed_status status = stop_signal_check(dir->stop_signal, error);
-    if (status != LLAVAMED_OK || !changed) {
-        return status;
-    }
-    status = claim_read(path, claim, error);
-    if (status != LLAVAMED_OK) {
-        return status;
-    }
-    claim->owner = claim->owner == CLAIM_REBOOT ? CLAIM_REMOTE : claim->owner;
-    return output_fail_busy(dir, path, claim, error);
+    return status != LLAVAMED_OK || !changed ? status : output_fail_alive(dir, path, claim, error);
 }
 
 bool output_holds_claims_only(const struct directory_listing *listing)

@@ -414,6 +414,7 @@ CASES = [
     Case("parts: more files than an input has", files.too_many_inputs, 25000, 5, 32, command=files.finish),
     Case("parts: one input again and again", files.one_input_again, 25000, 5, 24, command=files.finish),
     Case("parts: many without work", files.many_parts, 1000, 0, 24, command=files.finish),
+    Case("claims: old ones of others", files.old_claims, 500, 0, command=files.run_whole, wall=10),
     Case("directory: files", many_files, 1000, 0, 4096),
     Case("config.json: keys", config_keys, 20000, 0),
     Case("added_tokens.json: tokens", added_tokens, 20000, 0),

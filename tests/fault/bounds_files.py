@@ -133,3 +133,22 @@ def sums_of_one_file(directory, n):
 
 def sums_of_names(directory, n):
     sums_and_files(directory, n, lambda i: b"elsewhere/tokenizer_%d.json" % (i % 64) if i else b"tokenizer_0.json")
+
+
+# ---- Claims of others ----
+
+
+def run_whole(directory):
+    return apply("--delta", os.path.join(DATA, "delta"), "--out", os.path.join(directory, "out"), "-q")
+
+
+def old_claims(directory, n):
+    """Of n parts on another host, none of which has shown life for long; and one that no part can have left."""
+    parts = os.path.join(directory, "out.partial")
+    os.mkdir(parts)
+    for part, n_parts in [(i + 1, max(n, 2)) for i in range(n)] + [(1, 5000), (3, 2), (0, 3)]:
+        name = ".llavamed-claim-%d-of-%d.json" % (part, n_parts)
+        claim = {"format": "llavamed-claim", "version": 1, "host": "elsewhere", "boot_id": "", "pid_namespace": "",
+                 "time_namespace": "", "pid": part + 1, "start_time": 1, "nonce": "%032x" % part}
+        write(parts, name, json.dumps(claim).encode() if part <= n_parts <= 4096 and part > 0 else b"?")
+        os.utime(os.path.join(parts, name), (time.time() - OLD_SECONDS,) * 2)

@@ -645,3 +645,38 @@ test_parts_signed_and_forced()
     want_status 0
     want_as_whole
 }
+
+# old_claim NAME: of a part on a host that cannot be asked, and silent for long
+old_claim()
+{
+    printf '{"format": "llavamed-claim", "version": 1, "host": "elsewhere", "pid": 7, "start_time": 1}\n' \
+        >"out.partial/$1"
+    touch -d '1 hour ago' "out.partial/$1"
+}
+
+# Claims of parts that are silent for long are watched all together; names that no part has are none.
+test_parts_old_claims_are_watched_together()
+{
+    local name began i
+    mkdir out.partial
+    for name in 1-of-4097 3-of-2 0-of-2; do
+        echo '?' >"out.partial/.llavamed-claim-$name.json"
+    done
+    for i in 1 2 3 4 5 6; do
+        old_claim ".llavamed-claim-$i-of-6.json"
+    done
+    (
+        sleep 1
+        touch out.partial/.llavamed-claim-5-of-6.json
+    ) &
+    apply --base "$DATA/base" --delta "$DATA/delta" --out out -q
+    wait
+    want_status 5
+    want_error "out: another run may be writing it (process 7 on host 'elsewhere', which cannot be asked from here*"
+    old_claim .llavamed-claim-5-of-6.json
+    began=$SECONDS
+    apply --base "$DATA/base" --delta "$DATA/delta" --out out -q
+    want_status 0
+    want test $((SECONDS - began)) -lt 15
+    want test ! -e out.partial
+}
