@@ -522,37 +522,38 @@ enum llavamed_status input_file_check_unchanged(struct input_file *file, struct 
     return LLAVAMED_OK;
 }
 
-enum llavamed_status input_file_read_whole(const char *path, size_t max_bytes, char **bytes, size_t *n_bytes,
-                                           struct llavamed_error *error)
+enum llavamed_status input_file_read_open(struct input_file *file, size_t max_bytes, char **bytes, size_t *n_bytes,
+                                          struct llavamed_error *error)
 {
-    struct input_file *file = NULL;
-    char *text = NULL;
-    enum llavamed_status status = input_file_open(path, &file, error);
-    if (status != LLAVAMED_OK) {
-        goto out;
-    }
     if (file->n_bytes > max_bytes || file->n_bytes >= SIZE_MAX) {
-        status = llavamed_fail(error, LLAVAMED_STATUS_INPUT_LIMIT,
-                               "%s: the file is too large (got %llu bytes, want at most %zu)", path,
-                               (unsigned long long)file->n_bytes, max_bytes);
-        goto out;
+        return llavamed_fail(error, LLAVAMED_STATUS_INPUT_LIMIT,
+                             "%s: the file is too large (got %llu bytes, want at most %zu)", file->name,
+                             (unsigned long long)file->n_bytes, max_bytes);
     }
     size_t size = (size_t)file->n_bytes;
-    text = malloc(size + 1);
+    char *text = malloc(size + 1);
     if (text == NULL) {
-        status = llavamed_fail_memory(error, file->n_bytes + 1, "a small file");
-        goto out;
+        return llavamed_fail_memory(error, file->n_bytes + 1, "a small file");
     }
-    status = input_file_read(file, 0, text, size, error);
+    enum llavamed_status status = input_file_read(file, 0, text, size, error);
     if (status != LLAVAMED_OK) {
-        goto out;
+        free(text);
+        return status;
     }
     text[size] = '\0';
     *bytes = text;
     *n_bytes = size;
-    text = NULL;
-out:
-    free(text);
+    return LLAVAMED_OK;
+}
+
+enum llavamed_status input_file_read_whole(const char *path, size_t max_bytes, char **bytes, size_t *n_bytes,
+                                           struct llavamed_error *error)
+{
+    struct input_file *file = NULL;
+    enum llavamed_status status = input_file_open(path, &file, error);
+    if (status == LLAVAMED_OK) {
+        status = input_file_read_open(file, max_bytes, bytes, n_bytes, error);
+    }
     input_file_close(file);
     return status;
 }

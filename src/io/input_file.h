@@ -112,9 +112,11 @@ enum llavamed_status input_file_check_unchanged(struct input_file *file, struct 
 
 /*
  * A whole small file into memory: *bytes is owned by the caller, NUL-terminated (the NUL not counted). INPUT_LIMIT
- * above max_bytes.
+ * above max_bytes. The second one takes a file that is open and leaves it so.
  */
 enum llavamed_status input_file_read_whole(const char *path, size_t max_bytes, char **bytes, size_t *n_bytes,
                                            struct llavamed_error *error) LLAVAMED_CHECK;
+enum llavamed_status input_file_read_open(struct input_file *file, size_t max_bytes, char **bytes, size_t *n_bytes,
+                                          struct llavamed_error *error) LLAVAMED_CHECK;
 
 #endif

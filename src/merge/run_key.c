@@ -5,16 +5,12 @@
  */
 #include "merge/run_key.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "core/bytes.h"
 
 /* Goes up with every change of what is hashed here, or of what a journal's entry means. */
-#define RUN_KEY_VERSION 2
-
-/* Far more than any params.json has. */
-#define PARAMS_BYTES_MAX 1048576
+#define RUN_KEY_VERSION 3
 
 /* A hash being fed. The first failure stays. */
 struct feed {
@@ -72,23 +68,6 @@ static void feed_tensor(struct feed *feed, const struct tensor *tensor)
     }
 }
 
-/* Meta's params.json tells the number of heads, which no shape shows and which the order of rows depends on. */
-static void feed_params(struct feed *feed, const struct source *source)
-{
-    const struct source_small_file *files;
-    size_t n_files = source_small_files(source, &files);
-    for (size_t i = 0; i < n_files && feed->status == LLAVAMED_OK; i++) {
-        char *bytes = NULL;
-        size_t n_bytes = 0;
-        if (strcmp(files[i].name, "params.json") == 0) {
-            feed->status = source_small_file_read(&files[i], PARAMS_BYTES_MAX, &bytes, &n_bytes, feed->error);
-            feed_number(feed, n_bytes);
-            feed_bytes(feed, bytes, n_bytes);
-            free(bytes);
-        }
-    }
-}
-
 static void feed_source(struct feed *feed, const struct source *source)
 {
     const struct source_file *files;
@@ -105,9 +84,7 @@ static void feed_source(struct feed *feed, const struct source *source)
     for (size_t i = 0; i < set->n_tensors; i++) {
         feed_tensor(feed, &set->tensors[i]);
     }
-    if (strcmp(source_format(source), "meta") == 0) {
-        feed_params(feed, source);
-    }
+    feed_number(feed, source_heads(source));
 }
 
 static void feed_plan(struct feed *feed, const struct plan *plan)

@@ -21,11 +21,11 @@ struct run_key_input {
  *   tool     the version, and the number of this way to make keys
  *   options  all of struct plan_options
  *   base,    format; name, size and modification time (as they were when it was opened) of each weights file; name,
- *   delta    dtype and shape of each tensor in the checkpoint's order; of Meta's layout also the content of
- *            params.json, which says how rows are ordered. Neither directory nor device nor inode: a source may be
- *            moved, or mounted elsewhere
+ *   delta    dtype and shape of each tensor in the checkpoint's order; of Meta's layout also the number of heads, which
+ *            says how rows are ordered, as it was when the source was opened. Neither directory nor device nor inode:
+ *            a source may be moved, or mounted elsewhere
  *   plan     name, dtype, shape and action of each result tensor, and the shards: name, size, what lies where
- * Reads nothing but params.json. INPUT_* for that; NO_MEMORY.
+ * NO_MEMORY.
  */
 enum llavamed_status run_key_fill(const struct run_key_input *input, struct journal_key *key,
                                   struct llavamed_error *error) LLAVAMED_CHECK;

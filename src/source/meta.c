@@ -14,12 +14,18 @@
 static enum llavamed_status meta_finish(void *state, void *scratch, size_t scratch_bytes, struct llavamed_error *error)
 {
     struct meta *meta = state;
-    enum llavamed_status status = weights_finish(&meta->weights, scratch, scratch_bytes, error);
+    enum llavamed_status status = input_file_check_unchanged(meta->params_file, error);
+    if (status == LLAVAMED_OK) {
+        status = weights_finish(&meta->weights, scratch, scratch_bytes, error);
+    }
     if (status == LLAVAMED_OK) {
         status = meta_check_shards(meta, error);
     }
     /* Its hashes are of files opened anew, by their names: they have to be the files that were merged. */
-    return status == LLAVAMED_OK && meta->md5 != NULL ? weights_check_unchanged(&meta->weights, error) : status;
+    if (status == LLAVAMED_OK && meta->md5 != NULL) {
+        status = weights_check_unchanged(&meta->weights, error);
+    }
+    return status;
 }
 
 static void meta_take_share(void *state, const bool *tensors, const bool *files)
@@ -53,6 +59,7 @@ static void meta_close(void *state)
     if (meta->weights_ready) {
         weights_deinit(&meta->weights);
     }
+    input_file_close(meta->params_file);
     tensor_set_deinit(&meta->pieces);
     free(meta->tensors);
     free(meta->md5);
@@ -175,8 +182,11 @@ static enum llavamed_status check_files(struct meta *meta, const struct director
     }
     char *path = path_join(meta->directory, "params.json");
     enum llavamed_status status = path == NULL ? llavamed_fail_memory(error, strlen(meta->directory), "a path")
-                                               : meta_params_read(path, &meta->params, error);
+                                               : input_file_open(path, &meta->params_file, error);
     free(path);
+    if (status == LLAVAMED_OK) {
+        status = meta_params_read(meta->params_file, &meta->params, error);
+    }
     if (status != LLAVAMED_OK) {
         return status;
     }
@@ -385,6 +395,7 @@ static enum llavamed_status open_folder(struct source *source, struct meta *meta
                                         const struct directory_listing *listing, struct llavamed_error *error)
 {
     enum llavamed_status status = check_files(meta, listing, error);
+    source->n_heads = meta->params.n_heads;
     if (status == LLAVAMED_OK && source->check_md5) {
         status = check_recorded(source, meta, error);
     }

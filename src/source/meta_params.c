@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "core/json.h"
-#include "io/input_file.h"
 
 #define PARAMS_BYTES_MAX 65536
 
@@ -159,13 +158,13 @@ enum llavamed_status meta_params_parse(const char *path, const char *text, size_
     return status;
 }
 
-enum llavamed_status meta_params_read(const char *path, struct meta_params *params, struct llavamed_error *error)
+enum llavamed_status meta_params_read(struct input_file *file, struct meta_params *params, struct llavamed_error *error)
 {
     char *text = NULL;
     size_t n_bytes = 0;
-    enum llavamed_status status = input_file_read_whole(path, PARAMS_BYTES_MAX, &text, &n_bytes, error);
+    enum llavamed_status status = input_file_read_open(file, PARAMS_BYTES_MAX, &text, &n_bytes, error);
     if (status == LLAVAMED_OK) {
-        status = meta_params_parse(path, text, n_bytes, params, error);
+        status = meta_params_parse(input_file_path(file), text, n_bytes, params, error);
     }
     free(text);
     return status;

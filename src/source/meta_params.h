@@ -6,7 +6,7 @@
 #ifndef SOURCE_META_PARAMS_H
 #define SOURCE_META_PARAMS_H
 
-#include "core/error.h"
+#include "io/input_file.h"
 
 #define META_LAYERS_MAX 1000
 #define META_DIM_MAX 1048576 /* of any dimension */
@@ -24,7 +24,7 @@ struct meta_params {
  * Strict: every key known, every value in range. META_INVALID; INPUT_UNSUPPORTED for fields that LLaMA-1 does not have;
  * what reading and json_parse() give.
  */
-enum llavamed_status meta_params_read(const char *path, struct meta_params *params,
+enum llavamed_status meta_params_read(struct input_file *file, struct meta_params *params,
                                       struct llavamed_error *error) LLAVAMED_CHECK;
 
 /* The same of a text, which need not end in a NUL and is not kept; `path` names it in messages. */

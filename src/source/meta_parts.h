@@ -17,6 +17,7 @@ struct meta_tensor {
 
 struct meta {
     struct meta_params params;
+    struct input_file *params_file; /* owned: where they are from; open until the end, for a look whether it changed */
     char *directory; /* owned: where params.json and the shards are */
     size_t n_shards;
     struct tensor_set pieces;    /* what the shards hold, under Meta's names: each name once per shard, never sealed */

@@ -360,6 +360,11 @@ const struct source_index *source_index_of(const struct source *source)
     return source->index.name == NULL ? NULL : &source->index;
 }
 
+uint64_t source_heads(const struct source *source)
+{
+    return source->n_heads;
+}
+
 size_t source_file_of(const struct source *source, size_t index)
 {
     assert(index < source->set.n_tensors);

@@ -104,6 +104,12 @@ struct source_index {
 const struct source_index *source_index_of(const struct source *source);
 
 /*
+ * The number of heads by which the rows of rotary matrices are ordered anew, as in Meta's layout: as params.json told
+ * it when the source was opened. No shape shows it. 0: rows come as they lie in the files.
+ */
+uint64_t source_heads(const struct source *source);
+
+/*
  * The weights file, an index into source_files(), that a tensor lies in; SOURCE_FILES_ALL when each of them holds a
  * part of it, as in Meta's layout.
  */

@@ -65,6 +65,7 @@ struct source {
     const char *format; /* static */
     enum source_kind kind;
     struct source_index index; /* its name is owned; NULL without one */
+    uint64_t n_heads;          /* as source_heads() */
     struct tensor_set set;
     struct source_file *files; /* owned */
     char **file_paths;         /* owned, as files */

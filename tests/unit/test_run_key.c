@@ -299,28 +299,66 @@ static void files_are_known_by_size_and_time(void)
     free_scene(scene);
 }
 
+/* Meta's layout; what it returns is the path of its params.json. */
+static const char *make_meta(struct temp_dir *dir)
+{
+    temp_dir_make(dir);
+    const char *params = temp_path(dir, "params.json");
+    copy_file("tests/data/meta/one/consolidated.00.pth", temp_path(dir, "consolidated.00.pth"));
+    copy_file("tests/data/meta/one/params.json", params);
+    return params;
+}
+
+/* Four heads instead of two, in place: the size stays as it is. */
+static void change_heads(const char *params)
+{
+    char *text = temp_read(params, NULL);
+    char *heads = strstr(text, "\"n_heads\": ");
+    temp_dir_require(heads != NULL, "n_heads");
+    char *digit = heads + strlen("\"n_heads\": ");
+    EXPECT(*digit == '2');
+    *digit = '4';
+    temp_write_text(params, text);
+    free(text);
+}
+
 /* The number of heads is in params.json alone. */
 static void params_of_meta_count(void)
 {
     struct temp_dir dir;
     struct scene *scene = make_scene();
-    temp_dir_make(&dir);
-    const char *params = temp_path(&dir, "params.json");
-    copy_file("tests/data/meta/one/consolidated.00.pth", temp_path(&dir, "consolidated.00.pth"));
-    copy_file("tests/data/meta/one/params.json", params);
+    const char *params = make_meta(&dir);
     struct journal_key key = key_with_base(scene, dir.path);
-    char *text = temp_read(params, NULL);
-    char *heads = strstr(text, "\"n_heads\": ");
-    temp_dir_require(heads != NULL, "n_heads");
     struct journal_key again = key_with_base(scene, dir.path);
     EXPECT(changed_parts(&key, &again) == 0);
-    char *digit = heads + strlen("\"n_heads\": ");
-    EXPECT(*digit == '2');
-    *digit = '4';
-    temp_write_text(params, text);
+    change_heads(params);
     struct journal_key other = key_with_base(scene, dir.path);
     EXPECT(changed_parts(&key, &other) == PART(BASE));
-    free(text);
+    temp_dir_remove(&dir);
+    free_scene(scene);
+}
+
+/* Tiles are made with the heads of the opening, so the key has to be of these; and in the end the change is told. */
+static void params_of_meta_are_those_of_the_opening(void)
+{
+    struct temp_dir dir;
+    uint8_t scratch[4096];
+    struct scene *scene = make_scene();
+    struct run_key_input input = scene->input;
+    const char *params = make_meta(&dir);
+    set_modified(params, 1700000000, 5);
+    struct source *source = open_source(dir.path);
+    input.base = source;
+    struct journal_key key = key_of(&input);
+    EXPECT(source_finish(source, scratch, sizeof scratch, &error) == LLAVAMED_OK);
+    change_heads(params);
+    struct journal_key changed = key_of(&input);
+    EXPECT(changed_parts(&key, &changed) == 0);
+    EXPECT(source_finish(source, scratch, sizeof scratch, &error) == LLAVAMED_STATUS_INPUT_CHANGED);
+    EXPECT(strstr(error.message, "params.json: the file changed while it was read") != NULL);
+    temp_dir_require(remove(params) == 0, params);
+    EXPECT(source_finish(source, scratch, sizeof scratch, &error) == LLAVAMED_STATUS_INPUT_CHANGED);
+    source_close(source);
     temp_dir_remove(&dir);
     free_scene(scene);
 }
@@ -334,5 +372,6 @@ int main(void)
     CASE(each_change_of_the_plan);
     CASE(files_are_known_by_size_and_time);
     CASE(params_of_meta_count);
+    CASE(params_of_meta_are_those_of_the_opening);
     return harness_end();
 }
