@@ -407,9 +407,9 @@ enum llavamed_status llavamed_merge(const struct llavamed_settings *settings, co
  * llavamed_merge() with settings.part and settings.n_parts makes one of N parts: whole shards, shared out by their
  * bytes, and its share of the checks of whole input files. Parts need nothing of each other but OUT.partial: they run
  * at the same time on any hosts, or one after the other, each again after whatever ended it. All take the same inputs
- * (names, sizes, modification times) and the same options that determine bytes; PARTS_DIFFER else. The one that finds
- * all others done finishes, unless settings.no_finish: N parts give OUT as one run gives it, byte for byte. One that is
- * done already ends at once. docs/clusters.md tells how that works.
+ * (names, sizes, modification times, a sample of their bytes) and the same options that determine bytes; PARTS_DIFFER
+ * else. The one that finds all others done finishes, unless settings.no_finish: N parts give OUT as one run gives it,
+ * byte for byte. One that is done already ends at once. docs/clusters.md tells how that works.
  *
  * USAGE for what no part can have: several outputs, `sign` (it belongs to llavamed_finish()), tensor_reports, a source
  * that is read from front to back (a compressed archive).

@@ -53,6 +53,9 @@ struct input_hashes_job {
     struct hash_files_options options;
 };
 
+/* What is recorded of weights file i of a role, --sums included. NULL when there is no such file; borrowed. */
+const struct recorded_hashes *input_hashes_record(const struct input_hashes *hashes, enum input_role role, size_t i);
+
 /* The SHA-256 of all hashes that are recorded for all files. */
 enum llavamed_status input_hashes_recorded(const struct input_hashes *hashes, char hex[SHA256_HEX_BYTES],
                                            struct llavamed_error *error) LLAVAMED_CHECK;

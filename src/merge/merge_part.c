@@ -217,7 +217,8 @@ enum llavamed_status merge_part_describe(struct merge_run *run, struct llavamed_
         .warnings = run->result->warnings,
         .n_warnings = run->result->n_warnings,
     };
-    const struct run_key_input key = {LLAVAMED_VERSION, &job.facts.options, run->base, run->delta, &run->plan};
+    /* What is recorded of the inputs has its own place in the text, and is told by its own name when it differs. */
+    const struct run_key_input key = {LLAVAMED_VERSION, &job.facts.options, run->base, run->delta, &run->plan, NULL};
     enum llavamed_status status = run_key_fill(&key, &job.facts.key, error);
     if (status == LLAVAMED_OK) {
         status = input_hashes_recorded(run->hashes, job.facts.recorded_sha256, error);

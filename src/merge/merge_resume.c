@@ -186,7 +186,8 @@ enum llavamed_status merge_begin_output(struct merge_run *run, struct llavamed_e
     bool had_leftovers = false;
     struct journal_key key;
     const struct plan_options options = merge_plan_options(run);
-    const struct run_key_input input = {LLAVAMED_VERSION, &options, run->base, run->delta, run->work};
+    const struct run_key_input input = {LLAVAMED_VERSION, &options, run->base, run->delta, run->work,
+                                         run->hashes};
     enum llavamed_status status = run_key_fill(&input, &key, error);
     if (status == LLAVAMED_OK) {
         /* What other parts have made stays in any case. */

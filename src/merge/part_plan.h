@@ -10,9 +10,9 @@
  *    "inputs": [{"format": FORMAT, "tensors": n, "files": [[NAME, BYTES, "member" or "", SHA-256, MD5]...]} x 2],
  *    "warnings": [...], "tensors": [[NAME, ACTION, DTYPE, "32x8", "bits" or ""]...]}
  *
- * The key is that of the journal (merge/run_key.h), so names, sizes and times of the inputs are in it; "recorded" is of
- * all hashes that are recorded beside them; "any" stands for --allow-unknown-base. Where the shards are cut follows
- * from the rest.
+ * The key is that of the journal (merge/run_key.h), so names, sizes, times and samples of the inputs are in it, but for
+ * what is recorded of them: "recorded" is of all hashes that are recorded beside them; "any" stands for
+ * --allow-unknown-base. Where the shards are cut follows from the rest.
  */
 #ifndef MERGE_PART_PLAN_H
 #define MERGE_PART_PLAN_H

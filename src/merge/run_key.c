@@ -10,7 +10,7 @@
 #include "core/bytes.h"
 
 /* Goes up with every change of what is hashed here, or of what a journal's entry means. */
-#define RUN_KEY_VERSION 3
+#define RUN_KEY_VERSION 4
 
 /* A hash being fed. The first failure stays. */
 struct feed {
@@ -68,8 +68,48 @@ static void feed_tensor(struct feed *feed, const struct tensor *tensor)
     }
 }
 
-static void feed_source(struct feed *feed, const struct source *source)
+/*
+ * Each hash once, wherever it is recorded, and an empty text behind them: a second record that says the same, as of
+ * --sums, changes nothing.
+ */
+static void feed_distinct(struct feed *feed, const char *const hashes[RECORDED_COUNT])
 {
+    for (size_t i = 0; i < RECORDED_COUNT; i++) {
+        bool is_new = hashes[i][0] != '\0';
+        for (size_t k = 0; is_new && k < i; k++) {
+            is_new = strcmp(hashes[i], hashes[k]) != 0;
+        }
+        if (is_new) {
+            feed_text(feed, hashes[i]);
+        }
+    }
+    feed_text(feed, "");
+}
+
+static void feed_record(struct feed *feed, const struct recorded_hashes *recorded)
+{
+    const char *sha256[RECORDED_COUNT];
+    const char *git_blob[RECORDED_COUNT];
+    for (size_t i = 0; i < RECORDED_COUNT; i++) {
+        sha256[i] = recorded == NULL ? "" : recorded->sha256[i];
+        git_blob[i] = recorded == NULL ? "" : recorded->git_blob[i];
+    }
+    feed_distinct(feed, sha256);
+    feed_distinct(feed, git_blob);
+}
+
+static void feed_sample(struct feed *feed, const struct source *source, size_t i)
+{
+    char hex[SHA256_HEX_BYTES] = "";
+    if (feed->status == LLAVAMED_OK) {
+        feed->status = source_sample(source, i, hex, feed->error);
+    }
+    feed_text(feed, hex);
+}
+
+static void feed_source(struct feed *feed, const struct run_key_input *input, enum input_role role)
+{
+    const struct source *source = role == INPUT_BASE ? input->base : input->delta;
     const struct source_file *files;
     const struct tensor_set *set = source_tensors(source);
     size_t n_files = source_files(source, &files);
@@ -79,6 +119,8 @@ static void feed_source(struct feed *feed, const struct source *source)
         feed_text(feed, files[i].name);
         feed_number(feed, files[i].n_bytes);
         feed_number(feed, files[i].modified_ns);
+        feed_sample(feed, source, i);
+        feed_record(feed, input->hashes == NULL ? NULL : input_hashes_record(input->hashes, role, i));
     }
     feed_number(feed, set->n_tensors);
     for (size_t i = 0; i < set->n_tensors; i++) {
@@ -130,10 +172,10 @@ static enum llavamed_status fill_part(const struct run_key_input *input, enum jo
         feed_options(&feed, input->options);
         break;
     case JOURNAL_BASE:
-        feed_source(&feed, input->base);
+        feed_source(&feed, input, INPUT_BASE);
         break;
     case JOURNAL_DELTA:
-        feed_source(&feed, input->delta);
+        feed_source(&feed, input, INPUT_DELTA);
         break;
     case JOURNAL_PLAN:
     case JOURNAL_PARTS:

@@ -9,6 +9,7 @@
 #include "format/safetensors.h"
 #include "format/torch_stream.h"
 #include "source/recognise.h"
+#include "source/sample.h"
 #include "source/weights.h"
 
 /* What nobody wants is read over in pieces of this. */
@@ -434,6 +435,13 @@ static enum llavamed_status layout_finish(void *state, void *scratch, size_t scr
     return input_file_check_unchanged(archive_file(streams->archive), error);
 }
 
+static enum llavamed_status layout_sample(const void *state, size_t i, struct sha256_stream *sha256,
+                                          struct llavamed_error *error)
+{
+    const struct archive_stream *streams = state;
+    return sample_feed_crc32(sha256, streams->files[i].entry->crc32, error);
+}
+
 static uint64_t layout_bytes_read(const void *state)
 {
     const struct archive_stream *streams = state;
@@ -480,6 +488,7 @@ static size_t layout_file_of(const void *state, size_t tensor)
 static const struct source_layout stream_layout = {
     .finish = layout_finish,
     .file_of = layout_file_of,
+    .sample = layout_sample,
     .bytes_read = layout_bytes_read,
     .close = layout_close,
     .streams = layout_streams,

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "source/meta_parts.h"
+#include "source/sample.h"
 
 #define SHARD_NAME_BYTES 48
 
@@ -47,6 +48,13 @@ static void meta_take_share(void *state, const bool *tensors, const bool *files)
     }
 }
 
+static enum llavamed_status meta_sample(const void *state, size_t i, struct sha256_stream *sha256,
+                                        struct llavamed_error *error)
+{
+    const struct meta *meta = state;
+    return sample_feed_weights(&meta->weights, i, sha256, error);
+}
+
 static uint64_t meta_bytes_read(const void *state)
 {
     const struct meta *meta = state;
@@ -73,6 +81,7 @@ static const struct source_layout meta_layout = {
     .grain = meta_grain,
     .take_share = meta_take_share,
     .finish = meta_finish,
+    .sample = meta_sample,
     .bytes_read = meta_bytes_read,
     .close = meta_close,
 };

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "source/archive.h"
+#include "source/sample.h"
 #include "source/source_parts.h"
 
 /* ---- The layout of plain weights files ---- */
@@ -49,6 +50,12 @@ static void plain_take_share(void *state, const bool *tensors, const bool *files
     }
 }
 
+static enum llavamed_status plain_sample(const void *state, size_t i, struct sha256_stream *sha256,
+                                         struct llavamed_error *error)
+{
+    return sample_feed_weights(state, i, sha256, error);
+}
+
 static uint64_t plain_bytes_read(const void *state)
 {
     const struct weights *weights = state;
@@ -69,6 +76,7 @@ static const struct source_layout plain_layout = {
     .file_of = weights_file_of,
     .take_share = plain_take_share,
     .finish = plain_finish,
+    .sample = plain_sample,
     .bytes_read = plain_bytes_read,
     .close = plain_close,
 };

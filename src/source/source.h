@@ -18,8 +18,8 @@ struct source_options {
     bool check_crc; /* CRC-32 of every record that has one, MD5 of every file that a checklist.chk names; and a record
                        of hashes beside the files that cannot be read is an error, else a warning */
     bool crc_alone; /* of all this the CRC-32 alone: for an MD5 files are read once more */
-    const volatile int *stop_signal; /* NULL, or polled by source_open(), by source_finish() and while streams are
-                                        read: INTERRUPTED */
+    const volatile int *stop_signal; /* NULL, or polled by source_open(), source_sample(), source_finish() and while
+                                        streams are read: INTERRUPTED */
     const struct llavamed_observer *observer; /* NULL, or told how far source_finish() is with whole files */
 };
 
@@ -82,6 +82,15 @@ size_t source_small_files(const struct source *source, const struct source_small
  * member, which is nothing on disk. Borrowed.
  */
 const char *source_file_path(const struct source *source, size_t i);
+
+/*
+ * The SHA-256 of what tells weights file i from another of the same size at little cost: sixteen blocks of 4 KiB of its
+ * raw bytes, evenly spaced from the first to the last, or all of a smaller file, as it was opened; and the CRC-32s that
+ * its directory has of its records. Of a file in a compressed archive only the CRC-32 that the archive has of it: the
+ * blocks are the archive's. INTERRUPTED, INPUT_*, IO, NO_MEMORY.
+ */
+enum llavamed_status source_sample(const struct source *source, size_t i, char hex[SHA256_HEX_BYTES],
+                                   struct llavamed_error *error) LLAVAMED_CHECK;
 
 /* The shape in which a source came. */
 enum source_kind {

@@ -29,6 +29,12 @@ struct source_layout {
     /* As source_take_share(), but files are those of the layout: without the archive. NULL: nothing can be shared. */
     void (*take_share)(void *state, const bool *tensors, const bool *files);
     enum llavamed_status (*finish)(void *state, void *scratch, size_t scratch_bytes, struct llavamed_error *error);
+    /*
+     * Feeds what source_sample() says of file i of the layout, which has no archive before it. NULL: nothing is known
+     * but names, sizes and times.
+     */
+    enum llavamed_status (*sample)(const void *state, size_t i, struct sha256_stream *sha256,
+                                   struct llavamed_error *error);
     uint64_t (*bytes_read)(const void *state);
     void (*close)(void *state);
 

@@ -70,7 +70,7 @@ struct weights {
     size_t records_capacity;
     struct tensor_set *set; /* borrowed: where the descriptors go */
     bool check_crc;
-    const volatile int *stop_signal; /* may be NULL; polled while a file is added, and by weights_finish() */
+    const volatile int *stop_signal; /* may be NULL; polled while a file is added, for samples, by weights_finish() */
     pthread_mutex_t mutex; /* over the `seen` of all records */
     atomic_uint_fast64_t bytes_read;
 };

@@ -2,6 +2,7 @@
 #include "merge/run_key.h"
 
 #include <fcntl.h>
+#include <unistd.h>
 
 #include "unit/fake_source.h"
 #include "unit/harness.h"
@@ -59,7 +60,7 @@ static struct scene *make_scene(void)
     make_set_require(plan_build(&scene->base.source.set, "base", &scene->delta.source.set, "delta", &scene->options,
                                 &scene->plan, &error) == LLAVAMED_OK);
     scene->input = (struct run_key_input){scene->version, &scene->options, &scene->base.source, &scene->delta.source,
-                                          &scene->plan};
+                                          &scene->plan, NULL};
     make_set_require(run_key_fill(&scene->input, &scene->key, &error) == LLAVAMED_OK);
     return scene;
 }
@@ -170,6 +171,46 @@ static void each_change_of_a_source(void)
     struct scene *scene = make_scene();
     expect_source_changes(scene, &scene->base, scene->base_files, PART(BASE));
     expect_source_changes(scene, &scene->delta, scene->delta_files, PART(DELTA));
+    free_scene(scene);
+}
+
+/* Records count, wherever they are, --sums too; of those that say the same the first alone. */
+static void each_record_of_a_hash(void)
+{
+    struct scene *scene = make_scene();
+    char *paths[2] = {scene->names[0][0], scene->names[0][1]};
+    scene->base.source.file_paths = paths;
+    scene->delta.source.file_paths = paths;
+    for (unsigned side = 0; side < 2; side++) {
+        struct source_file *files = side == 0 ? scene->base_files : scene->delta_files;
+        struct journal_key keys[2 * RECORDED_COUNT + 2];
+        for (size_t i = 0; i < 2 * RECORDED_COUNT + 2; i++) {
+            struct recorded_hashes *recorded = &files[1].recorded;
+            struct input_hashes *hashes = NULL;
+            if (i > 0 && i <= RECORDED_COUNT) {
+                recorded->sha256[i - 1][0] = 'a';
+            } else if (i > RECORDED_COUNT && i <= 2 * RECORDED_COUNT) {
+                recorded->git_blob[i - 1 - RECORDED_COUNT][0] = 'a';
+            } else if (i > 0) {
+                recorded->sha256[0][0] = 'a';
+                recorded->sha256[RECORDED_SUMS][0] = 'b';
+            }
+            make_set_require(input_hashes_create(&scene->base.source, &scene->delta.source, &hashes, &error) ==
+                             LLAVAMED_OK);
+            scene->input.hashes = hashes;
+            keys[i] = key_of(&scene->input);
+            scene->input.hashes = NULL;
+            input_hashes_free(hashes);
+            *recorded = (struct recorded_hashes){0};
+        }
+        unsigned part = side == 0 ? PART(BASE) : PART(DELTA);
+        EXPECT(changed_parts(&scene->key, &keys[0]) == 0);
+        for (size_t i = 1; i < 2 * RECORDED_COUNT + 2; i++) {
+            bool is_alike = i > 1 && i <= 2 * RECORDED_COUNT && i != RECORDED_COUNT + 1;
+            EXPECT(changed_parts(&keys[0], &keys[i]) == part);
+            EXPECT(changed_parts(&keys[i - 1], &keys[i]) == (is_alike ? 0 : part));
+        }
+    }
     free_scene(scene);
 }
 
@@ -299,6 +340,106 @@ static void files_are_known_by_size_and_time(void)
     free_scene(scene);
 }
 
+#define DATA_BYTES 1000000
+
+/* A safetensors file of DATA_BYTES zeros behind its header. Returns its size. */
+static size_t write_zeros(const char *path)
+{
+    static char bytes[DATA_BYTES + 256];
+    int n_json = snprintf(bytes + 8, 200, "{\"w\":{\"dtype\":\"U8\",\"shape\":[%d],\"data_offsets\":[0,%d]}}",
+                          DATA_BYTES, DATA_BYTES);
+    bytes[0] = (char)n_json;
+    temp_write(path, bytes, 8 + (size_t)n_json + DATA_BYTES);
+    return 8 + (size_t)n_json + DATA_BYTES;
+}
+
+/* Sets a byte of the file without another time. */
+static void put_byte(const char *path, size_t offset, char byte)
+{
+    FILE *file = fopen(path, "r+b");
+    temp_dir_require(file != NULL && fseek(file, (long)offset, SEEK_SET) == 0, path);
+    temp_dir_require(fputc((unsigned char)byte, file) != EOF && fclose(file) == 0, path);
+    set_modified(path, 1700000000, 5);
+}
+
+/* Images and stores give all files one time. What differs then is met by some of sixteen blocks, and at both ends. */
+static void files_of_one_size_and_time_are_sampled(void)
+{
+    struct temp_dir dir;
+    struct scene *scene = make_scene();
+    temp_dir_make(&dir);
+    const char *path = temp_path(&dir, "w.safetensors");
+    size_t n_bytes = write_zeros(path);
+    set_modified(path, 1700000000, 5);
+    struct journal_key key = key_with_base(scene, path);
+    size_t n_noticed = 0;
+    for (size_t offset = n_bytes - 1; offset > n_bytes - DATA_BYTES; offset -= offset < 4000 ? offset : 4000) {
+        put_byte(path, offset, 1);
+        struct journal_key other = key_with_base(scene, path);
+        n_noticed += changed_parts(&key, &other) == PART(BASE);
+        EXPECT(offset > 4096 || changed_parts(&key, &other) == PART(BASE));
+        EXPECT(offset < n_bytes - 4096 || changed_parts(&key, &other) == PART(BASE));
+        put_byte(path, offset, 0);
+    }
+    EXPECT(n_noticed >= 16 && n_noticed <= 34);
+    struct journal_key again = key_with_base(scene, path);
+    EXPECT(changed_parts(&key, &again) == 0);
+    temp_dir_remove(&dir);
+    free_scene(scene);
+}
+
+/* Of a small file every byte counts. */
+static void small_files_are_sampled_as_a_whole(void)
+{
+    struct temp_dir dir;
+    struct scene *scene = make_scene();
+    temp_dir_make(&dir);
+    const char *path = temp_path(&dir, "w.safetensors");
+    copy_file("tests/data/source/single.safetensors", path);
+    set_modified(path, 1700000000, 5);
+    size_t n_bytes = 0;
+    char *bytes = temp_read(path, &n_bytes);
+    temp_dir_require(bytes != NULL, path);
+    struct journal_key key = key_with_base(scene, path);
+    for (size_t offset = n_bytes - 64; offset < n_bytes; offset++) {
+        put_byte(path, offset, (char)(bytes[offset] ^ 1));
+        struct journal_key other = key_with_base(scene, path);
+        EXPECT(changed_parts(&key, &other) == PART(BASE));
+        put_byte(path, offset, bytes[offset]);
+    }
+    free(bytes);
+    temp_dir_remove(&dir);
+    free_scene(scene);
+}
+
+/* The bytes are those of the file that was opened; what fails is told as of other reads. */
+static void samples_end_as_reads_do(void)
+{
+    struct temp_dir dir;
+    struct scene *scene = make_scene();
+    struct run_key_input input = scene->input;
+    struct journal_key key;
+    volatile int stop_signal = 0;
+    const struct source_options options = {.role = "base", .check_crc = true, .stop_signal = &stop_signal};
+    struct source *source = NULL;
+    temp_dir_make(&dir);
+    const char *path = temp_path(&dir, "w.safetensors");
+    size_t n_bytes = write_zeros(path);
+    temp_dir_require(source_open(path, &options, &source, &error) == LLAVAMED_OK, path);
+    input.base = source;
+    stop_signal = 15;
+    EXPECT(run_key_fill(&input, &key, &error) == LLAVAMED_STATUS_INTERRUPTED);
+    EXPECT(error.signal_number == 15);
+    stop_signal = 0;
+    EXPECT(run_key_fill(&input, &key, &error) == LLAVAMED_OK);
+    temp_dir_require(truncate(path, (off_t)n_bytes / 2) == 0, path);
+    EXPECT(run_key_fill(&input, &key, &error) == LLAVAMED_STATUS_INPUT_CHANGED);
+    EXPECT(strstr(error.message, "w.safetensors: the file became shorter while it was read") != NULL);
+    source_close(source);
+    temp_dir_remove(&dir);
+    free_scene(scene);
+}
+
 /* Meta's layout; what it returns is the path of its params.json. */
 static const char *make_meta(struct temp_dir *dir)
 {
@@ -368,9 +509,13 @@ int main(void)
     CASE(the_same_gives_the_same);
     CASE(each_change_of_tool_and_options);
     CASE(each_change_of_a_source);
+    CASE(each_record_of_a_hash);
     CASE(texts_do_not_run_together);
     CASE(each_change_of_the_plan);
     CASE(files_are_known_by_size_and_time);
+    CASE(files_of_one_size_and_time_are_sampled);
+    CASE(small_files_are_sampled_as_a_whole);
+    CASE(samples_end_as_reads_do);
     CASE(params_of_meta_count);
     CASE(params_of_meta_are_those_of_the_opening);
     return harness_end();

@@ -213,6 +213,26 @@ test_more_parts_than_shards()
     want_as_whole
 }
 
+test_parts_of_other_bytes_of_one_size_and_time()
+{
+    cp -rp "$DATA/base" "$DATA/delta-safetensors" .
+    apply --base base --delta delta-safetensors --out out --max-shard-size 40KB --part 1/2 --no-finish -q
+    want_status 0
+    cp -p base/model.safetensors earlier
+    python3 -c 'with open("base/model.safetensors", "r+b") as file:
+    file.seek(-2, 2)
+    byte = file.read(1)[0]
+    file.seek(-2, 2)
+    file.write(bytes([byte ^ 1]))'
+    touch -r earlier base/model.safetensors
+    apply --base base --delta delta-safetensors --out out --max-shard-size 40KB --part 2/2 --allow-unknown-base
+    want_status 5
+    want_error '*out.partial: holds parts of another merge: the base differs'
+    cp -p earlier base/model.safetensors
+    apply --base base --delta delta-safetensors --out out --max-shard-size 40KB --part 2/2 -q
+    want_status 0
+}
+
 test_parts_are_not_mixed()
 {
     synth m --scale 0.0004

@@ -184,6 +184,97 @@ test_resume_notices_changes()
     want diff -r out want
 }
 
+# exchange FILE HOW: another file takes the name, of the same size and time: the lowest bit of "all" elements of a
+# safetensors file is another one there, or of the "last", or of "one" that lies between what is sampled
+exchange()
+{
+    python3 -c 'import os, struct, sys
+path, how = sys.argv[1:]
+data = bytearray(open(path, "rb").read())
+begin = {"all": 8 + struct.unpack("<Q", data[:8])[0], "last": len(data) - 2, "one": len(data) // 30 // 2 * 2}[how]
+end = begin + 1 if how == "one" else len(data)
+data[begin:end:2] = data[begin:end:2].translate(bytes(byte ^ 1 for byte in range(256)))
+info = os.stat(path)
+with open(path + ".new", "wb") as file:
+    file.write(data)
+os.utime(path + ".new", ns=(info.st_atime_ns, info.st_mtime_ns))
+os.replace(path + ".new", path)' "$1" "$2"
+}
+
+# want_exchange_noticed SIDE HOW: of its only file. As a user with a store or an image does, who gets another release.
+want_exchange_noticed()
+{
+    local side=$1 how=$2
+    kill_in_the_middle 12000
+    exchange "m/$side/model.safetensors" "$how"
+    [ ! -e "m/$side/SHA256SUMS" ] || (cd "m/$side" && sha256sum model.safetensors >SHA256SUMS)
+    starts_over "the $side changed since the interrupted run"
+    "$PROGRAM" --base m/base --delta m/delta --out exact -q
+    want diff -r out exact
+    rm -r out exact
+}
+
+test_resume_notices_an_exchange_with_the_same_time()
+{
+    make_models
+    want_exchange_noticed delta all
+    want_exchange_noticed base last
+    (cd m/delta && sha256sum model.safetensors >SHA256SUMS)
+    want_exchange_noticed delta all
+    want_exchange_noticed delta one
+}
+
+# The hashes that --sums gives are records as those beside the files; the same ones once more change nothing.
+test_resume_notices_other_sums()
+{
+    make_models
+    (cd m/delta && sha256sum model.safetensors >SHA256SUMS)
+    kill_in_the_middle 12000
+    (cd m && sha256sum delta/model.safetensors >sums)
+    cp -r out.partial saved
+    apply --base m/base --delta m/delta --out out --sums m/sums --json -q
+    want_status 0
+    want_json 'r["bytes"]["reused"] > 8000000' 'r["started_over"] is None'
+    rm -r out
+    mv saved out.partial
+    (cd m && sha256sum base/model.safetensors >sums)
+    starts_over 'the base changed since the interrupted run' --sums m/sums
+}
+
+# An archive has a checksum of every byte: one that differs is enough.
+test_resume_notices_an_exchanged_archive()
+{
+    make_models
+    cp -r m/delta original
+    local pack='import zipfile
+with zipfile.ZipFile("m/delta", "w", zipfile.ZIP_STORED) as archive:
+    for name in "config.json", "model.safetensors":
+        archive.writestr(zipfile.ZipInfo(f"delta/{name}"), open(f"original/{name}", "rb").read())'
+    rm -r m/delta
+    python3 -c "$pack"
+    touch -d '2024-01-01' m/delta
+    kill_in_the_middle 12000
+    exchange original/model.safetensors one
+    python3 -c "$pack"
+    touch -d '2024-01-01' m/delta
+    starts_over 'the delta changed since the interrupted run'
+    "$PROGRAM" --base m/base --delta m/delta --out exact -q
+    want diff -r out exact
+}
+
+# Another directory, other inodes, and times of opening and of changes of the file itself: the same inputs.
+test_resume_with_inputs_elsewhere()
+{
+    make_models
+    kill_in_the_middle 12000
+    cp -rp m copy
+    rm -r m
+    apply --base copy/base --delta copy/delta --out out --json
+    want_status 0
+    want_json 'r["bytes"]["reused"] > 8000000' 'r["started_over"] is None'
+    want cmp out/model.safetensors want/model.safetensors
+}
+
 test_resume_not_wanted()
 {
     make_models
