@@ -372,7 +372,7 @@ static enum llavamed_status read_runs_pieces(const struct input_file *file, uint
     return status;
 }
 
-static enum llavamed_status read_all(const struct input_file *file, uint64_t offset, void *buffer, size_t n_bytes,
+static enum llavamed_status read_plainly(const struct input_file *file, uint64_t offset, void *buffer, size_t n_bytes,
                                      struct llavamed_error *error)
 {
     unsigned char *to = buffer;
@@ -413,7 +413,7 @@ enum llavamed_status input_file_read_near(struct input_file *file, uint64_t offs
         return status;
     }
     enum llavamed_phase before = phase_change(LLAVAMED_PHASE_READ);
-    status = read_all(file, offset, buffer, n_bytes, error);
+    status = read_plainly(file, offset, buffer, n_bytes, error);
     (void)phase_change(before);
     return status;
 }
@@ -522,8 +522,8 @@ enum llavamed_status input_file_check_unchanged(struct input_file *file, struct 
     return LLAVAMED_OK;
 }
 
-enum llavamed_status input_file_read_open(struct input_file *file, size_t max_bytes, char **bytes, size_t *n_bytes,
-                                          struct llavamed_error *error)
+enum llavamed_status input_file_read_all(struct input_file *file, size_t max_bytes, char **bytes, size_t *n_bytes,
+                                         struct llavamed_error *error)
 {
     if (file->n_bytes > max_bytes || file->n_bytes >= SIZE_MAX) {
         return llavamed_fail(error, LLAVAMED_STATUS_INPUT_LIMIT,
@@ -552,8 +552,8 @@ enum llavamed_status input_file_read_whole(const char *path, size_t max_bytes, c
     struct input_file *file = NULL;
     enum llavamed_status status = input_file_open(path, &file, error);
     if (status == LLAVAMED_OK) {
-        status = input_file_read_open(file, max_bytes, bytes, n_bytes, error);
+        status = input_file_read_all(file, max_bytes, bytes, n_bytes, error);
+        input_file_close(file);
     }
-    input_file_close(file);
     return status;
 }

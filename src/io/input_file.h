@@ -111,12 +111,14 @@ void input_file_drop_sparse(const char *path);
 enum llavamed_status input_file_check_unchanged(struct input_file *file, struct llavamed_error *error) LLAVAMED_CHECK;
 
 /*
- * A whole small file into memory: *bytes is owned by the caller, NUL-terminated (the NUL not counted). INPUT_LIMIT
- * above max_bytes. The second one takes a file that is open and leaves it so.
+ * All of a small file into memory: *bytes is owned by the caller, NUL-terminated (the NUL not counted). INPUT_LIMIT
+ * above max_bytes.
  */
+enum llavamed_status input_file_read_all(struct input_file *file, size_t max_bytes, char **bytes, size_t *n_bytes,
+                                         struct llavamed_error *error) LLAVAMED_CHECK;
+
+/* The same of the file at `path`. */
 enum llavamed_status input_file_read_whole(const char *path, size_t max_bytes, char **bytes, size_t *n_bytes,
                                            struct llavamed_error *error) LLAVAMED_CHECK;
-enum llavamed_status input_file_read_open(struct input_file *file, size_t max_bytes, char **bytes, size_t *n_bytes,
-                                          struct llavamed_error *error) LLAVAMED_CHECK;
 
 #endif

@@ -162,7 +162,7 @@ enum llavamed_status meta_params_read(struct input_file *file, struct meta_param
 {
     char *text = NULL;
     size_t n_bytes = 0;
-    enum llavamed_status status = input_file_read_open(file, PARAMS_BYTES_MAX, &text, &n_bytes, error);
+    enum llavamed_status status = input_file_read_all(file, PARAMS_BYTES_MAX, &text, &n_bytes, error);
     if (status == LLAVAMED_OK) {
         status = meta_params_parse(input_file_path(file), text, n_bytes, params, error);
     }

@@ -199,11 +199,36 @@ static enum llavamed_status open_single(struct source *source, struct llavamed_e
     return status;
 }
 
+/* What is told of a file, and what is done by it, has to be of one and the same however often it is read. */
+static enum llavamed_status read_small_file(const struct source_small_file *file, size_t max_bytes, char **bytes,
+                                            size_t *n_bytes, struct llavamed_error *error)
+{
+    struct input_file *opened = NULL;
+    char *text = NULL;
+    enum llavamed_status status = input_file_open(file->path, &opened, error);
+    if (status == LLAVAMED_OK) {
+        status = input_identity_check_file(&file->seen, opened, error);
+    }
+    if (status == LLAVAMED_OK) {
+        status = input_file_read_all(opened, max_bytes, &text, n_bytes, error);
+    }
+    if (status == LLAVAMED_OK) {
+        status = input_file_check_unchanged(opened, error);
+    }
+    input_file_close(opened);
+    if (status != LLAVAMED_OK) {
+        free(text);
+        return status;
+    }
+    *bytes = text;
+    return LLAVAMED_OK;
+}
+
 enum llavamed_status source_small_file_read(const struct source_small_file *file, size_t max_bytes, char **bytes,
                                             size_t *n_bytes, struct llavamed_error *error)
 {
     return file->archive != NULL ? archive_read_whole(file->archive, file->name, max_bytes, bytes, n_bytes, error)
-                                 : input_file_read_whole(file->path, max_bytes, bytes, n_bytes, error);
+                                 : read_small_file(file, max_bytes, bytes, n_bytes, error);
 }
 
 void source_hint_missing(const struct source *source, struct llavamed_error *error)

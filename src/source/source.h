@@ -7,6 +7,7 @@
 #ifndef SOURCE_SOURCE_H
 #define SOURCE_SOURCE_H
 
+#include "io/input_identity.h"
 #include "source/recorded.h"
 #include "tensor/tensor.h"
 
@@ -44,12 +45,14 @@ struct source_small_file {
     char *path; /* owned; inside an archive: the archive's path, a slash and the name there */
     uint64_t n_bytes;
     const struct archive *archive; /* borrowed from the source; NULL for a file of a directory */
+    struct input_identity seen;    /* when the source was opened; not known of one in an archive */
     struct recorded_hashes recorded;
 };
 
 /*
  * The whole of a small file: *bytes is owned by the caller and NUL-terminated (the NUL not counted). INPUT_LIMIT above
- * max_bytes, and what reading gives. Thread-safe.
+ * max_bytes, INPUT_CHANGED unless it is the file that was seen when the source was opened, and what reading gives.
+ * Thread-safe.
  */
 enum llavamed_status source_small_file_read(const struct source_small_file *file, size_t max_bytes, char **bytes,
                                             size_t *n_bytes, struct llavamed_error *error) LLAVAMED_CHECK;

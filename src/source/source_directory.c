@@ -543,8 +543,8 @@ static enum llavamed_status add_small_file(struct source *source, char **name, c
     }
     if (!S_ISDIR(info.st_mode)) {
         uint64_t n_bytes = S_ISREG(info.st_mode) ? (uint64_t)info.st_size : 0;
-        source->small_files[source->n_small_files++] =
-            (struct source_small_file){.name = *name, .path = *path, .n_bytes = n_bytes};
+        source->small_files[source->n_small_files++] = (struct source_small_file){
+            .name = *name, .path = *path, .n_bytes = n_bytes, .seen = input_identity_of(&info)};
         *name = NULL;
         *path = NULL;
     }

@@ -2,6 +2,8 @@
 /* Which files of a directory are taken for the checkpoint, and whether its index tells the truth. */
 #include "source/source.h"
 
+#include <fcntl.h>
+
 #include "unit/harness.h"
 #include "unit/temp_dir.h"
 
@@ -365,6 +367,34 @@ static void small_files_are_what_is_left(void)
     temp_dir_remove(&dir);
 }
 
+/* One that takes the name of another, of the same size and time, is not what was seen. */
+static void a_small_file_stays_the_one_that_was_seen(void)
+{
+    static const struct timespec times[2] = {{1600000000, 0}, {1600000000, 0}};
+    struct temp_dir dir;
+    fill(&dir, LIST("single.safetensors", "model.safetensors"));
+    temp_write_text(temp_path(&dir, "config.json"), "{}");
+    temp_dir_require(utimensat(AT_FDCWD, temp_path(&dir, "config.json"), times, 0) == 0, "utimensat");
+    struct source *source;
+    struct llavamed_error error;
+    EXPECT(open_dir(dir.path, &source, &error) == LLAVAMED_OK);
+    const struct source_small_file *files;
+    if (EXPECT(source != NULL && source_small_files(source, &files) == 1)) {
+        char *bytes = NULL;
+        size_t n_bytes = 0;
+        EXPECT(source_small_file_read(files, 100, &bytes, &n_bytes, &error) == LLAVAMED_OK && n_bytes == 2);
+        free(bytes);
+        bytes = NULL;
+        temp_write_text(temp_path(&dir, "new"), "[]");
+        temp_dir_require(utimensat(AT_FDCWD, temp_path(&dir, "new"), times, 0) == 0, "utimensat");
+        temp_dir_require(rename(temp_path(&dir, "new"), temp_path(&dir, "config.json")) == 0, "rename");
+        EXPECT(source_small_file_read(files, 100, &bytes, &n_bytes, &error) == LLAVAMED_STATUS_INPUT_CHANGED);
+        EXPECT(bytes == NULL && strstr(error.message, "/config.json: the file changed during the run") != NULL);
+    }
+    source_close(source);
+    temp_dir_remove(&dir);
+}
+
 int main(void)
 {
     CASE(order_of_preference);
@@ -379,5 +409,6 @@ int main(void)
     CASE(a_directory_is_no_weights_file);
     CASE(a_bad_shard_is_named);
     CASE(small_files_are_what_is_left);
+    CASE(a_small_file_stays_the_one_that_was_seen);
     return harness_end();
 }
