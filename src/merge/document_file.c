@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/stop_signal.h"
 #include "io/directory.h"
 #include "io/output_file.h"
 
@@ -58,7 +59,10 @@ enum llavamed_status document_create(const struct document_place *place, const c
         status = llavamed_fail_memory(error, strlen(place->directory) + strlen(name), "a document");
         goto out;
     }
-    status = sha256_create(&made->sha256, error);
+    status = stop_signal_check(place->stop_signal, error); /* syncing the one before may have taken long */
+    if (status == LLAVAMED_OK) {
+        status = sha256_create(&made->sha256, error);
+    }
     if (status == LLAVAMED_OK) {
         status = run_guard_confirm(place->guard, error);
     }

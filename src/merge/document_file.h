@@ -35,9 +35,13 @@ struct document_file; /* opaque */
 struct document_place {
     const char *directory;
     const struct run_guard *guard; /* may be NULL: asked before a file is created */
+    const volatile int *stop_signal; /* may be NULL: looked at before a file is created, and while one is copied */
 };
 
-/* Creates DIRECTORY/NAME. *out is owned by the caller until _finish or _close. Errors as output_file_create(). */
+/*
+ * Creates DIRECTORY/NAME. *out is owned by the caller until _finish or _close. INTERRUPTED, and errors as
+ * output_file_create().
+ */
 enum llavamed_status document_create(const struct document_place *place, const char *name, struct document_file **out,
                                      struct llavamed_error *error) LLAVAMED_CHECK;
 void document_close(struct document_file *document); /* gives up; NULL is fine */

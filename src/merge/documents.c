@@ -5,12 +5,12 @@
 #include <string.h>
 
 #include "core/json.h"
+#include "core/stop_signal.h"
 #include "core/warnings.h"
 #include "format/shard_index.h"
 #include "integrity/sums.h"
-#include "io/input_file.h"
 #include "merge/config_edit.h"
-#include "merge/document_file.h"
+#include "merge/document_copy.h"
 #include "merge/manifest.h"
 #include "merge/model_card.h"
 #include "merge/notice_text.h"
@@ -18,23 +18,17 @@
 #include "merge/small_files.h"
 #include "source/config_check.h"
 
-#define COPY_BYTES ((size_t)256 << 10)
-
 /* Fixed texts, the card and the frame of the manifest, generously. */
 #define FIXED_TEXT_BYTES 65536
 /* A tensor's line in the manifest beside its names, and its shape. */
 #define TENSOR_LINE_BYTES 896
 
-struct copied_file {
-    const struct source_small_file *file; /* borrowed */
-    char *target;                         /* owned: the name in the result */
-    uint64_t n_bytes;                     /* when planned */
-};
-
 struct documents {
     const struct plan *plan;
-    struct copied_file *files; /* owned */
+    struct document_copy *files; /* owned */
     size_t n_files;
+    struct document_copy config_input; /* what `config` was read from */
+    char config_sha256[SHA256_HEX_BYTES]; /* as it was read */
     char *config; /* owned; NULL when the delta has none */
     size_t config_bytes;
     bool config_edited;
@@ -45,8 +39,9 @@ void documents_free(struct documents *documents)
 {
     if (documents != NULL) {
         for (size_t i = 0; i < documents->n_files; i++) {
-            free(documents->files[i].target);
+            document_copy_deinit(&documents->files[i]);
         }
+        document_copy_deinit(&documents->config_input);
         free(documents->files);
         free(documents->config);
         warnings_deinit(&documents->warnings);
@@ -62,27 +57,6 @@ size_t documents_warnings(const struct documents *documents, char *const **warni
 
 /* ---- While planning ---- */
 
-/* That a file can be read, and its size: nothing of this may turn out only after the merge. */
-static enum llavamed_status probe_small_file(const struct source_small_file *file, uint64_t *n_bytes,
-                                             struct llavamed_error *error)
-{
-    if (file->archive != NULL) {
-        char *bytes = NULL;
-        size_t n = 0;
-        enum llavamed_status status = source_small_file_read(file, DOCUMENTS_FILE_BYTES_MAX, &bytes, &n, error);
-        free(bytes);
-        *n_bytes = n;
-        return status;
-    }
-    struct input_file *opened = NULL;
-    enum llavamed_status status = input_file_open(file->path, &opened, error);
-    if (status == LLAVAMED_OK) {
-        *n_bytes = input_file_bytes(opened);
-        input_file_close(opened);
-    }
-    return status;
-}
-
 static enum llavamed_status prepare_copy(struct documents *documents, const struct source_small_file *file,
                                          const char *target, struct llavamed_error *error)
 {
@@ -91,19 +65,8 @@ static enum llavamed_status prepare_copy(struct documents *documents, const stru
                              "%s: too many files beside the weights to copy (want at most %d)", file->path,
                              DOCUMENTS_COPIED_MAX);
     }
-    uint64_t n_bytes = 0;
-    enum llavamed_status status = probe_small_file(file, &n_bytes, error);
-    if (status != LLAVAMED_OK) {
-        return status;
-    }
-    if (n_bytes > DOCUMENTS_FILE_BYTES_MAX) {
-        return llavamed_fail(error, LLAVAMED_STATUS_INPUT_LIMIT,
-                             "%s: too large for a file beside the weights (got %llu bytes, want at most %llu)",
-                             file->path, (unsigned long long)n_bytes, (unsigned long long)DOCUMENTS_FILE_BYTES_MAX);
-    }
-    struct copied_file copied = {.file = file, .target = strdup(target), .n_bytes = n_bytes};
-    documents->files[documents->n_files++] = copied;
-    return copied.target != NULL ? LLAVAMED_OK : llavamed_fail_memory(error, strlen(target), "a path");
+    struct document_copy *copy = &documents->files[documents->n_files++];
+    return document_copy_look(file, target, DOCUMENTS_FILE_BYTES_MAX, copy, error);
 }
 
 static enum llavamed_status prepare_config(struct documents *documents, const struct source_small_file *file,
@@ -115,7 +78,14 @@ static enum llavamed_status prepare_config(struct documents *documents, const st
     struct json *json = NULL;
     struct buffer edited;
     buffer_init(&edited, (size_t)DOCUMENTS_CONFIG_BYTES_MAX * 2);
-    enum llavamed_status status = source_small_file_read(file, DOCUMENTS_CONFIG_BYTES_MAX, &text, &n_bytes, error);
+    struct document_copy *input = &documents->config_input;
+    enum llavamed_status status = document_copy_look(file, "config.json", DOCUMENTS_CONFIG_BYTES_MAX, input, error);
+    if (status == LLAVAMED_OK) {
+        status = source_small_file_read(file, DOCUMENTS_CONFIG_BYTES_MAX, &text, &n_bytes, error);
+    }
+    if (status == LLAVAMED_OK) {
+        status = sha256_of(text, n_bytes, documents->config_sha256, error);
+    }
     if (status == LLAVAMED_OK) {
         status = json_parse(path, text, n_bytes, false, &json, error);
     }
@@ -173,36 +143,42 @@ static const char *target_name(const struct plan *plan, const char *name)
     return is_readme && plan->operation == PLAN_MAKE_DELTA ? "README.target.md" : small_file_target(name);
 }
 
+static enum llavamed_status prepare_file(struct documents *documents, const struct source_small_file *file,
+                                         const struct model_facts *facts, struct llavamed_error *error)
+{
+    enum llavamed_status status = LLAVAMED_OK;
+    const char *target = target_name(documents->plan, file->name);
+    if (strcmp(file->name, "config.json") == 0) {
+        return prepare_config(documents, file, facts, error);
+    }
+    if (target != NULL) {
+        status = prepare_copy(documents, file, target, error);
+    }
+    bool is_looked_at = status == LLAVAMED_OK && strcmp(file->name, "added_tokens.json") == 0;
+    return is_looked_at ? look_at_added_tokens(documents, file, facts, error) : status;
+}
+
 static enum llavamed_status prepare_files(struct documents *documents, const struct source_small_file *small_files,
-                                          size_t n_small_files, struct llavamed_error *error)
+                                          size_t n_small_files, const volatile int *stop_signal,
+                                          struct llavamed_error *error)
 {
     struct model_facts facts = {0};
     for (size_t i = 0; i < documents->plan->n_tensors; i++) {
         model_facts_note(&facts, &documents->plan->tensors[i].out);
     }
-    for (size_t i = 0; i < n_small_files; i++) {
-        enum llavamed_status status = LLAVAMED_OK;
-        const char *target = target_name(documents->plan, small_files[i].name);
-        if (strcmp(small_files[i].name, "config.json") == 0) {
-            status = prepare_config(documents, &small_files[i], &facts, error);
-        } else if (target != NULL) {
-            status = prepare_copy(documents, &small_files[i], target, error);
-        }
-        if (status != LLAVAMED_OK) {
-            return status;
-        }
-        if (strcmp(small_files[i].name, "added_tokens.json") == 0) {
-            status = look_at_added_tokens(documents, &small_files[i], &facts, error);
-            if (status != LLAVAMED_OK) {
-                return status;
-            }
+    enum llavamed_status status = LLAVAMED_OK;
+    for (size_t i = 0; status == LLAVAMED_OK && i < n_small_files; i++) {
+        status = stop_signal_check(stop_signal, error); /* one in an archive is inflated, which takes time */
+        if (status == LLAVAMED_OK) {
+            status = prepare_file(documents, &small_files[i], &facts, error);
         }
     }
-    return LLAVAMED_OK;
+    return status;
 }
 
 enum llavamed_status documents_prepare(const struct source_small_file *small_files, size_t n_small_files,
-                                       const struct plan *plan, struct documents **out, struct llavamed_error *error)
+                                       const struct plan *plan, const volatile int *stop_signal,
+                                       struct documents **out, struct llavamed_error *error)
 {
     struct documents *made = calloc(1, sizeof *made);
     if (made != NULL) {
@@ -213,7 +189,7 @@ enum llavamed_status documents_prepare(const struct source_small_file *small_fil
         documents_free(made);
         return llavamed_fail_memory(error, DOCUMENTS_COPIED_MAX * sizeof *made->files, "the small files");
     }
-    enum llavamed_status status = prepare_files(made, small_files, n_small_files, error);
+    enum llavamed_status status = prepare_files(made, small_files, n_small_files, stop_signal, error);
     if (status == LLAVAMED_OK && made->config == NULL) {
         warnings_add(&made->warnings, "the %s has no config.json, so the result has none either",
                      plan_other_name(plan->operation));
@@ -259,86 +235,6 @@ static enum llavamed_status write_bytes(const struct document_place *place, cons
         if (status == LLAVAMED_OK) {
             return document_finish(document, origin, list, error);
         }
-    }
-    document_close(document);
-    return status;
-}
-
-/* In pieces: a tokenizer of tens of megabytes must not count against the memory that was promised. */
-static enum llavamed_status copy_bytes(struct input_file *input, struct document_file *document,
-                                       struct llavamed_error *error)
-{
-    enum llavamed_status status = LLAVAMED_OK;
-    uint64_t n_bytes = input_file_bytes(input);
-    char *piece = malloc(COPY_BYTES);
-    if (piece == NULL) {
-        return llavamed_fail_memory(error, COPY_BYTES, "copying a file");
-    }
-    for (uint64_t pos = 0; pos < n_bytes && status == LLAVAMED_OK; pos += COPY_BYTES) {
-        size_t n = n_bytes - pos < COPY_BYTES ? (size_t)(n_bytes - pos) : COPY_BYTES;
-        status = input_file_read(input, pos, piece, n, error);
-        if (status == LLAVAMED_OK) {
-            status = document_write(document, piece, n, error);
-        }
-    }
-    free(piece);
-    return status;
-}
-
-static enum llavamed_status fail_changed(const struct copied_file *copied, struct llavamed_error *error)
-{
-    return llavamed_fail(error, LLAVAMED_STATUS_INPUT_CHANGED, "%s: the file changed during the run",
-                         copied->file->path);
-}
-
-static enum llavamed_status copy_from_disk(const struct copied_file *copied, struct document_file *document,
-                                           struct llavamed_error *error)
-{
-    struct input_file *input = NULL;
-    enum llavamed_status status = input_file_open(copied->file->path, &input, error);
-    if (status == LLAVAMED_OK && input_file_bytes(input) != copied->n_bytes) {
-        status = fail_changed(copied, error);
-    }
-    if (status == LLAVAMED_OK) {
-        status = copy_bytes(input, document, error);
-    }
-    if (status == LLAVAMED_OK) {
-        status = input_file_check_unchanged(input, error);
-    }
-    input_file_close(input);
-    return status;
-}
-
-/* A member of an archive comes all at once. */
-static enum llavamed_status copy_from_archive(const struct copied_file *copied, struct document_file *document,
-                                              struct llavamed_error *error)
-{
-    char *bytes = NULL;
-    size_t n_bytes = 0;
-    enum llavamed_status status =
-        source_small_file_read(copied->file, DOCUMENTS_FILE_BYTES_MAX, &bytes, &n_bytes, error);
-    if (status == LLAVAMED_OK && n_bytes != copied->n_bytes) {
-        status = fail_changed(copied, error);
-    }
-    if (status == LLAVAMED_OK) {
-        status = document_write(document, bytes, n_bytes, error);
-    }
-    free(bytes);
-    return status;
-}
-
-static enum llavamed_status copy_file(const struct document_place *place, const struct copied_file *copied,
-                                      struct document_list *list, struct llavamed_error *error)
-{
-    struct document_file *document = NULL;
-    enum llavamed_status status = document_create(place, copied->target, &document, error);
-    if (status == LLAVAMED_OK) {
-        status = copied->file->archive != NULL ? copy_from_archive(copied, document, error)
-                                               : copy_from_disk(copied, document, error);
-    }
-    if (status == LLAVAMED_OK) {
-        status = document_finish(document, DOCUMENT_COPIED, list, error);
-        document = NULL;
     }
     document_close(document);
     return status;
@@ -466,12 +362,26 @@ const char *documents_copy_name(const struct documents *documents, size_t i)
     return i < documents->n_files ? documents->files[i].target : is_config ? "config.json" : NULL;
 }
 
+/* What was read of a file for the result, against what its hashes are known to be. */
+static enum llavamed_status check_hash(const struct document_copy *copy, const struct input_hashes *hashes,
+                                       const char *sha256, struct llavamed_error *error)
+{
+    return hashes == NULL ? LLAVAMED_OK : input_hashes_check_copied(hashes, copy->file->path, sha256, error);
+}
+
 enum llavamed_status documents_write_copies(const struct documents *documents, const struct document_place *place,
-                                            struct document_list *list, struct llavamed_error *error)
+                                            const struct input_hashes *hashes, struct document_list *list,
+                                            struct llavamed_error *error)
 {
     enum llavamed_status status = LLAVAMED_OK;
     for (size_t i = 0; i < documents->n_files && status == LLAVAMED_OK; i++) {
-        status = copy_file(place, &documents->files[i], list, error);
+        status = document_copy_make(&documents->files[i], place, list, error);
+        if (status == LLAVAMED_OK) {
+            status = check_hash(&documents->files[i], hashes, list->entries[list->n_entries - 1].sha256, error);
+        }
+    }
+    if (status == LLAVAMED_OK && documents->config != NULL) {
+        status = check_hash(&documents->config_input, hashes, documents->config_sha256, error);
     }
     if (status == LLAVAMED_OK && documents->config != NULL) {
         enum document_origin origin = documents->config_edited ? DOCUMENT_EDITED : DOCUMENT_COPIED;
@@ -480,11 +390,21 @@ enum llavamed_status documents_write_copies(const struct documents *documents, c
     return status;
 }
 
+enum llavamed_status documents_check_inputs(const struct documents *documents, struct llavamed_error *error)
+{
+    enum llavamed_status status = LLAVAMED_OK;
+    for (size_t i = 0; i < documents->n_files && status == LLAVAMED_OK; i++) {
+        status = document_copy_check(&documents->files[i], error);
+    }
+    return status == LLAVAMED_OK && documents->config != NULL ? document_copy_check(&documents->config_input, error)
+                                                              : status;
+}
+
 enum llavamed_status documents_write_made(const struct plan *plan, const struct documents_job *job,
                                           struct document_list *list, struct documents_result *result,
                                           struct llavamed_error *error)
 {
-    const struct document_place place = {job->directory, job->guard};
+    const struct document_place place = {job->directory, job->guard, job->stop_signal};
     struct documents_result made = {0};
     enum llavamed_status status = LLAVAMED_OK;
     if (plan->index_name != NULL) {
@@ -519,9 +439,9 @@ enum llavamed_status documents_write_made(const struct plan *plan, const struct 
 enum llavamed_status documents_write(const struct documents *documents, const struct documents_job *job,
                                      struct documents_result *result, struct llavamed_error *error)
 {
-    const struct document_place place = {job->directory, job->guard};
+    const struct document_place place = {job->directory, job->guard, job->stop_signal};
     struct document_list list = {0};
-    enum llavamed_status status = documents_write_copies(documents, &place, &list, error);
+    enum llavamed_status status = documents_write_copies(documents, &place, job->hashes, &list, error);
     if (status == LLAVAMED_OK) {
         status = documents_write_made(documents->plan, job, &list, result, error);
     }

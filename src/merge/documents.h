@@ -4,7 +4,8 @@
  * the shard index, the notice, the model card, the manifest, SHA256SUMS and the signature.
  *
  * documents_prepare() runs while planning: it picks and opens the delta's files, so that every problem with them is
- * found before a byte is written. documents_write() runs at the end, after source_finish() of both sources.
+ * found before a byte is written. documents_write() runs at the end, after source_finish() of both sources, and takes
+ * these files only as they were.
  * Every byte written but the signature's is a function of the inputs and of the options that determine bytes.
  */
 #ifndef MERGE_DOCUMENTS_H
@@ -12,6 +13,7 @@
 
 #include "integrity/ec_key.h"
 #include "merge/document_file.h"
+#include "merge/input_hashes.h"
 #include "merge/pipeline.h"
 #include "merge/plan.h"
 #include "source/source.h"
@@ -29,11 +31,12 @@ struct documents; /* opaque */
  *
  * config.json: must be a JSON object (JSON_INVALID, JSON_DUPLICATE_KEY); "torch_dtype" or "dtype", where it is a string
  * that does not name plan->model_dtype, is edited in the text and no other byte changes. INPUT_UNREADABLE for a file
- * that cannot be opened, INPUT_LIMIT for one above its cap and for more than DOCUMENTS_COPIED_MAX that would be copied.
+ * that cannot be opened, INPUT_LIMIT for one above its cap and for more than DOCUMENTS_COPIED_MAX that would be copied,
+ * INTERRUPTED once stop_signal, which may be NULL, is set.
  */
 enum llavamed_status documents_prepare(const struct source_small_file *small_files, size_t n_small_files,
-                                       const struct plan *plan, struct documents **out,
-                                       struct llavamed_error *error) LLAVAMED_CHECK;
+                                       const struct plan *plan, const volatile int *stop_signal,
+                                       struct documents **out, struct llavamed_error *error) LLAVAMED_CHECK;
 void documents_free(struct documents *documents); /* NULL is fine */
 
 /*
@@ -65,6 +68,8 @@ struct documents_input {
 struct documents_job {
     const char *directory;         /* where the shards are already, complete */
     const struct run_guard *guard; /* may be NULL: asked before each file is created */
+    const volatile int *stop_signal;   /* may be NULL: looked at before each file, and while one is copied */
+    const struct input_hashes *hashes; /* NULL: what is copied is held against no hash */
     const struct pipeline_outcome *outcome;
     struct documents_input base;
     struct documents_input delta;
@@ -83,10 +88,18 @@ struct documents_result {
 
 /*
  * The delta's own files alone, of which a part of a merge writes all: appends them to the list (owned by the caller).
- * Errors as documents_write().
+ * `hashes` as in struct documents_job. Errors as documents_write().
  */
 enum llavamed_status documents_write_copies(const struct documents *documents, const struct document_place *place,
-                                            struct document_list *list, struct llavamed_error *error) LLAVAMED_CHECK;
+                                            const struct input_hashes *hashes, struct document_list *list,
+                                            struct llavamed_error *error) LLAVAMED_CHECK;
+
+/*
+ * Once more before the result gets its name: INPUT_CHANGED when one of the delta's own files, config.json too, is not
+ * what it was while planning.
+ */
+enum llavamed_status documents_check_inputs(const struct documents *documents,
+                                            struct llavamed_error *error) LLAVAMED_CHECK;
 
 /* Their names in the result, i from 0; NULL behind the last. Borrowed. */
 const char *documents_copy_name(const struct documents *documents, size_t i);
@@ -101,8 +114,9 @@ enum llavamed_status documents_write_made(const struct plan *plan, const struct 
 
 /*
  * Writes and fsyncs every document into job->directory, SHA256SUMS last, but for a signature. OUT_SPACE,
- * OUT_UNWRITABLE, OUT_EXISTS (a name taken already: a bug of the caller's or somebody else in there), IO,
- * INPUT_CHANGED, NO_MEMORY.
+ * OUT_UNWRITABLE, OUT_EXISTS (a name taken already: a bug of the caller's or somebody else in there), IO, NO_MEMORY,
+ * INTERRUPTED. A file of the delta that is not what it was while planning, or not what has its computed hash, is
+ * INPUT_CHANGED; one without the hash that is recorded is HASH_MISMATCH.
  */
 enum llavamed_status documents_write(const struct documents *documents, const struct documents_job *job,
                                      struct documents_result *result, struct llavamed_error *error) LLAVAMED_CHECK;

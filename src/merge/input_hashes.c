@@ -308,3 +308,24 @@ enum llavamed_status input_hashes_verify(struct input_hashes *hashes, const stru
     free(tasks);
     return status;
 }
+
+enum llavamed_status input_hashes_check_copied(const struct input_hashes *hashes, const char *path, const char *sha256,
+                                               struct llavamed_error *error)
+{
+    enum llavamed_status status = LLAVAMED_OK;
+    for (size_t i = 0; status == LLAVAMED_OK && i < hashes->n_items; i++) {
+        struct input_item item = hashes->items[i];
+        if (item.role != INPUT_DELTA || item.is_weights || strcmp(item.path, path) != 0) {
+            continue;
+        }
+        if (item.computed[0] == '\0') {
+            memcpy(item.computed, sha256, sizeof item.computed);
+            status = compare(&item, error);
+        } else if (strcmp(item.computed, sha256) != 0) {
+            status = llavamed_fail(error, LLAVAMED_STATUS_INPUT_CHANGED,
+                                   "%s: the file is not the one that was hashed before (got %s, want %s)", path, sha256,
+                                   item.computed);
+        }
+    }
+    return status;
+}

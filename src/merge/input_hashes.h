@@ -95,6 +95,13 @@ void input_hashes_share_base(struct input_hashes *hashes, const struct input_has
 enum llavamed_status input_hashes_verify(struct input_hashes *hashes, const struct input_hashes_job *job,
                                          struct llavamed_error *error) LLAVAMED_CHECK;
 
+/*
+ * The SHA-256 of what was read of a small file of the second source, called by its path, when it was put into the
+ * result: INPUT_CHANGED when it was hashed before and is another one now; else HASH_MISMATCH as _verify().
+ */
+enum llavamed_status input_hashes_check_copied(const struct input_hashes *hashes, const char *path, const char *sha256,
+                                               struct llavamed_error *error) LLAVAMED_CHECK;
+
 /* The hash of weights file i of a role, computed or else recorded; NULL when there is none. */
 const char *input_hashes_weights(const struct input_hashes *hashes, enum input_role role, size_t i, bool *computed);
 

@@ -59,6 +59,8 @@ static enum llavamed_status write_documents(struct merge_run *run, struct llavam
     struct documents_job job = {
         .directory = output_dir_partial(run->dir),
         .guard = output_dir_guard(run->dir),
+        .stop_signal = run->settings->stop_signal,
+        .hashes = run->settings->verify == LLAVAMED_VERIFY_NONE ? NULL : run->hashes,
         .outcome = &run->outcome,
         .base = describe_input(run, INPUT_BASE, digests),
         .delta = describe_input(run, INPUT_DELTA, digests + n_base),
@@ -115,6 +117,19 @@ static enum llavamed_status complete(struct merge_run *run, struct llavamed_erro
         status = read_back(run, error);
     }
     return status == LLAVAMED_OK ? status : merge_blame(run, error);
+}
+
+/* At what was read early, or is known by its name: what is published is of inputs that are still what they were. */
+static enum llavamed_status look_again(struct merge_batch *batch, struct llavamed_error *error)
+{
+    enum llavamed_status status = LLAVAMED_OK;
+    for (size_t i = 0; status == LLAVAMED_OK && i < batch->n_runs; i++) {
+        status = documents_check_inputs(batch->runs[i].documents, error);
+        if (status != LLAVAMED_OK) {
+            (void)merge_blame(&batch->runs[i], error);
+        }
+    }
+    return status;
 }
 
 /* ---- All outputs ---------------------------------------------------------------------------------------------- */
@@ -206,6 +221,9 @@ static enum llavamed_status work(struct merge_batch *batch, struct llavamed_erro
     }
     if (status == LLAVAMED_OK) {
         status = merge_check_stop(&batch->runs[0], error);
+    }
+    if (status == LLAVAMED_OK) {
+        status = look_again(batch, error);
     }
     if (status == LLAVAMED_OK) {
         status = merge_publish(batch, error);

@@ -154,6 +154,7 @@ static enum llavamed_status write_documents(struct finish *finish, const char *c
     const struct documents_job job = {
         .directory = output_dir_partial(finish->dir),
         .guard = output_dir_guard(finish->dir),
+        .stop_signal = finish->job->stop_signal,
         .outcome = &set->outcome,
         .base = describe_input(set, INPUT_BASE, identities[INPUT_BASE], digests),
         .delta = describe_input(set, INPUT_DELTA, identities[INPUT_DELTA], digests + n_base),

@@ -165,13 +165,17 @@ static enum llavamed_status read_back(struct merge_run *run, struct llavamed_err
 
 static enum llavamed_status copy_documents(struct merge_run *run, struct llavamed_error *error)
 {
-    const struct document_place place = {output_dir_partial(run->dir), output_dir_guard(run->dir)};
+    const struct llavamed_settings *settings = run->settings;
+    const struct document_place place = {output_dir_partial(run->dir), output_dir_guard(run->dir),
+                                         settings->stop_signal};
+    const struct input_hashes *hashes = settings->verify == LLAVAMED_VERIFY_NONE ? NULL : run->hashes;
     if (run->part->part != 0) {
         return LLAVAMED_OK;
     }
     enum llavamed_status status = remove_copies(run, error);
-    return status == LLAVAMED_OK ? documents_write_copies(run->documents, &place, &run->part->documents, error)
-                                 : status;
+    return status == LLAVAMED_OK
+               ? documents_write_copies(run->documents, &place, hashes, &run->part->documents, error)
+               : status;
 }
 
 static enum llavamed_status note_shards(const struct merge_run *run, struct part_record *record,
@@ -278,6 +282,9 @@ enum llavamed_status merge_part_complete(struct merge_run *run, struct llavamed_
     }
     if (status == LLAVAMED_OK) {
         status = merge_check_stop(run, error);
+    }
+    if (status == LLAVAMED_OK && run->part->part == 0) {
+        status = documents_check_inputs(run->documents, error);
     }
     if (status == LLAVAMED_OK) {
         status = write_record(run, error);

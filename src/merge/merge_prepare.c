@@ -453,7 +453,8 @@ static enum llavamed_status prepare_documents(struct merge_run *run, struct llav
 {
     const struct source_small_file *files;
     size_t n_files = source_small_files(run->delta, &files);
-    enum llavamed_status status = documents_prepare(files, n_files, &run->plan, &run->documents, error);
+    enum llavamed_status status =
+        documents_prepare(files, n_files, &run->plan, run->settings->stop_signal, &run->documents, error);
     if (status == LLAVAMED_STATUS_INPUT_MISSING) {
         source_hint_missing(run->delta, error);
     }

@@ -4,9 +4,9 @@
 
     tests/fault/changes.py --program P --shim SO --synth TOOL [--moments N] [--seed N] [--jobs N] [PATTERN...]
 
-For every command of CHANGED_CASES, each of its files, each change of CHANGES and N moments spread over all reads (default 12):
-the run ends in time with one error and no OUT, or it gives the exact bytes of the old input or of the new one, never of
-both. A run that fails leaves nothing that stops the next one. A PATTERN (shell glob) picks by "CASE/FILE/CHANGE".
+For every command of CHANGED_CASES, each of its files or sets of files, each change of CHANGES and N moments spread over all
+reads (default 12): the run ends in time with one error and no OUT, or it gives the exact bytes of the old input or of the new
+one, never of both. A run that fails leaves nothing that stops the next one. A PATTERN (shell glob) picks by "CASE/FILE/CHANGE".
 Ends with "N passed, N failed".
 """
 import argparse
@@ -28,10 +28,13 @@ from torture import scratch_place
 
 STOP_PROCESS = -2
 
-# Command, and the files of its inputs that are changed.
+# Two files of one delta: one is copied at the end, the other is written as it was read while planning.
+SMALL_PAIR = "cli/delta-safetensors/tokenizer.model cli/delta-safetensors/config.json"
+
+# Command, and the files of its inputs that are changed; of several in one string all at the same moment.
 CHANGED_CASES = [
     ("safetensors", ["cli/base/model.safetensors", "cli/delta-safetensors/model.safetensors",
-                     "cli/delta-safetensors/tokenizer.model", "cli/delta-safetensors/config.json"]),
+                     "cli/delta-safetensors/tokenizer.model", "cli/delta-safetensors/config.json", SMALL_PAIR]),
     ("bin", ["cli/base-bin/pytorch_model.bin", "cli/delta/pytorch_model-00002-of-00002.bin",
              "cli/delta/pytorch_model.bin.index.json"]),
     ("meta", ["meta/two/13B/consolidated.01.pth", "meta/two/13B/params.json"]),
@@ -79,6 +82,11 @@ def remove(path):
 CHANGES = [truncate, append, overwrite, replace, touch, remove]
 
 
+def change_all(change, place, names):
+    for name in names.split():
+        change(place / name)
+
+
 class Changer:
     """Runs one change at one moment."""
 
@@ -113,7 +121,7 @@ class Changer:
             directory = self.bench.fresh(self.directory())
             place = self.inputs(case, directory)
             if change is not None:
-                change(place / name)
+                change_all(change, place, name)
             self.bench.run(case, directory, inputs=place)
             self.expected[key] = runs.digest_tree(directory / "out")
         return self.expected[key]
@@ -161,7 +169,7 @@ class Changer:
     def attempt(self, case, name, change, nth):
         directory = self.bench.fresh(self.directory())
         place = self.inputs(case, directory)
-        result, changed = self.run_stopped(case, directory, place, nth, lambda: change(place / name))
+        result, changed = self.run_stopped(case, directory, place, nth, lambda: change_all(change, place, name))
         if not changed:
             return
         bad = self.complaints(case, name, change, result, directory)

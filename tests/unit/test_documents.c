@@ -92,7 +92,7 @@ static void list_real_delta(struct small_list *list)
 static enum llavamed_status prepare(const struct small_list *list, const struct plan *from,
                                     struct documents **documents)
 {
-    return documents_prepare(list->files, list->n_files, from, documents, &error);
+    return documents_prepare(list->files, list->n_files, from, NULL, documents, &error);
 }
 
 /* Of base and delta: the published release, the SHA-256 of the file. */

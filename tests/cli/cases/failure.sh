@@ -216,3 +216,75 @@ test_failure_missing_algorithm()
         want_nothing_left
     done
 }
+
+# stop_while_writing OPTION...: a merge of ./m, stopped once it has written shards; its process is $pid
+stop_while_writing()
+{
+    local i=0
+    "$PROGRAM" --base m/base --delta m/delta --out out --cpu ref -j 1 --max-memory 2MiB "$@" \
+        >.checks/stdout 2>.checks/stderr &
+    pid=$!
+    while [ "$(stat -c %s out.partial/.llavamed-journal 2>/dev/null || echo 0)" -lt 2000 ] && [ ! -e out ] &&
+        [ $i -lt 3000 ]; do
+        sleep 0.01
+        i=$((i + 1))
+    done
+    kill -STOP "$pid"
+    want test ! -e out
+    want test -s out.partial/.llavamed-journal
+}
+
+go_on()
+{
+    kill -CONT "$pid"
+    wait "$pid"
+    status=$?
+}
+
+# exchange NAME: another file of the same size takes the name
+exchange()
+{
+    tr 'a-z' 'b-za' <"m/delta/$1" >m/new
+    mv m/new "m/delta/$1"
+}
+
+# The old configuration with the new tokenizer, or the other way round, would be half of each.
+test_failure_small_files_exchanged()
+{
+    local name pid
+    synth m --scale 0.006
+    cp "$DATA/delta/tokenizer.model" "$DATA/delta/generation_config.json" m/delta/
+    stop_while_writing
+    exchange tokenizer.model
+    sed 's/{/{"changed": 1,/' m/delta/config.json >m/new
+    mv m/new m/delta/config.json
+    go_on
+    want_failure 6 'm/delta/*: the file changed during the run'
+    for name in tokenizer.model generation_config.json config.json; do
+        stop_while_writing
+        touch "m/delta/$name"
+        go_on
+        want_failure 6 "m/delta/$name: the file changed during the run"
+    done
+    stop_while_writing
+    rm m/delta/tokenizer.model
+    go_on
+    want_failure 6 'm/delta/tokenizer.model: the file changed during the run'
+}
+
+# Held against its record before the shards are made, the file is held against it when it is copied, too.
+test_failure_recorded_file_exchanged()
+{
+    local pid
+    synth m --scale 0.006
+    cp "$DATA/delta/tokenizer.model" m/delta/
+    (cd m/delta && sha256sum tokenizer.model >SHA256SUMS)
+    stop_while_writing
+    # In place, and with the time it had: the bytes alone tell.
+    touch -r m/delta/tokenizer.model m/time
+    tr 'a-z' 'b-za' <m/delta/tokenizer.model >m/new
+    cat m/new >m/delta/tokenizer.model
+    touch -r m/time m/delta/tokenizer.model
+    go_on
+    want_failure 6 'm/delta/tokenizer.model: the file is not the one that was hashed before (got *, want *)'
+}
