@@ -400,6 +400,44 @@ enum llavamed_status documents_check_inputs(const struct documents *documents, s
                                                               : status;
 }
 
+static bool is_recorded(const struct document_list *recorded, const char *name, const char *sha256)
+{
+    bool is_same = false;
+    for (size_t i = 0; i < recorded->n_entries && !is_same; i++) {
+        is_same = strcmp(recorded->entries[i].name, name) == 0 && strcmp(recorded->entries[i].sha256, sha256) == 0;
+    }
+    return is_same;
+}
+
+enum llavamed_status documents_compare_copies(const struct documents *documents, const struct document_list *recorded,
+                                              const struct hash_files_options *options, const char **differs,
+                                              struct llavamed_error *error)
+{
+    char hexes[DOCUMENTS_COPIED_MAX][SHA256_HEX_BYTES];
+    struct hash_files_task tasks[DOCUMENTS_COPIED_MAX];
+    char config_sha256[SHA256_HEX_BYTES];
+    for (size_t i = 0; i < documents->n_files; i++) {
+        const struct source_small_file *file = documents->files[i].file;
+        tasks[i] = (struct hash_files_task){file->path, file->archive, file->name, hexes[i], NULL};
+    }
+    *differs = NULL;
+    enum llavamed_status status = hash_files(tasks, documents->n_files, options, error);
+    if (status == LLAVAMED_OK && documents->config != NULL) {
+        status = sha256_of(documents->config, documents->config_bytes, config_sha256, error);
+    }
+    if (status != LLAVAMED_OK) {
+        return status;
+    }
+    for (size_t i = 0; i < documents->n_files && *differs == NULL; i++) {
+        const char *name = documents->files[i].target;
+        *differs = is_recorded(recorded, name, hexes[i]) ? NULL : name;
+    }
+    if (documents->config != NULL && *differs == NULL) {
+        *differs = is_recorded(recorded, "config.json", config_sha256) ? NULL : "config.json";
+    }
+    return LLAVAMED_OK;
+}
+
 enum llavamed_status documents_write_made(const struct plan *plan, const struct documents_job *job,
                                           struct document_list *list, struct documents_result *result,
                                           struct llavamed_error *error)

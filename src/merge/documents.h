@@ -101,6 +101,15 @@ enum llavamed_status documents_write_copies(const struct documents *documents, c
 enum llavamed_status documents_check_inputs(const struct documents *documents,
                                             struct llavamed_error *error) LLAVAMED_CHECK;
 
+/*
+ * Whether they would be the same if they were written now: *differs is the name in the result of the first that is not
+ * as recorded, NULL when all are; borrowed. Names that are recorded and would not be written are not looked for: parts
+ * of one plan have the same. As hash_files().
+ */
+enum llavamed_status documents_compare_copies(const struct documents *documents, const struct document_list *recorded,
+                                              const struct hash_files_options *options, const char **differs,
+                                              struct llavamed_error *error) LLAVAMED_CHECK;
+
 /* Their names in the result, i from 0; NULL behind the last. Borrowed. */
 const char *documents_copy_name(const struct documents *documents, size_t i);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "merge/merge_part.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -12,6 +13,9 @@
 #include "merge/part_files.h"
 #include "merge/part_plan.h"
 #include "merge/run_key.h"
+
+/* The name of a copied file. */
+#define PART_DOCUMENT_BYTES 256
 
 void merge_part_free(struct merge_part *part)
 {
@@ -276,7 +280,7 @@ static enum llavamed_status check_shard(const struct merge_run *run, size_t inde
     return status;
 }
 
-/* The first part copies these; that they are there is enough, as they are made anew in no time. */
+/* The first part copies these; that they are there is enough here, as they are made anew in no time. */
 static bool has_documents(const struct merge_run *run, const struct part_record *record)
 {
     bool has_all = true;
@@ -288,6 +292,40 @@ static bool has_documents(const struct merge_run *run, const struct part_record 
         free(path);
     }
     return has_all;
+}
+
+/*
+ * Whether what the first part has copied is what it would copy now. config.json and its like change more easily than
+ * weights, and no time of them is in the plan; they are small enough to be read.
+ */
+static enum llavamed_status compare_documents(const struct merge_run *run, const struct part_record *record,
+                                              char name[PART_DOCUMENT_BYTES], struct llavamed_error *error)
+{
+    const struct hash_files_options options = {.n_threads = 1, .stop_signal = run->settings->stop_signal};
+    const char *differs = NULL;
+    name[0] = '\0';
+    if (record->part != 0) {
+        return LLAVAMED_OK;
+    }
+    enum llavamed_status status =
+        documents_compare_copies(run->documents, &record->documents, &options, &differs, error);
+    if (status == LLAVAMED_OK && differs != NULL) {
+        (void)snprintf(name, PART_DOCUMENT_BYTES, "%s", differs);
+    }
+    return status;
+}
+
+static enum llavamed_status check_documents(const struct merge_run *run, const struct part_record *record,
+                                            bool *is_good, struct llavamed_error *error)
+{
+    char name[PART_DOCUMENT_BYTES];
+    *is_good = has_documents(run, record);
+    enum llavamed_status status = *is_good ? compare_documents(run, record, name, error) : LLAVAMED_OK;
+    if (status == LLAVAMED_OK && *is_good && name[0] != '\0') {
+        *is_good = false;
+        merge_note(run, "%s is not what the part has copied any more; it is copied again", name);
+    }
+    return status;
 }
 
 static enum llavamed_status check_record(const struct merge_run *run, const char *path, const char *text,
@@ -303,7 +341,7 @@ static enum llavamed_status check_record(const struct merge_run *run, const char
         }
         return is_useless ? LLAVAMED_OK : status;
     }
-    *is_done = has_documents(run, &record);
+    status = check_documents(run, &record, is_done, error);
     for (size_t i = 0; status == LLAVAMED_OK && *is_done && i < record.n_shards; i++) {
         status = check_shard(run, i, &record.shards[i], is_done, error);
         if (!*is_done && status == LLAVAMED_OK) {
@@ -327,6 +365,40 @@ static enum llavamed_status check_plan(const struct merge_run *run, const char *
     return part_files_fail_plan(output_dir_partial(run->dir), mine->data, mine->n_bytes, text, found_bytes, error);
 }
 
+/*
+ * Whoever finishes publishes what the first part has copied, and cannot be told of another file any more: the first
+ * part says so, instead of that it was done. `text` is the lines of all parts, of which its own follows the plan's.
+ */
+static enum llavamed_status check_finishing(const struct merge_run *run, const char *path, const char *text,
+                                            size_t n_bytes, struct llavamed_error *error)
+{
+    const struct part_record_frame frame = frame_of(run);
+    struct part_record record = {0};
+    char name[PART_DOCUMENT_BYTES];
+    const char *own = memchr(text, '\n', n_bytes);
+    size_t n_left = own == NULL ? 0 : n_bytes - (size_t)(++own - text);
+    const char *end = n_left == 0 ? NULL : memchr(own, '\n', n_left);
+    if (run->part->part != 0 || end == NULL) {
+        return LLAVAMED_OK;
+    }
+    enum llavamed_status status = part_record_read(path, own, (size_t)(end - own) + 1, &frame, &record, error);
+    if (status == LLAVAMED_STATUS_PARTS_DIFFER) {
+        return LLAVAMED_OK; /* whoever finishes tells what is wrong with it */
+    }
+    if (status == LLAVAMED_OK) {
+        status = compare_documents(run, &record, name, error);
+    }
+    if (status == LLAVAMED_OK && name[0] != '\0') {
+        status = llavamed_fail(error, LLAVAMED_STATUS_PARTS_DIFFER,
+                               "%s: %s changed since part 1 copied it, and all parts are being finished",
+                               run->settings->delta, name);
+        llavamed_hint(error, "llavamed-apply --finish --out DIR publishes what was copied; to have what is there now, "
+                             "remove OUT.partial and run all parts again");
+    }
+    part_record_deinit(&record);
+    return status;
+}
+
 /* The lines of all parts, when somebody has begun to finish. */
 static enum llavamed_status look_for_all(const struct merge_run *run, bool *is_done, struct llavamed_error *error)
 {
@@ -343,6 +415,9 @@ static enum llavamed_status look_for_all(const struct merge_run *run, bool *is_d
         }
         if (status == LLAVAMED_OK && text != NULL) {
             status = check_plan(run, text, n_bytes, error);
+            if (status == LLAVAMED_OK) {
+                status = check_finishing(run, paths[i], text, n_bytes, error);
+            }
             *is_done = status == LLAVAMED_OK;
         }
         free(text);

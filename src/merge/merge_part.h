@@ -38,8 +38,10 @@ enum llavamed_status merge_part_share(struct merge_run *run, struct llavamed_err
 enum llavamed_status merge_part_describe(struct merge_run *run, struct llavamed_error *error) LLAVAMED_CHECK;
 
 /*
- * Whether this part is done already: its record is there, or all of them are being finished, and its shards are as
- * recorded, by size and time or else by their bytes. Changes nothing. PARTS_DIFFER: parts of another merge are there.
+ * Whether this part is done already: its record is there, and its shards are as recorded, by size and time or else by
+ * their bytes, and the delta's small files, which the first copies, are those that it has copied; or all parts are
+ * being finished. Changes nothing. PARTS_DIFFER: parts of another merge are there, or all are being finished, with
+ * small files that have changed since.
  */
 enum llavamed_status merge_part_look(struct merge_run *run, bool *is_done, struct llavamed_error *error) LLAVAMED_CHECK;
 

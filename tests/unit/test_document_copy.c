@@ -81,6 +81,39 @@ static void files_are_taken_only_as_they_were(void)
     temp_dir_remove(&dir);
 }
 
+/* Of the record of a part: what was copied against what is there. */
+static void copies_are_compared_with_a_record(void)
+{
+    static const struct hash_files_options options = {.n_threads = 1};
+    struct small_list list = {.n_files = 0};
+    struct documents *documents = NULL;
+    struct document_list made = {0};
+    const char *differs = "?";
+    temp_dir_make(&dir);
+    replace_file("tokenizer.model", "first");
+    replace_file("config.json", "{\"a\": 1}");
+    list_add(&list, "tokenizer.model", temp_path(&dir, "tokenizer.model"));
+    list_add(&list, "config.json", temp_path(&dir, "config.json"));
+    EXPECT(prepare(&list, NULL, &documents) == LLAVAMED_OK);
+    EXPECT(copy_all(documents, NULL, &made) == LLAVAMED_OK);
+    documents_free(documents);
+    replace_file("tokenizer.model", "first");
+    EXPECT(prepare(&list, NULL, &documents) == LLAVAMED_OK);
+    EXPECT(documents_compare_copies(documents, &made, &options, &differs, &error) == LLAVAMED_OK && differs == NULL);
+    replace_file("tokenizer.model", "other");
+    EXPECT(documents_compare_copies(documents, &made, &options, &differs, &error) == LLAVAMED_OK);
+    EXPECT_TEXT(differs, "tokenizer.model");
+    documents_free(documents);
+    replace_file("tokenizer.model", "first");
+    replace_file("config.json", "{\"a\": 2}");
+    EXPECT(prepare(&list, NULL, &documents) == LLAVAMED_OK);
+    EXPECT(documents_compare_copies(documents, &made, &options, &differs, &error) == LLAVAMED_OK);
+    EXPECT_TEXT(differs, "config.json");
+    documents_free(documents);
+    document_list_deinit(&made);
+    temp_dir_remove(&dir);
+}
+
 /* It comes while the first file is created. */
 static enum llavamed_status stop_at_creation(void *context, bool now, struct llavamed_error *into)
 {
@@ -119,6 +152,7 @@ static void a_signal_stops_the_copies(void)
 int main(void)
 {
     CASE(files_are_taken_only_as_they_were);
+    CASE(copies_are_compared_with_a_record);
     CASE(a_signal_stops_the_copies);
     return harness_end();
 }

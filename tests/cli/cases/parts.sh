@@ -369,6 +369,52 @@ test_two_finish_at_once()
     done
 }
 
+# The first part copies the small files: another one that is there by its rerun is copied anew.
+test_a_first_part_looks_at_small_files()
+{
+    synth m --scale 0.0004
+    cp "$DATA/delta/generation_config.json" "$DATA/delta/tokenizer.model" m/delta/
+    make_whole m/base m/delta --max-shard-size 300KB
+    part 1 2 -q
+    touch m/delta/tokenizer.model
+    part 1 2
+    want_status 0
+    want_stderr '*part 1 of 2 was done before'
+    sed 's/{/{"changed": 1,/' m/delta/config.json >m/new
+    mv m/new m/delta/config.json
+    part 1 2 -v
+    want_status 0
+    want_stderr '*note: config.json is not what the part has copied any more; it is copied again'
+    want_stderr '*note: going on with an interrupted run: *'
+    tr 'a-z' 'b-za' <m/delta/generation_config.json >m/new
+    mv m/new m/delta/generation_config.json
+    part 1 2 -v
+    want_status 0
+    want_stderr '*note: generation_config.json is not what the part has copied any more; it is copied again'
+    mv m/delta/tokenizer.model m/
+    part 1 2
+    want_status 5
+    want_error '*: holds parts of another merge: *'
+    mv m/tokenizer.model m/delta/
+    part 2 2 -q
+    want_status 0
+    apply -q --base m/base --delta m/delta --out want --max-shard-size 300KB --force
+    want_as_whole
+    # Whoever finishes holds what was copied: nothing is said to be done that is not.
+    rm -r out
+    part 1 2 -q --no-finish
+    part 2 2 -q --no-finish
+    (cd out.partial && cat .llavamed-parts-plan.json .llavamed-parts-record-* >.llavamed-parts-all.json)
+    tr 'a-z' 'b-za' <m/delta/generation_config.json >m/new
+    mv m/new m/delta/generation_config.json
+    part 1 2
+    want_status 5
+    want_error 'm/delta: generation_config.json changed since part 1 copied it, and all parts are being finished'
+    apply -q --finish --out out
+    want_status 0
+    want_as_whole
+}
+
 # A damaged shard is made again; a record that is damaged, too.
 test_a_finished_part_is_looked_at()
 {
