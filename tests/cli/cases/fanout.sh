@@ -452,7 +452,7 @@ test_fanout_after_the_first_is_published()
     want_lines stderr 1 '^llavamed-apply: done: '
     want test -e place/out-a/SHA256SUMS
     chmod 755 parent
-    apply -q --base a/base --delta b/delta --out parent/out-b
+    run_unprivileged "$PROGRAM" -q --base a/base --delta b/delta --out parent/out-b
     want_status 0
 }
 
