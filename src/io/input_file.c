@@ -372,8 +372,8 @@ static enum llavamed_status read_runs_pieces(const struct input_file *file, uint
     return status;
 }
 
-static enum llavamed_status read_plainly(const struct input_file *file, uint64_t offset, void *buffer, size_t n_bytes,
-                                     struct llavamed_error *error)
+static enum llavamed_status read_plainly(const struct input_file *file, uint64_t offset, void *buffer,
+                                         size_t n_bytes, struct llavamed_error *error)
 {
     unsigned char *to = buffer;
     while (n_bytes > 0) {

@@ -21,17 +21,6 @@ static uint64_t offset_of_block(uint64_t file_bytes, uint64_t block)
     return last / n_steps * block + last % n_steps * block / n_steps;
 }
 
-static enum llavamed_status check_stop(const volatile int *stop_signal, struct llavamed_error *error)
-{
-    int signal_number = stop_signal_read(stop_signal);
-    if (signal_number == 0) {
-        return LLAVAMED_OK;
-    }
-    (void)llavamed_fail(error, LLAVAMED_STATUS_INTERRUPTED, "interrupted by signal %d", signal_number);
-    error->signal_number = signal_number;
-    return LLAVAMED_STATUS_INTERRUPTED;
-}
-
 enum llavamed_status sample_feed_file(struct input_file *file, const volatile int *stop_signal,
                                       struct sha256_stream *sha256, struct llavamed_error *error)
 {
@@ -46,7 +35,7 @@ enum llavamed_status sample_feed_file(struct input_file *file, const volatile in
         if (n_bytes == 0) {
             break;
         }
-        status = check_stop(stop_signal, error);
+        status = stop_signal_check(stop_signal, error);
         if (status == LLAVAMED_OK) {
             /* Not counted as read: a block of the file is given back to the system when the merge has read it. */
             status = input_file_read_near(file, offset, block, n_bytes, error);
