@@ -328,8 +328,8 @@ static enum llavamed_status check_is_another(const struct weights *weights, cons
         if (other->inode == inode && other->device == device &&
             input_file_bytes(other->file) == input_file_bytes(file) &&
             input_file_modified_ns(other->file) == input_file_modified_ns(file)) {
-            (void)llavamed_fail(error, LLAVAMED_STATUS_INPUT_UNSAFE, "%s: is the same file as %s", input_file_path(file),
-                                input_file_path(other->file));
+            (void)llavamed_fail(error, LLAVAMED_STATUS_INPUT_UNSAFE, "%s: is the same file as %s",
+                                input_file_path(file), input_file_path(other->file));
             llavamed_hint(error, "one of them is a link to the other: put the shards there that belong there");
             return LLAVAMED_STATUS_INPUT_UNSAFE;
         }
