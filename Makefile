@@ -291,7 +291,7 @@ fault: all tools $(FAULT_SHIM) $(CRASH_SHIM)
 	@$(call FAULT_RUN,poor_volumes.py) --quick
 	@$(VERIFY_FAULT_RUN) --sample 12
 
-## bounds: what hostile inputs of growing size cost, in memory and time; half a minute
+## bounds: what hostile inputs of growing size cost, in memory and time; a minute or so
 .PHONY: bounds
 bounds: all tools
 	@$(PYTHON) -B tests/fault/bounds.py --program $(BUILD)/llavamed-apply \
