@@ -413,7 +413,7 @@ enum llavamed_status documents_compare_copies(const struct documents *documents,
                                               const struct hash_files_options *options, const char **differs,
                                               struct llavamed_error *error)
 {
-    char hexes[DOCUMENTS_COPIED_MAX][SHA256_HEX_BYTES];
+    char hexes[DOCUMENTS_COPIED_MAX][SHA256_HEX_BYTES] = {{0}};
     struct hash_files_task tasks[DOCUMENTS_COPIED_MAX];
     char config_sha256[SHA256_HEX_BYTES];
     for (size_t i = 0; i < documents->n_files; i++) {

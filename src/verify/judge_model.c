@@ -49,7 +49,7 @@ static enum llavamed_status judge_digest(struct judge *judge, const struct recor
                                          struct llavamed_error *error)
 {
     const struct finding_place place = {.file = MANIFEST_FILE_NAME};
-    char recorded[SHA256_HEX_BYTES];
+    char recorded[SHA256_HEX_BYTES] = "";
     char of_bytes[SHA256_HEX_BYTES] = "";
     enum llavamed_status status = stop_signal_check(judge->stop_signal, error);
     if (status == LLAVAMED_OK) {

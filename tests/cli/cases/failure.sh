@@ -217,11 +217,11 @@ test_failure_missing_algorithm()
     done
 }
 
-# stop_while_writing OPTION...: a merge of ./m, stopped once it has written shards; its process is $pid
+# A merge of ./m, stopped once it has written shards; its process is $pid
 stop_while_writing()
 {
     local i=0
-    "$PROGRAM" --base m/base --delta m/delta --out out --cpu ref -j 1 --max-memory 2MiB "$@" \
+    "$PROGRAM" --base m/base --delta m/delta --out out --cpu ref -j 1 --max-memory 2MiB \
         >.checks/stdout 2>.checks/stderr &
     pid=$!
     while [ "$(stat -c %s out.partial/.llavamed-journal 2>/dev/null || echo 0)" -lt 2000 ] && [ ! -e out ] &&
