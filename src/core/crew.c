@@ -58,11 +58,8 @@ void crew_announce_locked(struct crew *crew, size_t item)
  */
 static void look_for_signal_locked(struct crew *crew)
 {
-    int signal_number = stop_signal_read(crew->job->stop_signal);
-    if (signal_number != 0 && !crew->stop) {
-        struct llavamed_error error;
-        (void)llavamed_fail(&error, LLAVAMED_STATUS_INTERRUPTED, "interrupted by signal %d", signal_number);
-        error.signal_number = signal_number;
+    struct llavamed_error error;
+    if (!crew->stop && stop_signal_check(crew->job->stop_signal, &error) != LLAVAMED_OK) {
         fail_locked(crew, &error);
     }
 }

@@ -7,13 +7,8 @@
 
 const struct recorded_hashes *input_hashes_record(const struct input_hashes *hashes, enum input_role role, size_t i)
 {
-    for (size_t k = 0; k < hashes->n_items; k++) {
-        const struct input_item *item = &hashes->items[k];
-        if (item->role == role && item->is_weights && i-- == 0) {
-            return &item->recorded;
-        }
-    }
-    return NULL;
+    const struct input_item *item = input_item_of(hashes, role, i);
+    return item == NULL ? NULL : &item->recorded;
 }
 
 enum llavamed_status input_hashes_recorded(const struct input_hashes *hashes, char hex[SHA256_HEX_BYTES],

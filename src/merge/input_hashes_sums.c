@@ -55,17 +55,6 @@ static void free_reading(struct sums_reading *reading)
     free(reading->by_file);
 }
 
-static enum llavamed_status check_stop(const struct sums_reading *reading, struct llavamed_error *error)
-{
-    int signal_number = stop_signal_read(reading->stop_signal);
-    if (signal_number == 0) {
-        return LLAVAMED_OK;
-    }
-    (void)llavamed_fail(error, LLAVAMED_STATUS_INTERRUPTED, "interrupted by signal %d", signal_number);
-    error->signal_number = signal_number;
-    return LLAVAMED_STATUS_INTERRUPTED;
-}
-
 /* ---- Looking up ---- */
 
 static const char *base_of(const char *path)
@@ -136,7 +125,7 @@ static enum llavamed_status list_files(struct sums_reading *reading, struct llav
     for (size_t i = 0; i < n; i++) {
         const struct input_item *item = reading->by_name[i].item;
         struct filed_item *file = &reading->by_file[reading->n_files];
-        enum llavamed_status status = check_stop(reading, error);
+        enum llavamed_status status = stop_signal_check(reading->stop_signal, error);
         if (status != LLAVAMED_OK) {
             return status;
         }
@@ -240,8 +229,10 @@ static enum llavamed_status take_line(struct sums_reading *reading, const char *
     bool is_there = path_identity_of(path, &identity, NULL) == LLAVAMED_OK;
     bool fits[INPUT_ROLES] = {false};
     free(path);
-    enum llavamed_status status =
-        is_there && reading->by_file == NULL ? list_files(reading, error) : check_stop(reading, error);
+    enum llavamed_status status = stop_signal_check(reading->stop_signal, error);
+    if (status == LLAVAMED_OK && is_there && reading->by_file == NULL) {
+        status = list_files(reading, error);
+    }
     if (status != LLAVAMED_OK) {
         return status;
     }

@@ -27,17 +27,6 @@ void part_set_deinit(struct part_set *set)
     memset(set, 0, sizeof *set);
 }
 
-static enum llavamed_status check_stop(const volatile int *stop_signal, struct llavamed_error *error)
-{
-    int signal_number = stop_signal_read(stop_signal);
-    if (signal_number == 0) {
-        return LLAVAMED_OK;
-    }
-    (void)llavamed_fail(error, LLAVAMED_STATUS_INTERRUPTED, "interrupted by signal %d", signal_number);
-    error->signal_number = signal_number;
-    return LLAVAMED_STATUS_INTERRUPTED;
-}
-
 /* ---- The lines ---- */
 
 static enum llavamed_status read_named(const char *directory, const char *name, size_t max_bytes, char **text,
@@ -85,7 +74,7 @@ static enum llavamed_status gather_records(const char *directory, const volatile
         char name[PART_NAME_BYTES];
         char *text = NULL;
         size_t n_bytes = 0;
-        status = check_stop(stop_signal, error);
+        status = stop_signal_check(stop_signal, error);
         if (status == LLAVAMED_OK && part < n_parts) {
             part_record_name(part, n_parts, name);
             status = read_named(directory, name, PART_RECORD_BYTES_MAX, &text, &n_bytes, error);
@@ -288,7 +277,7 @@ static enum llavamed_status read_lines(struct part_set *set, const char *directo
         at += n;
         n_left -= n;
         n = line_bytes(at, n_left);
-        status = check_stop(stop_signal, error);
+        status = stop_signal_check(stop_signal, error);
         if (status == LLAVAMED_OK) {
             status = read_line(set, directory, all, &share, part, at, n, error);
         }
